@@ -1,0 +1,59 @@
+# Doctor Derma: `make help` lists the targets.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+# The index of PyTorch's own CPU wheels, if wanted: its address stands on pytorch.org.
+TORCH_INDEX ?=
+# SERVE=0 ends the demo after the last step instead of serving.
+SERVE ?= 1
+PORT ?= 5555
+DEMO := demo
+DEMO_DERMA := $(BIN)/derma --root $(DEMO)
+MODELS := resnet18 se_resnet18 eca_resnet18
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo serve tracking test lint clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1|/' | column -t -s '|'
+
+setup: $(VENV)/.installed ## Set up .venv with everything
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "make: Python 3.11 or newer is needed; name it: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade pip
+	$(if $(TORCH_INDEX),$(BIN)/pip install 'torch>=2.8' torchvision --index-url $(TORCH_INDEX))
+	$(BIN)/pip install --editable '.[train,dev]'
+	touch $@
+
+demo: setup ## Synthetic data to a served model, in demo/ (SERVE=0: don't serve)
+	rm -rf $(DEMO)
+	$(DEMO_DERMA) data synthesize
+	$(foreach model,$(MODELS),$(DEMO_DERMA) train --config code/configs/demo.yaml --model $(model) --name $(model) &&) true
+	$(foreach model,$(MODELS),$(DEMO_DERMA) evaluate $(model) &&) true
+	$(DEMO_DERMA) compare $(MODELS)
+	$(DEMO_DERMA) promote
+	$(DEMO_DERMA) predict $(DEMO)/data/test/mel
+	@echo "Reports: $(DEMO)/evaluation_images/*/report.html. Runs: make tracking ROOT=$(DEMO)"
+ifneq ($(SERVE),0)
+	$(DEMO_DERMA) serve --port $(PORT)
+endif
+
+serve: setup ## Serve the shipped champion at http://localhost:5555
+	$(BIN)/derma serve --port $(PORT)
+
+ROOT ?= .
+tracking: setup ## Open MLflow at http://localhost:5001 (ROOT=demo for the demo's runs)
+	$(BIN)/mlflow server --backend-store-uri sqlite:///$(abspath $(ROOT))/mlflow/db/mlflow.db --host 127.0.0.1 --port 5001
+
+test: setup lint ## Lint, types and every test
+	$(BIN)/python -m pytest
+
+lint: setup ## Ruff and mypy
+	$(BIN)/ruff check code tests benchmarks
+	$(BIN)/ruff format --check code tests benchmarks
+	$(BIN)/mypy
+
+clean: ## Remove the demo and caches
+	rm -rf $(DEMO) build .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -1,0 +1,21 @@
+"""Doctor Derma: dermatoscopic images to a trained, tracked, evaluated and served classifier.
+
+Not a medical device.
+"""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from doctor_derma.serving.classifier import Classifier, Prediction
+
+__version__ = "0.1.0"
+__all__ = ["Classifier", "Prediction", "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    # Looked up on first use, so that a room which doesn't infer never loads ONNX Runtime.
+    if name in ("Classifier", "Prediction"):
+        from doctor_derma.serving import classifier
+
+        return getattr(classifier, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,279 @@
+"""The command line, ``derma``: arguments in, a room's function called, a table out."""
+
+import errno
+import functools
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.console import Console
+
+from doctor_derma import __version__
+from doctor_derma.errors import DermaError
+from doctor_derma.training.config import TrainConfig, load_config
+from doctor_derma.workspace import ROOT_VARIABLE, Workspace
+
+app = typer.Typer(
+    help="Skin-lesion classifiers from dermatoscopic images. Not a medical device.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+data_app = typer.Typer(help="Import, download, draw and describe images.", no_args_is_help=True)
+import_app = typer.Typer(help="Import images into data/.", no_args_is_help=True)
+app.add_typer(data_app, name="data")
+data_app.add_typer(import_app, name="import")
+
+Reference = Annotated[str, typer.Argument(help="A run's name, a bundle's folder, or 'champion'.")]
+Split = Annotated[str, typer.Option(help="Which split to evaluate on: test, val or train.")]
+Share = Annotated[float, typer.Option(min=0, max=0.9, help="Share of the lesions.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same result.")]
+_TRAIN_ERRNOS = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT}
+
+
+def main() -> None:
+    """Run the command line; a mistake is one line on standard error and exit code 2."""
+    try:
+        app()
+    except DermaError as error:
+        _stop(str(error))
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("doctor_derma"):
+            raise
+        _stop(f"{error.name} is not installed; install it with: pip install 'doctor-derma[train]'")
+    except OSError as error:
+        if error.errno not in _TRAIN_ERRNOS:
+            raise
+        _stop(f"{error.filename or 'disk'}: {error.strerror}; free space or check who may write")
+
+
+def _stop(message: str) -> None:
+    Console(stderr=True, soft_wrap=True).print(f"derma: {message}", highlight=False, markup=False)
+    sys.exit(2)
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    root: Annotated[
+        Path | None, typer.Option(help=f"Folder of data/, mlflow/ and so on (${ROOT_VARIABLE}).")
+    ] = None,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if root:
+        os.environ[ROOT_VARIABLE] = str(root)
+    if version:
+        print(__version__)
+        raise typer.Exit
+
+
+@import_app.command("ham10000")
+def import_ham10000(folder: Path, val: Share = 0.15, test: Share = 0.15, seed: Seed = 0) -> None:
+    """Import the published HAM10000 layout: images, zipped or not, and HAM10000_metadata.csv."""
+    from doctor_derma.data.ham10000 import HAM10000, read_ham10000
+
+    _import(read_ham10000(folder), *HAM10000, val=val, test=test, seed=seed)
+
+
+@import_app.command("folder")
+def import_folder(
+    folder: Path,
+    val: Share = 0.15,
+    test: Share = 0.15,
+    seed: Seed = 0,
+    licence: Annotated[str, typer.Option(help="Licence of the images.")] = "unknown",
+) -> None:
+    """Import class folders: train/CLASS/ and test/CLASS/, or CLASS/ to be split here."""
+    from doctor_derma.data.folder import read_folder
+
+    images = read_folder(folder)
+    name = folder.resolve().name
+    _import(images, name, str(folder), licence, val=val, test=test, seed=seed)
+
+
+@data_app.command("synthesize")
+def synthesize(
+    images: Annotated[int, typer.Option(min=70, help="How many images.")] = 420,
+    seed: Seed = 0,
+    val: Share = 0.15,
+    test: Share = 0.15,
+) -> None:
+    """Draw a small set of synthetic lesions, to try everything without data."""
+    from doctor_derma.data.synthesis import SYNTHETIC, scaled_counts, synthesize
+
+    drawn = synthesize(scaled_counts(images), seed=seed)
+    _import(drawn, *SYNTHETIC, val=val, test=test, seed=seed)
+
+
+@data_app.command("download")
+def download(
+    name: Annotated[Literal["ham10000"], typer.Argument(help="Which data set.")],
+    to: Annotated[Path | None, typer.Option(help="Where to put it.")] = None,
+    url: Annotated[str | None, typer.Option(help="Another server with the same API.")] = None,
+) -> None:
+    """Fetch a public data set, checked and resumable; import it afterwards."""
+    from doctor_derma.data.download import download_ham10000
+
+    folder = to or Workspace.find().data / "downloads" / name
+    download_ham10000(folder, url)
+    Console().print(f"Now run: derma data import {name} {folder}", highlight=False)
+
+
+@data_app.command("describe")
+def describe() -> None:
+    """Show what was imported, and plot it to data/description.png."""
+    from doctor_derma.data.description import describe, plot_description
+    from doctor_derma.data.manifest import read_dataset
+
+    dataset = read_dataset(Workspace.find().data)
+    path = dataset.folder / "description.png"
+    plot_description(dataset, path)
+    Console().print(describe(dataset), f"Plotted to {path}")
+
+
+def _import(images: Any, name: str, source: str, licence: str, **split: Any) -> None:
+    from doctor_derma.data.description import describe
+    from doctor_derma.data.importing import import_images
+    from doctor_derma.data.manifest import DatasetInfo, read_dataset
+
+    folder = Workspace.find().data
+    info = DatasetInfo(name=name, source=source, licence=licence, seed=split["seed"])
+    summary = import_images(images, info, folder, **split)
+    Console().print(describe(read_dataset(folder)))
+    Console().print(
+        f"{summary.seen:,} images seen: {summary.kept:,} kept, {summary.left_out:,} left out. "
+        f"Reasons are in {folder / 'import_report.csv'}",
+        highlight=False,
+    )
+
+
+def _recipe_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one flag for every setting of a recipe."""
+    signature = inspect.signature(command)
+    flags = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                bool | None if field.annotation is bool else str | None,
+                typer.Option(
+                    help=f"{field.description} (default: {field.default})",
+                    metavar=None if field.annotation is bool else "VALUE",
+                    rich_help_panel="Recipe",
+                ),
+            ],
+        )
+        for name, field in TrainConfig.model_fields.items()
+    ]
+
+    @functools.wraps(command)
+    def wrapped(**arguments: Any) -> None:
+        names = TrainConfig.model_fields
+        given = {key: arguments.pop(key) for key in names if key in arguments}
+        command(**arguments, flags={k: v for k, v in given.items() if v is not None})
+
+    kept = [p for p in signature.parameters.values() if p.name != "flags"]
+    wrapped.__signature__ = signature.replace(parameters=[*kept, *flags])  # type: ignore[attr-defined]
+    return wrapped
+
+
+@app.command()
+@_recipe_flags
+def train(
+    *,
+    config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Run to go on with.")] = None,
+    flags: dict[str, Any],
+) -> None:
+    """Train a network, export it, and track both in MLflow."""
+    if resume and (config or flags or name):
+        raise DermaError("--resume: goes on with the run's own settings; leave the others out")
+    settings = None if resume else load_config(config, flags)
+    from doctor_derma.pipeline import resume_run, start_run
+
+    workspace = Workspace.find()
+    run = resume_run(workspace, resume) if resume else start_run(workspace, settings, name)  # type: ignore[arg-type]
+    if run:
+        Console().print(f"Bundle: {run.bundle}\nNext: derma evaluate {run.name}", highlight=False)
+
+
+@app.command()
+def evaluate(run: Reference, split: Split = "test") -> None:
+    """Measure a model with 95% intervals; pictures and report in evaluation_images/."""
+    from doctor_derma.evaluation.tables import evaluation_tables
+    from doctor_derma.pipeline import evaluate
+
+    predictions, intervals, folder = evaluate(Workspace.find(), run, split)
+    Console().print(*evaluation_tables(predictions, intervals), f"Report: {folder / 'report.html'}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="Two or more runs or bundles.")],
+    split: Split = "test",
+) -> None:
+    """Compare models on the same images, with paired differences and p-values."""
+    from doctor_derma.evaluation.tables import comparison_tables
+    from doctor_derma.pipeline import compare
+
+    comparison, folder = compare(Workspace.find(), runs, split)
+    Console().print(*comparison_tables(comparison), f"Report: {folder / 'report.html'}")
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="A run's name or folder.")],
+    to: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,
+) -> None:
+    """Write a run's bundle again: the graph, model.json and the model card."""
+    from doctor_derma.data.manifest import read_dataset
+    from doctor_derma.export.exporting import export_run
+    from doctor_derma.training.runs import open_run
+
+    workspace = Workspace.find()
+    bundle = export_run(open_run(workspace.runs, run), read_dataset(workspace.data), to)
+    Console().print(f"Bundle: {bundle}", highlight=False)
+
+
+@app.command()
+def promote(
+    run: Annotated[str | None, typer.Argument(help="A run or bundle, else the champion.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder, else deployment/models/champion.")
+    ] = None,
+) -> None:
+    """Copy the champion's bundle to where the server finds it."""
+    from doctor_derma.pipeline import promote
+
+    Console().print(f"Promoted to {promote(Workspace.find(), run, to)}", highlight=False)
+
+
+@app.command()
+def predict(
+    paths: Annotated[list[str], typer.Argument(help="Files, folders or patterns.")],
+    model: Annotated[Path | None, typer.Option(help="Bundle, else the champion.")] = None,
+    format: Annotated[Literal["table", "json", "csv"], typer.Option(help="Output.")] = "table",
+    output: Annotated[Path | None, typer.Option(help="File, else the screen.")] = None,
+) -> None:
+    """Classify pictures. Exits with 1 when some couldn't be read. Not a diagnosis."""
+    from doctor_derma.serving.predict import run_predict
+
+    if run_predict(paths, model or Workspace.find().champion, format, output):
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    model: Annotated[Path | None, typer.Option(help="Bundle, else the champion.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="PORT", help="Port.")] = 5555,
+) -> None:
+    """Serve the upload page and the API."""
+    from doctor_derma.serving.app import serve
+
+    serve(model or Workspace.find().champion, host, port)

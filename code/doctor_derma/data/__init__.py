@@ -1,0 +1,1 @@
+"""Images to a manifest: import, check, split, describe, decode."""

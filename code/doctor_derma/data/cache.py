@@ -1,0 +1,69 @@
+"""Every image decoded once, into one memory-mapped uint8 array."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from doctor_derma.atomic import replacing_file
+from doctor_derma.data.decoding import UnreadableImage, fit_pixels, open_image
+from doctor_derma.data.manifest import Dataset
+from doctor_derma.errors import DermaError
+
+CACHE_FOLDER = "cache"
+
+
+def pixel_cache(dataset: Dataset, height: int, width: int) -> np.ndarray:
+    """Return the pixels of every image of a data set, in manifest order.
+
+    The first call decodes the images and keeps them under ``data/cache/``; the file's name
+    holds the manifest's fingerprint, so other data or another size is another file.
+
+    Returns
+    -------
+    read-only memory map of uint8, shape (images, height, width, 3)
+
+    Raises
+    ------
+    DermaError
+        When an image in the manifest can't be read any more.
+    """
+    folder = dataset.folder / CACHE_FOLDER
+    path = folder / f"{dataset.fingerprint[:16]}-{height}x{width}.npy"
+    if not path.is_file():
+        _drop_stale(folder, dataset.fingerprint[:16])
+        _build(dataset, path, height, width)
+    return np.load(path, mmap_mode="r")
+
+
+def _build(dataset: Dataset, path: Path, height: int, width: int) -> None:
+    files = [dataset.folder / relative for relative in dataset.table["path"]]
+
+    def decode(file: Path) -> np.ndarray:
+        try:
+            return fit_pixels(open_image(file), height, width)
+        except UnreadableImage as error:
+            raise DermaError(f"{file}: {error}; import the data again") from error
+
+    with replacing_file(path) as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
+        shape = (len(files), height, width, 3)
+        pixels = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
+        decoded = track(
+            pool.map(decode, files),
+            description="Decoding images",
+            total=len(files),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        for position, image in enumerate(decoded):
+            pixels[position] = image
+        pixels.flush()
+
+
+def _drop_stale(folder: Path, fingerprint: str) -> None:
+    for old in folder.glob("*.npy"):
+        if not old.name.startswith(fingerprint):
+            old.unlink()

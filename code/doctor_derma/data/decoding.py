@@ -1,0 +1,101 @@
+"""One way from an encoded picture to the pixels a network sees, for training and serving."""
+
+import io
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from doctor_derma.errors import DermaError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+MAX_PIXELS = 100_000_000
+# Pillow knows more, and some of those run other programs on the file, such as EPS.
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+
+ImageSource = str | Path | bytes | Image.Image | np.ndarray
+
+
+class UnreadableImage(DermaError):  # noqa: N818
+    """A picture that can't be decoded; the message says why."""
+
+
+def open_image(source: ImageSource) -> Image.Image:
+    """Decode a whole picture to RGB, upright by its EXIF orientation.
+
+    Parameters
+    ----------
+    source : path, encoded bytes, PIL image, or uint8 array of shape (height, width, 3)
+
+    Raises
+    ------
+    UnreadableImage
+        When the file is missing, not a picture, truncated, empty or over ``MAX_PIXELS``.
+    """
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
+            raise UnreadableImage(
+                f"array of shape {source.shape} and type {source.dtype}: "
+                "pass uint8 RGB of shape (height, width, 3)"
+            )
+        return Image.fromarray(source)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = source if isinstance(source, Image.Image) else _open_encoded(source)
+            if image.width * image.height > MAX_PIXELS:
+                raise UnreadableImage(
+                    f"{image.width}x{image.height} pixels: more than {MAX_PIXELS:,}, scale it down"
+                )
+            image.load()
+            return _as_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError as error:
+        raise UnreadableImage("no such file") from error
+    except PermissionError as error:
+        raise UnreadableImage("no permission to read it") from error
+    except UnidentifiedImageError as error:
+        raise UnreadableImage("not a picture that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(f"more than {MAX_PIXELS:,} pixels, scale it down") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise UnreadableImage(f"corrupt or truncated picture ({error})") from error
+
+
+def fit_pixels(image: Image.Image, height: int, width: int) -> np.ndarray:
+    """Stretch a whole RGB picture to the size a network takes.
+
+    The picture is neither cropped nor padded, so a position in an activation map is the
+    same relative position in the picture.
+
+    Returns
+    -------
+    uint8 array of shape (height, width, 3)
+    """
+    resized = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def _open_encoded(source: str | Path | bytes) -> Image.Image:
+    if isinstance(source, bytes):
+        if not source:
+            raise UnreadableImage("empty file")
+        return Image.open(io.BytesIO(source), formats=FORMATS)
+    path = Path(source)
+    if path.is_dir():
+        raise UnreadableImage("a folder, not a picture")
+    if path.is_file() and path.stat().st_size == 0:
+        raise UnreadableImage("empty file")
+    return Image.open(path, formats=FORMATS)
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16") or image.mode == "I":
+        scaled = np.asarray(image, dtype=np.float32) / 257.0
+        return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)).convert("RGB")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        # A transparent background turns white, like the skin-free border of a scan.
+        layer = image.convert("RGBA")
+        backdrop = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(backdrop, layer).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,206 @@
+"""What is in a data set: as tables on the terminal and as one picture."""
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from doctor_derma.atomic import replacing_file
+from doctor_derma.data.decoding import open_image
+from doctor_derma.data.diagnoses import full_name
+from doctor_derma.data.manifest import REPORT_FILE, SPLITS, Dataset
+
+_SPLIT_COLOURS = {"train": "#2a5c8a", "val": "#e0a03c", "test": "#b4483c"}
+_SEX_COLOURS = {"female": "#8a5a9e", "male": "#3f8f86", "unknown": "#c8c8c8"}
+_MOST_SITES = 12
+
+
+def describe(dataset: Dataset) -> Group:
+    """Return a rich renderable: classes by split, ages, sexes, sites, sizes and the report."""
+    table, info = dataset.table, dataset.info
+    lesions = table["lesion"].nunique()
+    title = Text(
+        f"{info.name}: {len(table):,} images of {lesions:,} lesions in "
+        f"{len(dataset.classes)} classes",
+        style="bold",
+    )
+    source = Text(f"{info.source}; licence {info.licence}; split seed {info.seed}")
+    fingerprint = Text(f"fingerprint {dataset.fingerprint[:16]}")
+    return Group(title, source, fingerprint, _class_table(dataset), _facts_table(dataset))
+
+
+def plot_description(dataset: Dataset, path: Path) -> None:
+    """Draw class counts, ages, sites, sexes and a picture of each class into one PNG."""
+    figure = Figure(figsize=(13, 11), layout="constrained")
+    figure.suptitle(
+        f"{dataset.info.name}: {len(dataset.table):,} images of "
+        f"{dataset.table['lesion'].nunique():,} lesions",
+        fontsize=15,
+    )
+    pictures, charts = figure.subfigures(2, 1, height_ratios=[1, 4.4], squeeze=False)[:, 0]
+    _draw_pictures(pictures.subplots(1, len(dataset.classes), squeeze=False)[0], dataset)
+    (counts, ages), (sites, sexes) = charts.subplots(2, 2)
+    _draw_counts(counts, dataset)
+    _draw_ages(ages, dataset)
+    _draw_sites(sites, dataset)
+    _draw_sexes(sexes, dataset)
+    with replacing_file(path) as scratch:
+        figure.savefig(scratch, dpi=110)
+
+
+def _class_table(dataset: Dataset) -> Table:
+    rows = dataset.table
+    table = Table(title="Images (lesions) by class and split", title_justify="left")
+    table.add_column("class", overflow="fold")
+    for split in (*SPLITS, "all"):
+        table.add_column(split, justify="right", no_wrap=True)
+    for dx in dataset.classes:
+        of_class = rows[rows["class"] == dx]
+        table.add_row(dx, *_split_counts(of_class))
+    table.add_section()
+    table.add_row("all", *_split_counts(rows))
+    return table
+
+
+def _split_counts(rows: pd.DataFrame) -> list[str]:
+    parts = [rows[rows["split"] == split] for split in SPLITS]
+    return [f"{len(part):,} ({part['lesion'].nunique():,})" for part in (*parts, rows)]
+
+
+def _facts_table(dataset: Dataset) -> Table:
+    rows = dataset.table
+    table = Table(show_header=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for dx in dataset.classes:
+        if full_name(dx) != dx:
+            table.add_row(dx, full_name(dx))
+    table.add_section()
+    ages = rows["age"].dropna()
+    if len(ages):
+        low, middle, high = np.percentile(ages, [5, 50, 95])
+        spread = f"median {middle:.0f}, 90% between {low:.0f} and {high:.0f} years"
+        table.add_row("age", f"{spread}; unknown for {len(rows) - len(ages):,} images")
+    else:
+        table.add_row("age", "unknown")
+    table.add_row("sex", _listed(_known(rows["sex"])))
+    table.add_row("site", _listed(_known(rows["site"])))
+    sizes = rows["width"].astype(str) + "x" + rows["height"].astype(str)
+    table.add_row("size", _listed(sizes))
+    table.add_row("reported", _reported(dataset.folder / REPORT_FILE))
+    return table
+
+
+def _known(column: pd.Series) -> pd.Series:
+    return column.fillna("unknown").astype(str)
+
+
+def _listed(column: pd.Series, most: int = 6) -> str:
+    counts = Counter(column).most_common()
+    listed = [f"{name} {count:,}" for name, count in counts[:most]]
+    if len(counts) > most:
+        listed.append(f"{len(counts) - most} more {sum(n for _, n in counts[most:]):,}")
+    return ", ".join(listed)
+
+
+def _reported(path: Path) -> str:
+    if not path.is_file():
+        return "no report"
+    with path.open(newline="", encoding="utf-8") as stream:
+        reasons = Counter(row["reason"] for row in csv.DictReader(stream))
+    listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+    return f"{listed} (each in {path.name})" if reasons else "nothing"
+
+
+def _draw_pictures(axes: np.ndarray, dataset: Dataset) -> None:
+    generator = np.random.default_rng(0)
+    for axis, dx in zip(axes, dataset.classes, strict=True):
+        paths = dataset.table.loc[dataset.table["class"] == dx, "path"].tolist()
+        picture = open_image(dataset.folder / paths[generator.integers(len(paths))])
+        picture.thumbnail((400, 400))
+        axis.imshow(np.asarray(picture))
+        axis.set_title(dx)
+        axis.axis("off")
+
+
+def _draw_counts(axis: Axes, dataset: Dataset) -> None:
+    counts = pd.crosstab(dataset.table["class"], dataset.table["split"])
+    positions = np.arange(len(dataset.classes))
+    for offset, split in enumerate(SPLITS):
+        heights = counts.reindex(dataset.classes)[split]
+        bars = axis.bar(
+            positions + 0.27 * (offset - 1), heights, 0.27, color=_SPLIT_COLOURS[split], label=split
+        )
+        axis.bar_label(bars, fontsize=8, padding=2, rotation=90)
+    axis.set_yscale("log")
+    axis.set_ylim(1, 3 * counts.to_numpy().max())
+    axis.set_xticks(positions, dataset.classes)
+    _slant_long_names(axis, dataset)
+    axis.set_ylabel("images (log scale)")
+    axis.set_title("Images by class and split")
+    axis.legend(frameon=False)
+    _plain(axis)
+
+
+def _draw_ages(axis: Axes, dataset: Dataset) -> None:
+    table = dataset.table
+    ages = [table.loc[table["class"] == dx, "age"].dropna().to_numpy() for dx in dataset.classes]
+    axis.set_title("Age by class")
+    if not any(len(known) for known in ages):
+        axis.text(0.5, 0.5, "no ages known", ha="center", transform=axis.transAxes)
+    axis.boxplot(
+        ages,
+        tick_labels=list(dataset.classes),
+        patch_artist=True,
+        boxprops={"facecolor": "#c9d8e6", "edgecolor": "#2a5c8a"},
+        medianprops={"color": "#b4483c", "linewidth": 2},
+        flierprops={"markersize": 3, "alpha": 0.4},
+    )
+    axis.set_ylabel("years")
+    _slant_long_names(axis, dataset)
+    _plain(axis)
+
+
+def _draw_sites(axis: Axes, dataset: Dataset) -> None:
+    counts = _known(dataset.table["site"]).value_counts()
+    if len(counts) > _MOST_SITES:
+        rest = counts.iloc[_MOST_SITES - 1 :].sum()
+        counts = pd.concat([counts.iloc[: _MOST_SITES - 1], pd.Series({"others": rest})])
+    bars = axis.barh(counts.index[::-1], counts.to_numpy()[::-1], color="#5f87ab")
+    axis.bar_label(bars, fontsize=8, padding=2)
+    axis.set_xlabel("images")
+    axis.set_title("Site of the lesion")
+    _plain(axis)
+
+
+def _draw_sexes(axis: Axes, dataset: Dataset) -> None:
+    sexes = _known(dataset.table["sex"]).str.lower()
+    sexes = sexes.where(sexes.isin(list(_SEX_COLOURS)), "unknown")
+    shares = pd.crosstab(dataset.table["class"], sexes, normalize="index")
+    below = np.zeros(len(dataset.classes))
+    for sex, colour in _SEX_COLOURS.items():
+        if sex in shares:
+            heights = 100 * shares.reindex(dataset.classes)[sex].to_numpy()
+            axis.bar(dataset.classes, heights, bottom=below, color=colour, label=sex)
+            below += heights
+    axis.set_ylabel("% of images")
+    _slant_long_names(axis, dataset)
+    axis.set_title("Sex by class")
+    axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    _plain(axis)
+
+
+def _slant_long_names(axis: Axes, dataset: Dataset) -> None:
+    if max(map(len, dataset.classes)) > 7:
+        axis.tick_params(axis="x", rotation=25)
+
+
+def _plain(axis: Axes) -> None:
+    axis.spines[["top", "right"]].set_visible(False)

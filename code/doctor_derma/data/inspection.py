@@ -1,0 +1,65 @@
+"""Decodes every image once: which can be used, and what they look like from afar."""
+
+import hashlib
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from doctor_derma.data.decoding import UnreadableImage, open_image
+from doctor_derma.data.duplicates import thumbnail
+from doctor_derma.data.records import InspectedImage, Reason, ReportedImage, SourceImage
+
+
+def inspect_images(
+    images: Sequence[SourceImage],
+) -> tuple[list[InspectedImage], list[ReportedImage]]:
+    """Divide images, in order, into those that can be used and those that can't be.
+
+    Every image is in exactly one of the two lists. Only thumbnails stay in memory.
+    """
+    usable, reported = [], []
+    # Pillow decodes outside Python's lock, so threads use every core.
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        outcomes = track(
+            threads.map(_inspect, images),
+            "Checking images",
+            total=len(images),
+            console=Console(stderr=True),
+        )
+        for outcome in outcomes:
+            if isinstance(outcome, InspectedImage):
+                usable.append(outcome)
+            else:
+                reported.append(outcome)
+    return usable, reported
+
+
+def _inspect(source: SourceImage) -> InspectedImage | ReportedImage:
+    if source.read is None:
+        return ReportedImage(source.image, Reason.MISSING, "listed in the metadata, no such file")
+    if source.dx is None:
+        return ReportedImage(source.image, Reason.UNLABELLED, f"{source.origin}: no class known")
+    try:
+        encoded = source.read()
+        picture = open_image(encoded)
+    except UnreadableImage as error:
+        cut = "truncat" in str(error.__cause__).lower()
+        reason = Reason.TRUNCATED if cut else Reason.CORRUPT
+        return ReportedImage(source.image, reason, f"{source.origin}: {error}")
+    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+        return ReportedImage(source.image, Reason.CORRUPT, f"{source.origin}: {error}")
+    return InspectedImage(
+        source=source,
+        dx=source.dx,
+        lesion=source.lesion or source.image,
+        sha256=hashlib.sha256(encoded).hexdigest(),
+        width=picture.width,
+        height=picture.height,
+        thumbnail=np.asarray(thumbnail(picture)),
+    )

@@ -1,0 +1,111 @@
+"""The manifest: one row an image, the only thing later stages read about the data."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from doctor_derma.atomic import replacing_file
+from doctor_derma.errors import DermaError
+
+MANIFEST_FILE = "manifest.csv"
+DATASET_FILE = "dataset.json"
+REPORT_FILE = "import_report.csv"
+SPLITS = ("train", "val", "test")
+COLUMNS = (
+    "image",
+    "lesion",
+    "class",
+    "split",
+    "age",
+    "sex",
+    "site",
+    "width",
+    "height",
+    "sha256",
+    "path",
+)
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """Where a data set comes from; kept in ``dataset.json``."""
+
+    name: str
+    source: str
+    licence: str
+    seed: int
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """An imported data set.
+
+    Attributes
+    ----------
+    folder : the ``data/`` folder
+    table : DataFrame with the columns of ``COLUMNS``; ``path`` is relative to ``folder``
+    classes : short class names, sorted; a network's output i is ``classes[i]``
+    """
+
+    folder: Path
+    info: DatasetInfo
+    table: pd.DataFrame
+    classes: tuple[str, ...]
+    fingerprint: str
+
+    def split(self, name: str) -> pd.DataFrame:
+        """Return the rows of one split, in manifest order, with a fresh index."""
+        return self.table[self.table["split"] == name].reset_index(drop=True)
+
+    def targets(self, rows: pd.DataFrame) -> list[int]:
+        """Return the class index of each row."""
+        index = {name: position for position, name in enumerate(self.classes)}
+        return [index[name] for name in rows["class"]]
+
+
+def write_dataset(folder: Path, info: DatasetInfo, table: pd.DataFrame) -> None:
+    """Write ``dataset.json`` and ``manifest.csv``, the manifest last."""
+    with replacing_file(folder / DATASET_FILE) as scratch:
+        scratch.write_text(json.dumps(asdict(info), indent=2) + "\n")
+    with replacing_file(folder / MANIFEST_FILE) as scratch:
+        table.to_csv(scratch, columns=list(COLUMNS), index=False)
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Read an imported data set.
+
+    Raises
+    ------
+    DermaError
+        When nothing was imported there, a column is missing, or the split can't train
+        a classifier (fewer than two classes, an empty split, an unknown split name).
+    """
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise DermaError(
+            f"{path}: no data set here; run 'derma data import ham10000 DIR', "
+            "'derma data import folder DIR' or 'derma data synthesize' first"
+        )
+    try:
+        table = pd.read_csv(
+            path,
+            dtype={"image": str, "lesion": str, "class": str, "path": str},
+            # Only these may be unknown: a class may be called "NA".
+            keep_default_na=False,
+            na_values={"age": [""], "sex": [""], "site": [""]},
+        )
+        info = DatasetInfo(**json.loads((folder / DATASET_FILE).read_text()))
+    except (ValueError, TypeError, OSError) as error:
+        raise DermaError(f"{path}: can't be read ({error}); import the data again") from error
+    if missing := [column for column in COLUMNS if column not in table.columns]:
+        raise DermaError(f"{path}: column '{missing[0]}' is missing; import the data again")
+    if unknown := sorted(set(table["split"]) - set(SPLITS)):
+        raise DermaError(f"{path}: unknown split '{unknown[0]}'; use {', '.join(SPLITS)}")
+    classes = tuple(sorted(table["class"].unique()))
+    if len(classes) < 2:
+        raise DermaError(f"{path}: {len(classes)} class; a classifier needs at least two")
+    fingerprint = hashlib.sha256(path.read_bytes()).hexdigest()
+    return Dataset(folder, info, table, classes, fingerprint)

@@ -1,0 +1,77 @@
+"""What the readers of a source hand to the import: one record an image, read lazily."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+
+class Reason(StrEnum):
+    """Why an image is in the import report."""
+
+    CORRUPT = "corrupt"
+    TRUNCATED = "truncated"
+    MISSING = "missing"
+    UNLABELLED = "unlabelled"
+    DUPLICATE_BYTES = "duplicate-bytes"
+    CONFLICTING_LABELS = "conflicting-labels"
+    NEAR_IDENTICAL = "near-identical"
+    LESION_CROSSES_SPLITS = "lesion-crosses-splits"
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """One image of a source, as its metadata describes it.
+
+    Attributes
+    ----------
+    image : name of the image, unique in its source
+    origin : where it lies, for people
+    read : gives the encoded bytes; None where the metadata names a file that isn't there
+    suffix : ending of the file that is written, such as ``.jpg``
+    lesion : what images of one lesion share; None makes the image its own lesion
+    dx : short class name; None where it isn't known
+    split : ``train``, ``val`` or ``test`` where the source is already divided
+    age : in years
+    """
+
+    image: str
+    origin: str
+    read: Callable[[], bytes] | None
+    suffix: str = ".jpg"
+    lesion: str | None = None
+    dx: str | None = None
+    split: str | None = None
+    age: float | None = None
+    sex: str | None = None
+    site: str | None = None
+
+
+@dataclass(frozen=True)
+class InspectedImage:
+    """A labelled image that decodes.
+
+    Attributes
+    ----------
+    width, height : pixels, upright
+    thumbnail : uint8 array of shape (16, 16, 3), the mean colours of a 16x16 grid
+    """
+
+    source: SourceImage
+    dx: str
+    lesion: str
+    sha256: str
+    width: int
+    height: int
+    thumbnail: np.ndarray
+
+
+@dataclass(frozen=True)
+class ReportedImage:
+    """A row of the import report; ``kept`` images are in the data set all the same."""
+
+    image: str
+    reason: Reason
+    detail: str
+    kept: bool = False

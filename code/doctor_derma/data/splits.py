@@ -1,0 +1,106 @@
+"""Train, val and test: stratified by class, seeded, and grouped so that no lesion crosses."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from doctor_derma.data.manifest import SPLITS
+from doctor_derma.errors import DermaError
+
+
+def assign_splits(
+    classes: Sequence[str],
+    lesions: Sequence[str],
+    given: Sequence[str | None] | None = None,
+    *,
+    val: float = 0.15,
+    test: float = 0.15,
+    seed: int = 0,
+) -> list[str]:
+    """Return the split of each image.
+
+    Where a source is already divided, its splits stay; those that it lacks are cut from
+    its train images, each as ``val`` or ``test`` says.
+
+    Parameters
+    ----------
+    classes, lesions : of each image
+    given : the split each image came with, None for an undivided source
+    val, test : shares of the images that are divided, each above 0 and together below 1
+
+    Raises
+    ------
+    DermaError
+        When a share is out of range, there are fewer than two classes, a class has fewer
+        lesions than splits to fill, or a given split lacks a class.
+    """
+    if not (val > 0 and test > 0 and val + test < 1):
+        raise DermaError(
+            f"val={val:g}, test={test:g}: both shares must be above 0 and their sum below 1"
+        )
+    if len(set(classes)) < 2:
+        found = f"only class '{classes[0]}' is" if classes else "no usable image is"
+        raise DermaError(f"{found} in the source; a classifier needs images of at least two")
+    splits = [split or "train" for split in given] if given else ["train"] * len(classes)
+    shares = {"val": val, "test": test}
+    wanted = {split: share for split, share in shares.items() if split not in splits}
+    divided = [index for index, split in enumerate(splits) if split == "train"]
+    if wanted:
+        parts = {"train": 1 - sum(wanted.values())} | wanted
+        chosen = _divide([classes[i] for i in divided], [lesions[i] for i in divided], parts, seed)
+        for index, split in zip(divided, chosen, strict=True):
+            splits[index] = split
+    _require_every_class(classes, splits)
+    return splits
+
+
+def _divide(
+    classes: Sequence[str], lesions: Sequence[str], shares: Mapping[str, float], seed: int
+) -> list[str]:
+    """Deal whole lesions, class by class, to whichever split is furthest below its share.
+
+    scikit-learn's StratifiedGroupKFold makes equal folds and may leave a rare class out
+    of one; dealing keeps any shares, and gives each split a lesion of each class.
+    """
+    contents: dict[str, Counter[str]] = defaultdict(Counter)
+    for dx, lesion in zip(classes, lesions, strict=True):
+        contents[lesion][dx] += 1
+    lesions_of = Counter(dx for content in contents.values() for dx in content)
+    _require_enough_lesions(lesions_of, shares)
+    # A group of several classes (all lesions of a patient, say) is dealt as its rarest one.
+    strata: dict[str, list[str]] = defaultdict(list)
+    for lesion in sorted(contents):
+        strata[min(contents[lesion], key=lambda dx: (lesions_of[dx], dx))].append(lesion)
+    generator = np.random.default_rng(seed)
+    dealt: dict[str, Counter[str]] = {split: Counter() for split in shares}
+    chosen: dict[str, str] = {}
+    for dx in sorted(strata, key=lambda dx: (lesions_of[dx], dx)):
+        shuffled = [strata[dx][index] for index in generator.permutation(len(strata[dx]))]
+        # Lesions with many images first: each split gets its part of them, and the single
+        # ones even the shares out. The sort is stable, so ties stay shuffled.
+        for lesion in sorted(shuffled, key=lambda lesion: -contents[lesion][dx]):
+            split = min(shares, key=lambda split: dealt[split][dx] / shares[split])
+            chosen[lesion] = split
+            dealt[split].update(contents[lesion])
+    return [chosen[lesion] for lesion in lesions]
+
+
+def _require_enough_lesions(lesions_of: Mapping[str, int], shares: Mapping[str, float]) -> None:
+    for dx, count in sorted(lesions_of.items()):
+        if count < len(shares):
+            raise DermaError(
+                f"class '{dx}' has {count} lesion{'s' * (count != 1)}, too few to put one into "
+                f"each of {', '.join(shares)}; add images of other lesions or leave the class out"
+            )
+
+
+def _require_every_class(classes: Sequence[str], splits: Sequence[str]) -> None:
+    present = set(zip(classes, splits, strict=True))
+    for dx in sorted(set(classes)):
+        for split in SPLITS:
+            if (dx, split) not in present:
+                raise DermaError(
+                    f"class '{dx}' has no usable image in {split}; add some there or leave "
+                    "the class out"
+                )

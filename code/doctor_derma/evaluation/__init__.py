@@ -1,0 +1,1 @@
+"""Metrics with intervals, pictures and reports, from labels and probabilities alone."""

@@ -1,0 +1,90 @@
+"""Calibration: does a probability of 0.8 come true in 80% of the cases?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
+
+from doctor_derma.errors import DermaError
+
+BINS = 15
+TEMPERATURE_LIMITS = (0.05, 20.0)
+
+
+@dataclass(frozen=True, eq=False)
+class ReliabilityCurve:
+    """Top-label confidence against accuracy in B bins of equal width.
+
+    Attributes
+    ----------
+    edges : float64 [B + 1], from 0 to 1
+    confidence, accuracy : float64 [B], mean of each bin, nan where it is empty
+    counts : int64 [B], images in each bin
+    """
+
+    edges: np.ndarray
+    confidence: np.ndarray
+    accuracy: np.ndarray
+    counts: np.ndarray
+
+
+def confidence_bins(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
+    """Return the bin of each confidence, int64 [n]; bin m is (m/bins, (m+1)/bins]."""
+    return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+
+
+def reliability_curve(
+    labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS
+) -> ReliabilityCurve:
+    """Compare top-label confidence with accuracy, bin by bin (Guo et al., ICML 2017, fig. 1).
+
+    Parameters
+    ----------
+    labels : int [n]
+    probabilities : float [n, K]
+    bins : number of bins of equal width
+    """
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    bin_of = confidence_bins(confidence, bins)
+    counts = np.bincount(bin_of, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        mean_confidence = np.bincount(bin_of, weights=confidence, minlength=bins) / counts
+        accuracy = np.bincount(bin_of, weights=correct, minlength=bins) / counts
+    return ReliabilityCurve(np.linspace(0, 1, bins + 1), mean_confidence, accuracy, counts)
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
+    """Find the temperature T whose softmax(logits / T) has the least negative log-likelihood.
+
+    The likelihood has one minimum in T, found by Brent's bounded search on log T from 0.05
+    to 20; on separable cases, where T would fall to 0, the lower limit holds
+    (Guo et al., On Calibration of Modern Neural Networks, ICML 2017, section 4.2).
+
+    Parameters
+    ----------
+    logits : float [n, K], of images the network was not trained on
+    labels : int [n]
+
+    Raises
+    ------
+    DermaError
+        When there are no logits, or one of them is not finite.
+    """
+    logits = np.asarray(logits, dtype=np.float64)
+    if len(logits) == 0 or not np.isfinite(logits).all():
+        raise DermaError(
+            "temperature: the validation logits are empty or not finite; "
+            "check that the validation split has images and training did not diverge"
+        )
+
+    def loss(log_temperature: float) -> float:
+        scaled = logits * np.exp(-log_temperature)
+        true = np.take_along_axis(scaled, labels[:, None], axis=1)[:, 0]
+        return float((logsumexp(scaled, axis=1) - true).mean())
+
+    found = minimize_scalar(
+        loss, bounds=np.log(TEMPERATURE_LIMITS), method="bounded", options={"xatol": 1e-6}
+    )
+    return float(np.exp(found.x))

@@ -1,0 +1,193 @@
+"""Models in comparison on the same images: paired differences, intervals, p-values."""
+
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from scipy.stats import binomtest
+
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    bootstrap_distributions,
+    percentile_interval,
+)
+from doctor_derma.evaluation.metrics import HEADLINE_METRICS, classification_metrics
+from doctor_derma.evaluation.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One metric of ``second`` minus that of ``first``.
+
+    ``p_value`` tests no difference; ``p_holm`` corrects it for the pairs of that metric.
+    """
+
+    first: str
+    second: str
+    metric: str
+    interval: Interval
+    p_value: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class McNemar:
+    """Lesions that one of two models names rightly and the other wrongly."""
+
+    first: str
+    second: str
+    only_first_right: int
+    only_second_right: int
+    p_value: float
+    p_holm: float
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """What ``compare`` found.
+
+    Attributes
+    ----------
+    models : the predictions, all in the order of the first one's images
+    intervals : model name -> metric -> interval, every metric
+    differences : the headline metrics of every pair of models
+    mcnemar : the lesion-level accuracy of every pair of models
+    """
+
+    models: tuple[Predictions, ...]
+    intervals: dict[str, dict[str, Interval]]
+    differences: tuple[Difference, ...]
+    mcnemar: tuple[McNemar, ...]
+
+
+def compare(
+    models: list[Predictions], resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+) -> Comparison:
+    """Compare models on the same images, lesions resampled jointly for all of them.
+
+    A difference's p-value is two-sided, from the same resamples as its interval: twice
+    the smaller share of differences at or beyond 0, with one added to both counts, so
+    that it is never 0: ``p = 2 min(#(d <= 0) + 1, #(d >= 0) + 1) / (R + 1)``, at most 1
+    (Davison and Hinkley, Bootstrap Methods and their Application, 1997, chapter 4).
+    Several pairs are corrected metric by metric (Holm, Scandinavian Journal of Statistics
+    6, 1979).
+
+    Raises
+    ------
+    DermaError
+        When there are fewer than two models, two have one name, or their classes, images,
+        lesions or true labels differ.
+    """
+    models = _aligned(models)
+    draws = bootstrap_distributions(models, resamples, seed)
+    values = [classification_metrics(m.labels, m.probabilities, m.classes) for m in models]
+    intervals = {
+        model.name: {
+            metric: percentile_interval(value[metric], draw[metric], level) for metric in value
+        }
+        for model, value, draw in zip(models, values, draws, strict=True)
+    }
+    differences: list[Difference] = []
+    for metric in HEADLINE_METRICS:
+        family = []
+        for i, j in combinations(range(len(models)), 2):
+            change = draws[j][metric] - draws[i][metric]
+            interval = percentile_interval(values[j][metric] - values[i][metric], change, level)
+            p_value = bootstrap_p_value(change)
+            family.append(
+                Difference(models[i].name, models[j].name, metric, interval, p_value, p_value)
+            )
+        corrected = holm([difference.p_value for difference in family])
+        differences += [replace(d, p_holm=p) for d, p in zip(family, corrected, strict=True)]
+    tests = [mcnemar(first, second) for first, second in combinations(models, 2)]
+    corrected = holm([test.p_value for test in tests])
+    return Comparison(
+        models=tuple(models),
+        intervals=intervals,
+        differences=tuple(differences),
+        mcnemar=tuple(replace(t, p_holm=p) for t, p in zip(tests, corrected, strict=True)),
+    )
+
+
+def bootstrap_p_value(differences: np.ndarray) -> float:
+    """Return the two-sided p-value of ``compare`` for bootstrap differences [R]."""
+    defined = differences[np.isfinite(differences)]
+    fewest = min(np.sum(defined <= 0), np.sum(defined >= 0))
+    return min(1.0, 2 * (int(fewest) + 1) / (len(defined) + 1))
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Correct p-values for their number by Holm's step-down method."""
+    corrected = np.empty(len(p_values))
+    highest = 0.0
+    for rank, index in enumerate(np.argsort(p_values, kind="stable")):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = highest
+    return corrected.tolist()
+
+
+def mcnemar(first: Predictions, second: Predictions) -> McNemar:
+    """Test equal accuracy by lesion: the exact McNemar test (McNemar, Psychometrika 12, 1947).
+
+    A lesion counts once: its decision is the most probable class of the mean over its
+    images, which keeps the cases independent. The models must be aligned.
+    """
+    first_right, second_right = _lesion_correct(first), _lesion_correct(second)
+    only_first = int(np.sum(first_right & ~second_right))
+    only_second = int(np.sum(second_right & ~first_right))
+    discordant = only_first + only_second
+    p_value = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
+    return McNemar(first.name, second.name, only_first, only_second, p_value, p_value)
+
+
+def _lesion_correct(predictions: Predictions) -> np.ndarray:
+    _, first_image, lesion_of = np.unique(
+        predictions.lesions, return_index=True, return_inverse=True
+    )
+    summed = np.zeros((len(first_image), len(predictions.classes)))
+    np.add.at(summed, lesion_of, predictions.probabilities)
+    return summed.argmax(axis=1) == predictions.labels[first_image]
+
+
+def _aligned(models: list[Predictions]) -> list[Predictions]:
+    if len(models) < 2:
+        raise DermaError(f"compare: {len(models)} model given; name two or more")
+    names = [model.name for model in models]
+    if repeated := [name for name in names if names.count(name) > 1]:
+        raise DermaError(f"compare: '{repeated[0]}' is given more than once; name it once")
+    return [models[0], *(_in_order_of(models[0], model) for model in models[1:])]
+
+
+def _in_order_of(first: Predictions, other: Predictions) -> Predictions:
+    if other.classes != first.classes:
+        raise DermaError(
+            f"compare: {other.name} and {first.name} have different classes; "
+            "compare models of one data set"
+        )
+    if sorted(other.images) != sorted(first.images):
+        raise DermaError(
+            f"compare: {other.name} and {first.name} were evaluated on different images; "
+            "evaluate both on the same split"
+        )
+    rows = np.empty(len(first.images), dtype=np.int64)
+    rows[np.argsort(first.images, kind="stable")] = np.argsort(other.images, kind="stable")
+    maps = other.activation_maps
+    aligned = replace(
+        other,
+        images=other.images[rows],
+        lesions=other.lesions[rows],
+        paths=other.paths[rows],
+        labels=other.labels[rows],
+        probabilities=other.probabilities[rows],
+        activation_maps=None if maps is None else maps[rows],
+    )
+    same_truth = np.array_equal(aligned.labels, first.labels)
+    if not same_truth or not np.array_equal(aligned.lesions, first.lesions):
+        raise DermaError(
+            f"compare: {other.name} and {first.name} disagree on the true class or lesion of an "
+            "image; evaluate both on the same data"
+        )
+    return aligned

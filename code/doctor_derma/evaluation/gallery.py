@@ -1,0 +1,138 @@
+"""Pictures that models name rightly, wrongly or differently, with class activation maps."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from PIL import Image
+
+from doctor_derma.evaluation.predictions import Predictions, open_picture
+from doctor_derma.evaluation.progress import with_progress
+
+CARD_WIDTH = 240
+MAP_COLOURS = "viridis"
+MAP_OPACITY = 0.65
+RIGHT_PER_CLASS = 2
+WRONG = 12
+DISAGREEMENTS = 8
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """One model on one picture; ``overlay`` is uint8 [height, width, 3], None without maps."""
+
+    model: str
+    label: str
+    probability: float
+    right: bool
+    overlay: np.ndarray | None
+
+
+@dataclass(frozen=True, eq=False)
+class Card:
+    """A picture, uint8 [height, width, 3], with its true class and a view a model."""
+
+    image: str
+    true_class: str
+    picture: np.ndarray
+    views: tuple[View, ...]
+
+
+def confident_right(predictions: Predictions, per_class: int = RIGHT_PER_CLASS) -> list[int]:
+    """Pick the rows of each class that are right with most confidence, one a lesion."""
+    rows: list[int] = []
+    for index in range(len(predictions.classes)):
+        right = predictions.correct & (predictions.labels == index)
+        rows += _most_confident(
+            predictions, right, predictions.probabilities.max(axis=1), per_class
+        )
+    return rows
+
+
+def confident_wrong(predictions: Predictions, count: int = WRONG) -> list[int]:
+    """Pick the rows that are wrong with most confidence, one a lesion."""
+    confidence = predictions.probabilities.max(axis=1)
+    return _most_confident(predictions, ~predictions.correct, confidence, count)
+
+
+def disagreements(models: tuple[Predictions, ...], count: int = DISAGREEMENTS) -> list[int]:
+    """Pick the rows where aligned models differ, all of them with most confidence."""
+    predicted = np.stack([model.predicted for model in models])
+    differ = (predicted != predicted[0]).any(axis=0)
+    least_sure = np.min([model.probabilities.max(axis=1) for model in models], axis=0)
+    return _most_confident(models[0], differ, least_sure, count)
+
+
+def make_cards(models: tuple[Predictions, ...], rows: list[int]) -> list[Card]:
+    """Open the picture of each row and lay every model's map of its own decision over it.
+
+    Raises
+    ------
+    DermaError
+        When a picture can't be decoded.
+    """
+    return [_make_card(models, row) for row in with_progress(rows, "Opening pictures")]
+
+
+def overlay_map(picture: np.ndarray, activation_map: np.ndarray) -> np.ndarray:
+    """Lay a class activation map over a picture (Zhou et al., CVPR 2016).
+
+    The map is scaled from its own least to its own greatest evidence and enlarged
+    bilinearly; the least evidence leaves the picture as it is.
+
+    Parameters
+    ----------
+    picture : uint8 [height, width, 3]
+    activation_map : float [h, w], covering the whole picture
+
+    Returns
+    -------
+    uint8 [height, width, 3]
+    """
+    height, width = picture.shape[:2]
+    spread = float(np.ptp(activation_map))
+    scaled = (activation_map - activation_map.min()) / (spread or 1.0)
+    enlarged = Image.fromarray(scaled.astype(np.float32)).resize(
+        (width, height), Image.Resampling.BILINEAR
+    )
+    evidence = np.clip(np.asarray(enlarged), 0, 1)
+    colours = colormaps[MAP_COLOURS](evidence)[..., :3] * 255
+    opacity = MAP_OPACITY * evidence[..., None]
+    return np.round(picture * (1 - opacity) + colours * opacity).astype(np.uint8)
+
+
+def _most_confident(
+    predictions: Predictions, eligible: np.ndarray, confidence: np.ndarray, count: int
+) -> list[int]:
+    rows: list[int] = []
+    lesions: set[str] = set()
+    for row in np.argsort(-confidence, kind="stable"):
+        if len(rows) == count:
+            break
+        path, lesion = str(predictions.paths[row]), str(predictions.lesions[row])
+        if eligible[row] and lesion not in lesions and path and Path(path).is_file():
+            rows.append(int(row))
+            lesions.add(lesion)
+    return rows
+
+
+def _make_card(models: tuple[Predictions, ...], row: int) -> Card:
+    first = models[0]
+    image = open_picture(Path(str(first.paths[row])))
+    height = max(1, round(CARD_WIDTH * image.height / image.width))
+    picture = np.asarray(image.resize((CARD_WIDTH, height), Image.Resampling.LANCZOS))
+    views = []
+    for model in models:
+        decision = int(model.predicted[row])
+        maps = model.activation_maps
+        views.append(
+            View(
+                model=model.name,
+                label=model.classes[decision],
+                probability=float(model.probabilities[row, decision]),
+                right=decision == model.labels[row],
+                overlay=None if maps is None else overlay_map(picture, maps[row, decision]),
+            )
+        )
+    return Card(str(first.images[row]), first.classes[first.labels[row]], picture, tuple(views))

@@ -1,0 +1,143 @@
+"""Classification metrics, for one set of case weights or for many at once.
+
+Decisions are taken at one operating point: the most probable class (argmax).
+Sensitivity, specificity and PPV of a class set that decision against the rest.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from doctor_derma.evaluation.calibration import BINS, confidence_bins
+from doctor_derma.evaluation.ranking import ratio, weighted_auc, weighted_average_precision
+
+HEADLINE_METRICS = {
+    "macro_auc": "Macro ROC AUC",
+    "balanced_accuracy": "Balanced accuracy",
+    "accuracy": "Accuracy",
+    "ece": "Expected calibration error",
+    "brier": "Brier score",
+}
+OVERALL_METRICS = {**HEADLINE_METRICS, "log_loss": "Log loss"}
+CLASS_METRICS = {
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "auc": "ROC AUC",
+    "average_precision": "Average precision",
+}
+LOWER_IS_BETTER = frozenset({"ece", "brier", "log_loss"})
+
+
+def classification_metrics(
+    labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
+) -> dict[str, float]:
+    """Compute every metric of ``OVERALL_METRICS`` and, as ``<metric>_<class>``, ``CLASS_METRICS``.
+
+    Parameters
+    ----------
+    labels : int [n], index of the true class
+    probabilities : float [n, K]
+    classes : the K class names
+
+    Returns
+    -------
+    One value a metric. What a class without images (or, for PPV, without predictions)
+    leaves undefined is nan; the macro means run over the classes that are defined.
+
+    Notes
+    -----
+    - ``macro_auc``: mean over the classes of the one-vs-rest ROC AUC.
+    - ``balanced_accuracy``: mean sensitivity over the classes.
+    - ``ece``: top-label expected calibration error, 15 bins of equal width
+      (Guo et al., ICML 2017).
+    - ``brier``: mean over the images of the squared error summed over the classes, from 0
+      to 2 (Brier, Monthly Weather Review 78, 1950).
+    - ``log_loss``: mean negative natural logarithm of the true class's probability.
+    """
+    weights = np.ones((1, len(labels)))
+    values = weighted_metrics(labels, probabilities, classes, weights)
+    return {name: float(value[0]) for name, value in values.items()}
+
+
+def weighted_metrics(
+    labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Compute the metrics of ``classification_metrics`` for R sets of case weights.
+
+    Parameters
+    ----------
+    labels, probabilities, classes : as for ``classification_metrics``
+    weights : float64 [R, n]; a case of weight 2 counts as two equal cases
+
+    Returns
+    -------
+    float64 [R] a metric
+    """
+    total = weights.sum(axis=1)
+    decisions = _decision_metrics(labels, probabilities, weights, total)
+    curves = {"auc": weighted_auc, "average_precision": weighted_average_precision}
+    by_class = {
+        **decisions,
+        **{
+            metric: np.stack(
+                [
+                    curve(labels == index, probabilities[:, index], weights)
+                    for index in range(len(classes))
+                ],
+                axis=1,
+            )
+            for metric, curve in curves.items()
+        },
+    }
+    return {
+        "macro_auc": _mean_over_classes(by_class["auc"]),
+        "balanced_accuracy": _mean_over_classes(by_class["sensitivity"]),
+        **_probability_metrics(labels, probabilities, weights, total),
+        **{
+            f"{metric}_{name}": by_class[metric][:, index]
+            for metric in CLASS_METRICS
+            for index, name in enumerate(classes)
+        },
+    }
+
+
+def _decision_metrics(
+    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, total: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Sensitivity, specificity and PPV of the argmax decision, each [R, K]."""
+    columns = np.arange(probabilities.shape[1])
+    actual = labels[:, None] == columns
+    called = probabilities.argmax(axis=1)[:, None] == columns
+    positives = weights @ actual
+    calls = weights @ called
+    hits = weights @ (actual & called)
+    negatives = total[:, None] - positives
+    return {
+        "sensitivity": ratio(hits, positives),
+        "specificity": ratio(negatives - (calls - hits), negatives),
+        "ppv": ratio(hits, calls),
+    }
+
+
+def _probability_metrics(
+    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, total: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Accuracy, ECE, Brier score and log loss, each [R]."""
+    confidence = probabilities.max(axis=1)
+    correct = probabilities.argmax(axis=1) == labels
+    in_bin = confidence_bins(confidence)[:, None] == np.arange(BINS)
+    gaps = weights @ (in_bin * (correct - confidence)[:, None])
+    truth = labels[:, None] == np.arange(probabilities.shape[1])
+    true_probability = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+    surprise = -np.log(np.clip(true_probability, np.finfo(np.float64).eps, 1))
+    return {
+        "accuracy": ratio(weights @ correct, total),
+        "ece": ratio(np.abs(gaps).sum(axis=1), total),
+        "brier": ratio(weights @ ((probabilities - truth) ** 2).sum(axis=1), total),
+        "log_loss": ratio(weights @ surprise, total),
+    }
+
+
+def _mean_over_classes(values: np.ndarray) -> np.ndarray:
+    return ratio(np.nansum(values, axis=1), np.isfinite(values).sum(axis=1))

@@ -1,0 +1,84 @@
+"""Models side by side: their metrics and paired differences."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from doctor_derma.evaluation.comparison import Comparison, Difference
+from doctor_derma.evaluation.metrics import HEADLINE_METRICS, LOWER_IS_BETTER
+from doctor_derma.evaluation.plots.style import (
+    INK,
+    MUTED,
+    draw_interval,
+    model_colours,
+    model_markers,
+    new_figure,
+    style_axes,
+    write_beside,
+)
+
+SIGNIFICANT_COLOUR = "#0072b2"
+
+
+def plot_model_metrics(comparison: Comparison) -> Figure:
+    """Draw a forest plot: one panel a headline metric, one row a model."""
+    names = [model.name for model in comparison.models]
+    colours, markers = model_colours(names), model_markers(names)
+    rows = np.arange(len(names))[::-1]
+    figure = new_figure(6.8, (1.0 + 0.36 * len(names)) * len(HEADLINE_METRICS))
+    panels = figure.subplots(len(HEADLINE_METRICS), 1)
+    for axes, (metric, title) in zip(panels, HEADLINE_METRICS.items(), strict=True):
+        for row, name in zip(rows, names, strict=True):
+            interval = comparison.intervals[name][metric]
+            draw_interval(axes, row, interval, colours[name], markers[name])
+            write_beside(axes, row, str(interval))
+        _style_panel(axes, f"{title}  ({_direction(metric)} is better)", "")
+        axes.set_yticks(rows, names)
+        axes.set_ylim(-0.6, len(names) - 0.4)
+    return figure
+
+
+def plot_differences(comparison: Comparison) -> Figure:
+    """Draw the paired differences: one panel a headline metric, one row a pair of models."""
+    pairs = len(comparison.mcnemar)
+    rows = np.arange(pairs)[::-1]
+    figure = new_figure(7.0, (1.0 + 0.36 * pairs) * len(HEADLINE_METRICS) + 0.3)
+    panels = figure.subplots(len(HEADLINE_METRICS), 1)
+    for axes, (metric, title) in zip(panels, HEADLINE_METRICS.items(), strict=True):
+        family = [d for d in comparison.differences if d.metric == metric]
+        for row, difference in zip(rows, family, strict=True):
+            _draw_difference(axes, row, difference)
+        widest = max(
+            (abs(edge) for d in family for edge in (d.interval.low, d.interval.high)), default=0.0
+        )
+        limit = 1.12 * widest if np.isfinite(widest) and widest > 0 else 0.01
+        axes.axvline(0, color=INK, linewidth=1)
+        _style_panel(axes, f"{title}  ({_direction(metric)} is better)", "")
+        axes.set_xlim(-limit, limit)
+        axes.set_yticks(rows, [f"{d.second}\nminus {d.first}" for d in family])
+        axes.set_ylim(-0.6, pairs - 0.4)
+    panels[-1].set_xlabel(
+        "Difference, second model minus first, with 95% interval and Holm-corrected p",
+        color=INK,
+        fontsize=10,
+    )
+    return figure
+
+
+def _draw_difference(axes: Axes, row: int, difference: Difference) -> None:
+    clear = difference.p_holm < 0.05
+    colour, marker = (SIGNIFICANT_COLOUR, "o") if clear else (MUTED, "D")
+    draw_interval(axes, row, difference.interval, colour, marker)
+    write_beside(axes, row, f"{difference.interval.value:+.3f}   p = {difference.p_holm:.3f}")
+
+
+def _style_panel(axes: Axes, title: str, x_label: str) -> None:
+    style_axes(axes, title, x_label, "")
+    axes.title.set_fontsize(10.5)
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+
+
+def _direction(metric: str) -> str:
+    return "lower" if metric in LOWER_IS_BETTER else "higher"

@@ -1,0 +1,117 @@
+"""ROC curves: of each class against the rest, and their mean for each of several models."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.figure import Figure
+from sklearn.metrics import roc_curve
+
+from doctor_derma.evaluation.bootstrap import Interval
+from doctor_derma.evaluation.comparison import Comparison
+from doctor_derma.evaluation.plots.style import (
+    DASHES,
+    INK,
+    MUTED,
+    class_colours,
+    class_dashes,
+    legend_below,
+    model_colours,
+    new_figure,
+    square_unit_axes,
+    style_axes,
+)
+from doctor_derma.evaluation.predictions import Predictions
+
+GRID_POINTS = 1001
+CORNER = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class _Curve:
+    false_rate: np.ndarray
+    true_rate: np.ndarray
+    label: str
+    colour: str
+    dash: str | tuple
+    width: float = 1.8
+
+
+def class_roc(predictions: Predictions, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return false and true positive rates of one class against the rest."""
+    false_rate, true_rate, _ = roc_curve(
+        predictions.labels == index, predictions.probabilities[:, index]
+    )
+    return false_rate, true_rate
+
+
+def macro_roc(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    """Average the one-vs-rest ROC curves over the classes, at equal false positive rates.
+
+    Returns
+    -------
+    false and true positive rate, float64 [1002] each; the area under the curve is the
+    macro AUC up to interpolation
+    """
+    rates = np.linspace(0, 1, GRID_POINTS)
+    curves = [
+        np.interp(rates, *class_roc(predictions, index)) for index in predictions.testable_classes
+    ]
+    mean = np.mean(curves, axis=0) if curves else np.full(GRID_POINTS, np.nan)
+    # The mean starts above 0 where a curve rises at a false positive rate of 0.
+    return np.append(0, rates), np.append(0, mean)
+
+
+def plot_roc(predictions: Predictions, intervals: dict[str, Interval]) -> Figure:
+    """Draw the ROC curve of each class, and their mean."""
+    colours = class_colours(predictions.classes)
+    dashes = class_dashes(predictions.classes)
+    curves = []
+    for index in predictions.testable_classes:
+        name = predictions.classes[index]
+        label = f"{name}  {intervals[f'auc_{name}']}"
+        rates = class_roc(predictions, index)
+        curves.append(_Curve(*rates, label, colours[name], dashes[name]))
+    label = f"mean  {intervals['macro_auc']}"
+    curves.append(_Curve(*macro_roc(predictions), label, INK, "-", 2.4))
+    title = f"ROC, each class against the rest\n{predictions.name}"
+    return _plot(curves, title, "Area under the curve (95% interval)", 2)
+
+
+def plot_macro_roc(comparison: Comparison) -> Figure:
+    """Draw the mean one-vs-rest ROC curve of each model."""
+    colours = model_colours([model.name for model in comparison.models])
+    curves = []
+    for position, model in enumerate(comparison.models):
+        label = f"{model.name}  {comparison.intervals[model.name]['macro_auc']}"
+        dash = DASHES[position % len(DASHES)]
+        curves.append(_Curve(*macro_roc(model), label, colours[model.name], dash, 2.1))
+    title = "ROC, mean over the classes"
+    return _plot(curves, title, "Macro area under the curve (95% interval)", 1)
+
+
+def _plot(curves: list[_Curve], title: str, legend: str, columns: int) -> Figure:
+    figure = new_figure(6.4, 7.0)
+    axes = figure.subplots()
+    corner = axes.inset_axes((0.4, 0.09, 0.56, 0.56))
+    for panel in (axes, corner):
+        panel.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
+        for curve in curves:
+            panel.plot(
+                curve.false_rate,
+                curve.true_rate,
+                color=curve.colour,
+                linestyle=curve.dash,
+                linewidth=curve.width,
+                label=curve.label,
+            )
+    style_axes(
+        axes, title, "False positive rate (1 - specificity)", "True positive rate (sensitivity)"
+    )
+    square_unit_axes(axes)
+    style_axes(corner, "", "", "")
+    corner.set_xlim(-0.004, CORNER)
+    corner.set_ylim(1 - CORNER, 1.004)
+    corner.set_title("Upper left corner", loc="left", fontsize=9, color=INK)
+    corner.tick_params(labelsize=8)
+    legend_below(figure, axes, columns, legend)
+    return figure

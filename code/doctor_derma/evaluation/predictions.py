@@ -1,0 +1,172 @@
+"""What a model said about a split: the one thing every other file of this room reads."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from PIL import Image
+
+from doctor_derma.data.decoding import UnreadableImage, fit_pixels, open_image
+from doctor_derma.data.manifest import SPLITS, Dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.progress import with_progress
+
+BATCH_SIZE = 64
+
+
+class PixelClassifier(Protocol):
+    """A model that takes pixels of one size; an exported bundle's classifier is one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def class_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    def predict_pixels(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Take uint8 RGB [n, height, width, 3]; return probabilities [n, K], maps [n, K, h, w]."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """The predictions of one model on n images and K classes.
+
+    Attributes
+    ----------
+    name : name of the model
+    classes : the K short class names; column i of ``probabilities`` is ``classes[i]``
+    images, lesions : str arrays [n], the image and lesion names
+    paths : str array [n], absolute picture paths, empty where unknown
+    labels : int64 [n], index of the true class
+    probabilities : float64 [n, K]
+    activation_maps : float32 [n, K, h, w] evidence for each class, or None
+
+    Raises
+    ------
+    DermaError
+        When there are no images, the shapes disagree, or a probability is not within 0 and 1.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    images: np.ndarray
+    lesions: np.ndarray
+    paths: np.ndarray
+    labels: np.ndarray
+    probabilities: np.ndarray
+    activation_maps: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        count = len(self.images)
+        if count == 0:
+            raise DermaError(f"{self.name}: no predictions to evaluate; choose a split with images")
+        lengths = {len(self.lesions), len(self.paths), len(self.labels)}
+        if lengths != {count} or self.probabilities.shape != (count, len(self.classes)):
+            raise DermaError(
+                f"{self.name}: {count} images and {len(self.classes)} classes do not match "
+                f"probabilities of shape {self.probabilities.shape}; predict the split again"
+            )
+        if not np.all((self.probabilities >= 0) & (self.probabilities <= 1 + 1e-6)):
+            raise DermaError(
+                f"{self.name}: a probability is not a number from 0 to 1; "
+                "check that training did not diverge, then export the run again"
+            )
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """Index of the most probable class, int64 [n]: the decision that is evaluated."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def correct(self) -> np.ndarray:
+        """Whether the most probable class is the true one, bool [n]."""
+        return self.predicted == self.labels
+
+    @property
+    def lesion_count(self) -> int:
+        """Number of lesions that the images show."""
+        return len(np.unique(self.lesions))
+
+    def class_counts(self) -> dict[str, tuple[int, int]]:
+        """Count the images and the lesions of each class."""
+        members = [self.labels == index for index in range(len(self.classes))]
+        return {
+            name: (int(of.sum()), len(np.unique(self.lesions[of])))
+            for name, of in zip(self.classes, members, strict=True)
+        }
+
+    @property
+    def testable_classes(self) -> list[int]:
+        """Classes with images of their own and of others: the ones that have curves."""
+        counts = np.bincount(self.labels, minlength=len(self.classes))
+        return [index for index, n in enumerate(counts) if 0 < n < len(self.labels)]
+
+
+def predict_split(classifier: PixelClassifier, dataset: Dataset, split: str) -> Predictions:
+    """Decode every image of a split as serving does, and predict it.
+
+    Raises
+    ------
+    DermaError
+        When the split is unknown or empty, holds a class the model does not know, or a
+        picture can't be decoded.
+    """
+    if split not in SPLITS:
+        raise DermaError(f"split '{split}': unknown; use {', '.join(SPLITS)}")
+    rows = dataset.split(split)
+    if rows.empty:
+        raise DermaError(f"{dataset.folder}: split '{split}' has no images; import the data again")
+    classes = tuple(classifier.class_names)
+    if unknown := sorted(set(rows["class"]) - set(classes)):
+        raise DermaError(
+            f"{dataset.folder}: class '{unknown[0]}' is not one of {classifier.name} "
+            f"({', '.join(classes)}); evaluate a model trained on this data"
+        )
+    paths = [(dataset.folder / path).resolve() for path in rows["path"]]
+    probabilities, maps = _predict_paths(classifier, paths)
+    return Predictions(
+        name=classifier.name,
+        classes=classes,
+        images=rows["image"].to_numpy(dtype=str),
+        lesions=rows["lesion"].to_numpy(dtype=str),
+        paths=np.array([str(path) for path in paths]),
+        labels=np.array([classes.index(name) for name in rows["class"]], dtype=np.int64),
+        probabilities=probabilities,
+        activation_maps=maps,
+    )
+
+
+def open_picture(path: Path) -> Image.Image:
+    """Decode a picture of the data set; the error of one that can't be decoded names it."""
+    try:
+        return open_image(path)
+    except UnreadableImage as error:
+        raise DermaError(f"{path}: {error}; import the data again") from error
+
+
+def _predict_paths(classifier: PixelClassifier, paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
+    load = partial(_load_pixels, height=classifier.height, width=classifier.width)
+    batches = [paths[start : start + BATCH_SIZE] for start in range(0, len(paths), BATCH_SIZE)]
+    outputs = []
+    with ThreadPoolExecutor() as pool:
+        for batch in with_progress(batches, f"Predicting with {classifier.name}"):
+            outputs.append(classifier.predict_pixels(np.stack(list(pool.map(load, batch)))))
+    probabilities, maps = zip(*outputs, strict=True)
+    return (
+        np.concatenate(probabilities).astype(np.float64),
+        np.concatenate(maps).astype(np.float32),
+    )
+
+
+def _load_pixels(path: Path, height: int, width: int) -> np.ndarray:
+    return fit_pixels(open_picture(path), height, width)

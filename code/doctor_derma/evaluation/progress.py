@@ -1,0 +1,17 @@
+"""The progress bar of this room: on standard error, gone when its steps are done."""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import track
+
+Step = TypeVar("Step")
+
+
+def with_progress(
+    steps: Iterable[Step], description: str, total: int | None = None
+) -> Iterable[Step]:
+    """Yield the steps under a progress bar; ``total`` is needed for steps without a length."""
+    console = Console(stderr=True)
+    return track(steps, description=description, total=total, console=console, transient=True)

@@ -1,0 +1,120 @@
+"""The files of results that programs read: metrics.json, predictions.csv and their folder."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from doctor_derma.atomic import replacing_folder
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.bootstrap import LEVEL, Interval
+from doctor_derma.evaluation.comparison import Comparison
+from doctor_derma.evaluation.predictions import Predictions
+
+METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.csv"
+
+
+@contextmanager
+def results_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder that replaces earlier results when the block ends well.
+
+    Raises
+    ------
+    DermaError
+        When ``folder`` holds files but no results: replacing it would delete them.
+    """
+    is_ours = (folder / METRICS_FILE).is_file()
+    if folder.exists() and not is_ours and (not folder.is_dir() or any(folder.iterdir())):
+        raise DermaError(
+            f"{folder}: holds other files and no {METRICS_FILE}; name a new or empty folder"
+        )
+    with replacing_folder(folder) as scratch:
+        yield scratch
+
+
+def evaluation_summary(
+    predictions: Predictions,
+    intervals: dict[str, Interval],
+    info: Mapping[str, Any],
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Sum up one model: its provenance, the cases, and every metric with its interval."""
+    return {
+        **info,
+        "model": predictions.name,
+        **_cases(predictions),
+        "bootstrap": _bootstrap(resamples, seed),
+        "metrics": {name: asdict(interval) for name, interval in intervals.items()},
+    }
+
+
+def comparison_summary(
+    comparison: Comparison, infos: Mapping[str, Mapping[str, Any]], resamples: int, seed: int
+) -> dict[str, Any]:
+    """Sum up several models: each one's metrics, then differences and tests of every pair."""
+    return {
+        **_cases(comparison.models[0]),
+        "bootstrap": _bootstrap(resamples, seed),
+        "models": {
+            name: {
+                **infos[name],
+                "metrics": {metric: asdict(interval) for metric, interval in intervals.items()},
+            }
+            for name, intervals in comparison.intervals.items()
+        },
+        "differences": [asdict(difference) for difference in comparison.differences],
+        "mcnemar": [asdict(test) for test in comparison.mcnemar],
+    }
+
+
+def write_json(summary: dict[str, Any], path: Path) -> None:
+    """Write strict JSON: what is undefined (nan) becomes null."""
+    path.write_text(json.dumps(_without_nan(summary), indent=2, allow_nan=False) + "\n")
+
+
+def write_joint_csv(models: tuple[Predictions, ...], path: Path) -> None:
+    """Write one row an image: image, lesion, class, then label, probability of that label
+    and correct for each of the aligned models, as ``<model>.label`` and so on."""
+    first = models[0]
+    names = np.array(first.classes)
+    columns: dict[str, np.ndarray] = {
+        "image": first.images,
+        "lesion": first.lesions,
+        "class": names[first.labels],
+    }
+    for model in models:
+        columns[f"{model.name}.label"] = names[model.predicted]
+        columns[f"{model.name}.probability"] = model.probabilities.max(axis=1)
+        columns[f"{model.name}.correct"] = model.correct
+    pd.DataFrame(columns).to_csv(path, index=False, float_format="%.9g")
+
+
+def _cases(predictions: Predictions) -> dict[str, Any]:
+    return {
+        "images": len(predictions.images),
+        "lesions": predictions.lesion_count,
+        "classes": {
+            name: {"images": images, "lesions": lesions}
+            for name, (images, lesions) in predictions.class_counts().items()
+        },
+    }
+
+
+def _bootstrap(resamples: int, seed: int) -> dict[str, Any]:
+    return {"unit": "lesion", "resamples": resamples, "seed": seed, "level": LEVEL}
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

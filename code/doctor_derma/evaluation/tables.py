@@ -1,0 +1,150 @@
+"""The numbers of an evaluation or a comparison as tables, for the terminal and the report."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from doctor_derma.data.diagnoses import full_name
+from doctor_derma.evaluation.bootstrap import Interval
+from doctor_derma.evaluation.comparison import Comparison
+from doctor_derma.evaluation.metrics import (
+    CLASS_METRICS,
+    HEADLINE_METRICS,
+    LOWER_IS_BETTER,
+    OVERALL_METRICS,
+)
+from doctor_derma.evaluation.predictions import Predictions
+
+BOOTSTRAP_NOTE = (
+    "↑ higher is better, ↓ lower is better. Intervals: percentile bootstrap over lesions."
+)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of texts; rich prints it as it is: ``console.print(table)``.
+
+    The first ``words`` columns hold words and are set left, the others hold numbers.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str = ""
+    words: int = 1
+
+    def __rich__(self) -> RichTable:
+        table = RichTable(
+            title=Text(self.title, style="bold"),
+            title_justify="left",
+            caption=Text(self.note) if self.note else None,
+            caption_justify="left",
+        )
+        for position, name in enumerate(self.header):
+            table.add_column(Text(name), justify="left" if position < self.words else "right")
+        for row in self.rows:
+            table.add_row(*(Text(cell) for cell in row))
+        return table
+
+
+def evaluation_tables(predictions: Predictions, intervals: dict[str, Interval]) -> list[Table]:
+    """Tabulate one model: overall metrics, the classes, metrics by class."""
+    extent = f"{len(predictions.images):,} images of {predictions.lesion_count:,} lesions"
+    overall = Table(
+        f"{predictions.name} on {extent}",
+        ("Metric", "Value (95% interval)"),
+        tuple((_titled(metric), str(intervals[metric])) for metric in OVERALL_METRICS),
+        BOOTSTRAP_NOTE,
+    )
+    # Average precision is left to the plot: the table fits a terminal of 80 columns.
+    shown = {key: title for key, title in CLASS_METRICS.items() if key != "average_precision"}
+    by_class = Table(
+        "By class, each against the rest (95% interval)",
+        ("Class", *shown.values()),
+        tuple(
+            (name, *(str(intervals[f"{metric}_{name}"]) for metric in shown))
+            for name in predictions.classes
+        ),
+        "Sensitivity, specificity and PPV of calling the most probable class.",
+    )
+    return [overall, _class_table(predictions), by_class]
+
+
+def comparison_tables(comparison: Comparison) -> list[Table]:
+    """Tabulate several models: their metrics, and the differences of every pair."""
+    names = [model.name for model in comparison.models]
+    metrics = Table(
+        "Models on the same images (95% interval)",
+        ("Metric", *names),
+        tuple(
+            (_titled(metric), *(str(comparison.intervals[name][metric]) for name in names))
+            for metric in HEADLINE_METRICS
+        ),
+        BOOTSTRAP_NOTE,
+    )
+    pairs = dict.fromkeys((d.first, d.second) for d in comparison.differences)
+    differences = [_difference_table(comparison, first, second) for first, second in pairs]
+    mcnemar = Table(
+        "Lesions named rightly by one model only (exact McNemar test)",
+        ("Pair", "Only first", "Only second", "p", "p (Holm)"),
+        tuple(
+            (
+                f"{test.first} and {test.second}",
+                f"{test.only_first_right:,}",
+                f"{test.only_second_right:,}",
+                format_p(test.p_value),
+                format_p(test.p_holm),
+            )
+            for test in comparison.mcnemar
+        ),
+        "A lesion's class is the most probable one of the mean over its images.",
+    )
+    return [metrics, *differences, mcnemar]
+
+
+def format_p(p_value: float) -> str:
+    """Write a p-value with three decimals, or as less than 0.001."""
+    return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
+def provenance_table(infos: Mapping[str, Mapping[str, Any]]) -> Table:
+    """Tabulate what is known of each model's evaluation, one column a model."""
+    keys = list(dict.fromkeys(key for info in infos.values() for key in info))
+    rows = ((key, *(_as_text(info.get(key, "")) for info in infos.values())) for key in keys)
+    return Table("Provenance", ("", *infos), tuple(rows), words=1 + len(infos))
+
+
+def _difference_table(comparison: Comparison, first: str, second: str) -> Table:
+    rows = (
+        (_titled(d.metric), d.interval.signed, format_p(d.p_value), format_p(d.p_holm))
+        for d in comparison.differences
+        if (d.first, d.second) == (first, second)
+    )
+    return Table(
+        f"{second} minus {first}",
+        ("Metric", "Difference (95% interval)", "p", "p (Holm)"),
+        tuple(rows),
+        "The same resampled lesions for both. Two-sided bootstrap p, corrected by Holm's "
+        "method for the pairs of each metric.",
+    )
+
+
+def _class_table(predictions: Predictions) -> Table:
+    rows = (
+        (name, full_name(name), f"{images:,}", f"{lesions:,}")
+        for name, (images, lesions) in predictions.class_counts().items()
+    )
+    return Table("Classes", ("Class", "Diagnosis", "Images", "Lesions"), tuple(rows), words=2)
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def _titled(metric: str) -> str:
+    arrow = "↓" if metric in LOWER_IS_BETTER else "↑"
+    return f"{OVERALL_METRICS[metric]}\N{NO-BREAK SPACE}{arrow}"

@@ -1,0 +1,1 @@
+"""A trained run to a bundle that needs no torch."""

@@ -1,0 +1,134 @@
+"""The bundle: a folder with ``model.onnx`` and ``model.json``, all that serving reads."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from doctor_derma.atomic import replacing_file
+from doctor_derma.errors import DermaError
+
+GRAPH_FILE = "model.onnx"
+INFO_FILE = "model.json"
+CARD_FILE = "README.md"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DiagnosisName(_Strict):
+    """A class of the model: the short name used in tables and the name people read."""
+
+    name: str
+    full_name: str
+
+
+class InputSize(_Strict):
+    """What the graph takes: uint8 RGB of shape (n, height, width, 3) under ``images``."""
+
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    resize: Literal["stretch-bilinear"] = "stretch-bilinear"
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Weights(_Strict):
+    """The graph file, so that a damaged or swapped one is refused."""
+
+    file: str = GRAPH_FILE
+    sha256: str
+    bytes: int
+    precision: Literal["fp32", "fp16"]
+
+
+class DataProvenance(_Strict):
+    """What the model was trained on."""
+
+    name: str
+    fingerprint: str
+    licence: str
+    images: dict[str, int]
+
+
+class CodeProvenance(_Strict):
+    """What the model was trained with."""
+
+    version: str
+    git_commit: str
+
+
+class Parity(_Strict):
+    """How far the graph is from the torch network, on real images."""
+
+    max_probability_difference: float
+    images: int
+
+
+class BundleInfo(_Strict):
+    """Everything in ``model.json``."""
+
+    format: Literal[1] = 1
+    name: str
+    run: str
+    created: str
+    architecture: str
+    classes: tuple[DiagnosisName, ...] = Field(min_length=2)
+    input: InputSize
+    temperature: float = Field(gt=0)
+    metrics: dict[str, dict[str, float]]
+    data: DataProvenance
+    code: CodeProvenance
+    recipe: dict[str, Any]
+    weights: Weights
+    parity: Parity
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(diagnosis.name for diagnosis in self.classes)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_info(bundle: Path) -> BundleInfo:
+    """Read and validate ``model.json``, and check the graph's hash.
+
+    Raises
+    ------
+    DermaError
+        When the folder, a file or a field is missing or wrong, or the hash differs.
+    """
+    info_path = bundle / INFO_FILE
+    if not info_path.is_file():
+        raise DermaError(
+            f"{bundle}: no model bundle here ({INFO_FILE} is missing); "
+            "make one with 'derma export RUN' or 'derma promote'"
+        )
+    try:
+        info = BundleInfo.model_validate_json(info_path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise DermaError(f"{info_path}: {where}: {first['msg']}; export the run again") from error
+    graph = bundle / info.weights.file
+    if not graph.is_file():
+        raise DermaError(f"{graph}: missing; export the run again")
+    if file_sha256(graph) != info.weights.sha256:
+        raise DermaError(
+            f"{graph}: its SHA-256 is not the one in {INFO_FILE}; "
+            "the file is damaged or not this model's, export the run again"
+        )
+    return info
+
+
+def write_info(bundle: Path, info: BundleInfo) -> None:
+    """Write ``model.json`` into a bundle, atomically."""
+    with replacing_file(bundle / INFO_FILE) as scratch:
+        scratch.write_text(json.dumps(info.model_dump(mode="json"), indent=2) + "\n")

@@ -1,0 +1,89 @@
+"""The model card: what a bundle is, what it was measured at, what it must not be used for."""
+
+from pathlib import Path
+
+from doctor_derma.atomic import replacing_file
+from doctor_derma.export.bundle import CARD_FILE, BundleInfo
+
+_HEADLINES = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "macro_auc": "Macro ROC AUC",
+    "ece": "Expected calibration error",
+    "brier": "Brier score",
+}
+
+
+def write_card(bundle: Path, info: BundleInfo) -> None:
+    """Write the model card of a bundle as Markdown with Hugging Face front matter."""
+    with replacing_file(bundle / CARD_FILE) as scratch:
+        scratch.write_text(model_card(info))
+
+
+def model_card(info: BundleInfo) -> str:
+    """Return the model card as Markdown."""
+    classes = "\n".join(f"| {c.name} | {c.full_name} |" for c in info.classes)
+    counts = ", ".join(f"{info.data.images[s]} {s}" for s in sorted(info.data.images))
+    return f"""---
+license: other
+license_name: "{info.data.licence}"
+tags: [image-classification, dermatoscopy, onnx, {info.architecture}]
+---
+# {info.name}
+
+**Not a medical device.** This model must not be used to diagnose, to rule out a disease or to
+decide on treatment. Show any lesion that worries you to a doctor.
+
+A `{info.architecture}` trained by Doctor Derma {info.code.version} (commit
+`{info.code.git_commit}`) on the data set `{info.data.name}` ({counts} images, manifest
+`{info.data.fingerprint[:16]}`). It takes {info.input.height}x{info.input.width} RGB images and
+gives a probability and a class activation map for every class.
+
+**Licence of the weights:** they derive from data under {info.data.licence} and keep its terms.
+{_licence_note(info)}
+## Classes
+
+| short name | diagnosis |
+| --- | --- |
+{classes}
+
+## Measured
+
+No lesion has images in two splits. The temperature ({info.temperature:.3f}) was fitted, and the
+best epoch chosen, on the validation split; the test split was used for nothing else.
+
+{_metrics_table(info)}
+
+Per-class figures are in `model.json`, intervals and pictures in the evaluation report.
+
+## Limits
+
+- Trained on one data set, of few clinics and mostly light skin: expect worse results elsewhere.
+- It always names one of its {len(info.classes)} classes, also for a picture of something else.
+- Probabilities are calibrated on the validation split, whose shares of diagnoses are not those
+  of a practice.
+
+`model.onnx`: {info.weights.bytes / 1e6:.1f} MB, {info.weights.precision}, SHA-256
+`{info.weights.sha256}`; largest difference from the torch network's probabilities on
+{info.parity.images} images: {info.parity.max_probability_difference:.1e}.
+"""
+
+
+def _licence_note(info: BundleInfo) -> str:
+    if "NC" not in info.data.licence:
+        return ""
+    return """Non-commercial use only, with credit to the data's authors.
+
+"""
+
+
+def _metrics_table(info: BundleInfo) -> str:
+    splits = [split for split in ("val", "test") if split in info.metrics]
+    lines = [
+        "| measure | " + " | ".join(splits) + " |",
+        "| --- |" + " --- |" * len(splits),
+    ]
+    for key, label in _HEADLINES.items():
+        values = [f"{info.metrics[split].get(key, float('nan')):.3f}" for split in splits]
+        lines.append(f"| {label} | " + " | ".join(values) + " |")
+    return "\n".join(lines)

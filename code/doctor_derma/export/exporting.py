@@ -1,0 +1,123 @@
+"""A finished run to a bundle on disk."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import track
+
+from doctor_derma.atomic import replacing_folder
+from doctor_derma.data.cache import pixel_cache
+from doctor_derma.data.diagnoses import full_name
+from doctor_derma.data.manifest import Dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.calibration import fit_temperature
+from doctor_derma.evaluation.metrics import classification_metrics
+from doctor_derma.export.bundle import (
+    GRAPH_FILE,
+    BundleInfo,
+    CodeProvenance,
+    DataProvenance,
+    DiagnosisName,
+    InputSize,
+    Parity,
+    Weights,
+    file_sha256,
+    write_info,
+)
+from doctor_derma.export.card import write_card
+from doctor_derma.export.graph import ServingGraph, load_network, write_graph
+from doctor_derma.export.parity import check_parity
+from doctor_derma.models.networks import LesionNetwork
+from doctor_derma.training.augmentation import MEAN, STD, normalise
+from doctor_derma.training.runs import Run
+
+PARITY_IMAGES = 64
+_BATCH = 64
+
+
+def export_run(run: Run, dataset: Dataset, destination: Path | None = None) -> Path:
+    """Write the bundle of a run: graph, ``model.json`` and model card.
+
+    The temperature is fitted, and the validation metrics are taken, on the validation split.
+    Nothing is written unless the graph agrees with the torch network.
+
+    Returns
+    -------
+    the bundle's folder, ``bundle/`` in the run's folder unless ``destination`` is given
+
+    Raises
+    ------
+    DermaError
+        When the run has no finished epoch, the data are not its data, or parity fails.
+    """
+    if not run.best_checkpoint.is_file():
+        raise DermaError(
+            f"{run.best_checkpoint}: missing; finish an epoch: derma train --resume {run.name}"
+        )
+    if run.info.data_fingerprint != dataset.fingerprint:
+        raise DermaError(
+            f"{dataset.folder}: not the data that run '{run.name}' was trained on; "
+            "import those again"
+        )
+    network = load_network(run)
+    size = run.config.image_size
+    rows = np.flatnonzero(dataset.table["split"] == "val")
+    pixels = pixel_cache(dataset, size, size)
+    labels = np.array(dataset.targets(dataset.table.iloc[rows]))
+    logits = _logits(network, pixels, rows)
+    temperature = fit_temperature(logits, labels)
+    probabilities = _softmax(logits / temperature)
+    metrics = classification_metrics(labels, probabilities, dataset.classes)
+
+    graph = ServingGraph(network, temperature)
+    target = destination or run.bundle
+    with replacing_folder(target) as folder:
+        path = folder / GRAPH_FILE
+        write_graph(graph, size, size, path)
+        checked = rows[np.linspace(0, len(rows) - 1, min(PARITY_IMAGES, len(rows)), dtype=int)]
+        difference = check_parity(graph, path, pixels[checked])
+        info = BundleInfo(
+            name=run.name,
+            run=run.info.tracking_id or run.name,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            architecture=run.config.model,
+            classes=tuple(
+                DiagnosisName(name=name, full_name=full_name(name)) for name in dataset.classes
+            ),
+            input=InputSize(height=size, width=size, mean=MEAN, std=STD),
+            temperature=temperature,
+            metrics={"val": {name: value for name, value in metrics.items() if np.isfinite(value)}},
+            data=DataProvenance(
+                name=run.info.data_name,
+                fingerprint=run.info.data_fingerprint,
+                licence=run.info.data_licence,
+                images=run.info.images,
+            ),
+            code=CodeProvenance(version=run.info.version, git_commit=run.info.git_commit),
+            recipe=run.config.model_dump(mode="json"),
+            weights=Weights(sha256=file_sha256(path), bytes=path.stat().st_size, precision="fp32"),
+            parity=Parity(max_probability_difference=difference, images=len(checked)),
+        )
+        write_info(folder, info)
+        write_card(folder, info)
+    return target
+
+
+def _logits(network: LesionNetwork, pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+    progress = track(
+        batches,
+        description="Validating",
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with torch.inference_mode():
+        found = [network(normalise(torch.from_numpy(pixels[batch]))) for batch in progress]
+    return torch.cat(found).double().numpy()
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    return torch.softmax(torch.from_numpy(logits), dim=1).numpy()

@@ -1,0 +1,73 @@
+"""The network as one graph: pixels in, calibrated probabilities and activation maps out."""
+
+from pathlib import Path
+
+import onnx
+import torch
+from torch import Tensor, nn
+
+from doctor_derma.models.networks import LesionNetwork, create_network
+from doctor_derma.training.augmentation import normalise
+from doctor_derma.training.runs import Run
+
+OPSET = 18
+INPUT_NAME = "images"
+OUTPUT_NAMES = ("probabilities", "activation_maps")
+
+
+class ServingGraph(nn.Module):
+    """Normalisation, network, softmax with temperature and class activation maps.
+
+    Parameters
+    ----------
+    network : a trained network, put into evaluation mode
+    temperature : what logits are divided by before the softmax (Guo et al., 2017,
+        arXiv:1706.04599)
+    """
+
+    def __init__(self, network: LesionNetwork, temperature: float) -> None:
+        super().__init__()
+        self.network = network.eval()
+        self.temperature = temperature
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Return probabilities (n, classes) and maps (n, classes, h, w).
+
+        ``images`` is uint8 RGB of shape (n, height, width, 3).
+        """
+        logits, maps = self.network.logits_and_maps(normalise(images))
+        return torch.softmax(logits / self.temperature, dim=1), maps
+
+
+def load_network(run: Run) -> LesionNetwork:
+    """Load the averaged weights of the best epoch of a run."""
+    # Never pretrained: the checkpoint holds every weight.
+    network = create_network(run.config.model, len(run.info.classes))
+    checkpoint = torch.load(run.best_checkpoint, map_location="cpu", weights_only=True)
+    prefix = "ema.module."
+    weights = {
+        name.removeprefix(prefix): value
+        for name, value in checkpoint["state_dict"].items()
+        if name.startswith(prefix)
+    }
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def write_graph(graph: ServingGraph, height: int, width: int, path: Path) -> None:
+    """Write a graph as one ONNX file, for any number of images of one size, and check it."""
+    images = torch.zeros(2, height, width, 3, dtype=torch.uint8)
+    program = torch.onnx.export(
+        graph,
+        (images,),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=[INPUT_NAME],
+        output_names=list(OUTPUT_NAMES),
+        dynamic_shapes={"images": {0: torch.export.Dim("n", min=1)}},
+        verbose=False,
+    )
+    assert program is not None
+    program.optimize()
+    program.save(path, external_data=False)
+    onnx.checker.check_model(str(path), full_check=True)

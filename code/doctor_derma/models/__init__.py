@@ -1,0 +1,1 @@
+"""Networks: channel attention on timm backbones."""

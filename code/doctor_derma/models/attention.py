@@ -1,0 +1,105 @@
+r"""Channel attention: Squeeze-and-Excitation and Efficient Channel Attention.
+
+Both look at one number a channel, the global average of its map,
+
+.. math:: z_c = \frac{1}{HW} \sum_{i,j} x_{c,i,j}
+
+and scale each channel by a gate in (0, 1): :math:`y_{c,i,j} = s_c \, x_{c,i,j}`. They differ
+in how the gates come from the averages.
+
+References
+----------
+.. [1] J. Hu, L. Shen, G. Sun: Squeeze-and-Excitation Networks. CVPR 2018, arXiv:1709.01507.
+.. [2] Q. Wang, B. Wu, P. Zhu, P. Li, W. Zuo, Q. Hu: ECA-Net: Efficient Channel Attention for
+       Deep Convolutional Neural Networks. CVPR 2020, arXiv:1910.03151.
+"""
+
+import math
+
+from torch import Tensor, nn
+
+
+class SqueezeExcitation(nn.Module):
+    r"""Squeeze-and-Excitation: every channel's gate sees every channel's average.
+
+    .. math:: s = \sigma(W_2 \, \mathrm{ReLU}(W_1 z + b_1) + b_2)
+
+    with :math:`W_1 \in R^{C/r \times C}` and :math:`W_2 \in R^{C \times C/r}`
+    (Hu et al. [1]_, eq. 2 to 4).
+
+    Parameters
+    ----------
+    channels : number of channels C
+    reduction : the ratio r between C and the width of the bottleneck
+
+    Raises
+    ------
+    ValueError
+        When ``channels`` is smaller than ``reduction``, which leaves no bottleneck.
+
+    Examples
+    --------
+    >>> import torch
+    >>> SqueezeExcitation(64)(torch.ones(2, 64, 8, 8)).shape
+    torch.Size([2, 64, 8, 8])
+    """
+
+    def __init__(self, channels: int, reduction: int = 16) -> None:
+        super().__init__()
+        if channels < reduction:
+            raise ValueError(f"channels={channels} is smaller than reduction={reduction}")
+        self.squeeze = nn.Conv2d(channels, channels // reduction, kernel_size=1)
+        self.activation = nn.ReLU(inplace=True)
+        self.excite = nn.Conv2d(channels // reduction, channels, kernel_size=1)
+
+    def gates(self, x: Tensor) -> Tensor:
+        """Return the gates s of shape (n, C, 1, 1) for ``x`` of shape (n, C, H, W)."""
+        averages = x.mean((2, 3), keepdim=True)
+        return self.excite(self.activation(self.squeeze(averages))).sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale ``x`` of shape (n, C, H, W) channel by channel."""
+        return x * self.gates(x)
+
+
+class EfficientChannelAttention(nn.Module):
+    r"""Efficient Channel Attention: a gate sees its k nearest channels, with shared weights.
+
+    .. math:: s = \sigma(\mathrm{conv1d}_k(z))
+
+    without bias or bottleneck, k weights in all (Wang et al. [2]_, eq. 8 and 9). The kernel
+    grows with the number of channels, :math:`k = \lfloor \log_2(C)/\gamma + b/\gamma \rfloor`,
+    raised to the next odd number (eq. 12).
+
+    Parameters
+    ----------
+    channels : number of channels C
+    gamma, beta : the constants of eq. 12 (``b`` in the paper)
+
+    Examples
+    --------
+    >>> EfficientChannelAttention(64).kernel_size, EfficientChannelAttention(512).kernel_size
+    (3, 5)
+    """
+
+    def __init__(self, channels: int, gamma: int = 2, beta: int = 1) -> None:
+        super().__init__()
+        self.kernel_size = adaptive_kernel_size(channels, gamma, beta)
+        self.conv = nn.Conv1d(
+            1, 1, self.kernel_size, padding=(self.kernel_size - 1) // 2, bias=False
+        )
+
+    def gates(self, x: Tensor) -> Tensor:
+        """Return the gates s of shape (n, C, 1, 1) for ``x`` of shape (n, C, H, W)."""
+        averages = x.mean((2, 3)).unsqueeze(1)
+        return self.conv(averages).sigmoid().transpose(1, 2).unsqueeze(-1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale ``x`` of shape (n, C, H, W) channel by channel."""
+        return x * self.gates(x)
+
+
+def adaptive_kernel_size(channels: int, gamma: int = 2, beta: int = 1) -> int:
+    """Return ECA's odd kernel size for a number of channels (Wang et al. [2]_, eq. 12)."""
+    size = int(abs(math.log2(channels) + beta) / gamma)
+    return max(size if size % 2 else size + 1, 3)

@@ -1,0 +1,39 @@
+"""Names of networks, checked without loading torch where possible."""
+
+import re
+
+from doctor_derma.errors import DermaError
+
+RESNETS = ("resnet18", "resnet26", "resnet34", "resnet50")
+ATTENTIONS = ("se", "eca")
+TIMM_PREFIX = "timm/"
+_RESNET_NAME = re.compile(rf"(?:({'|'.join(ATTENTIONS)})_)?({'|'.join(RESNETS)})")
+
+
+def parse_name(name: str) -> tuple[str, str | None]:
+    """Split a network's name into timm's backbone name and the attention, if any.
+
+    Raises
+    ------
+    DermaError
+        When there is no such network.
+
+    Examples
+    --------
+    >>> parse_name("eca_resnet18")
+    ('resnet18', 'eca')
+    """
+    if match := _RESNET_NAME.fullmatch(name):
+        return match[2], match[1]
+    if name.startswith(TIMM_PREFIX) and _timm_has(name.removeprefix(TIMM_PREFIX)):
+        return name.removeprefix(TIMM_PREFIX), None
+    raise DermaError(
+        f"model: no network named '{name}'; use one of {', '.join(RESNETS)}, one of these "
+        "with 'se_' or 'eca_' in front, or 'timm/NAME' with a name from timm.list_models()"
+    )
+
+
+def _timm_has(name: str) -> bool:
+    import timm
+
+    return timm.is_model(name)

@@ -1,0 +1,154 @@
+"""What joins the rooms up: the steps of ``derma train``, ``evaluate``, ``compare``, ``promote``."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from doctor_derma.data.manifest import Dataset, read_dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.bootstrap import Interval
+from doctor_derma.evaluation.comparison import Comparison
+from doctor_derma.evaluation.predictions import Predictions, predict_split
+from doctor_derma.evaluation.report import write_comparison, write_evaluation
+from doctor_derma.export.bundle import INFO_FILE, BundleInfo, read_info
+from doctor_derma.export.exporting import export_run
+from doctor_derma.export.promotion import promote_bundle
+from doctor_derma.serving.classifier import Classifier
+from doctor_derma.tracking.evaluations import log_comparison, log_evaluation
+from doctor_derma.tracking.registry import fetch_champion
+from doctor_derma.tracking.tracker import Tracker
+from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.curves import CURVES_FILE, plot_curves
+from doctor_derma.training.loop import train
+from doctor_derma.training.runs import Run, create_run, is_first_process, open_run
+from doctor_derma.workspace import Workspace
+
+
+def start_run(workspace: Workspace, config: TrainConfig, name: str | None) -> Run | None:
+    """Train a new run, export it, and track all of it.
+
+    Returns
+    -------
+    the finished run, or None in all but the first of several processes
+    """
+    dataset = read_dataset(workspace.data)
+    return _train(workspace, create_run(workspace.runs, config, dataset, name), dataset)
+
+
+def resume_run(workspace: Workspace, reference: str) -> Run | None:
+    """Go on with a run that was stopped, from its last finished epoch."""
+    run = open_run(workspace.runs, reference)
+    return _train(workspace, run, read_dataset(workspace.data))
+
+
+def _train(workspace: Workspace, run: Run, dataset: Dataset) -> Run | None:
+    tracker = Tracker(workspace)
+    if is_first_process():
+        tracker.start(run)
+        run = run.with_tracking_id(tracker.tracking_id or run.info.tracking_id)
+    try:
+        if not train(run, dataset, tracker.log_epoch):
+            return None
+        plot_curves(run.metrics_file, run.folder / CURVES_FILE, run.name)
+        bundle = export_run(run, dataset)
+        tracker.log_run(run)
+        tracker.log_model(run, bundle, read_info(bundle).metrics["val"]["balanced_accuracy"])
+    except KeyboardInterrupt:
+        tracker.finish("KILLED")
+        raise
+    except BaseException:
+        tracker.finish("FAILED")
+        raise
+    tracker.finish()
+    return run
+
+
+def find_bundle(workspace: Workspace, reference: str) -> Path:
+    """Return the bundle folder of a path, a run's name, or ``champion``.
+
+    Raises
+    ------
+    DermaError
+        When there is no such bundle.
+    """
+    if (Path(reference) / INFO_FILE).is_file():
+        return Path(reference)
+    if reference == "champion":
+        return workspace.champion
+    run = open_run(workspace.runs, reference)
+    if not (run.bundle / INFO_FILE).is_file():
+        raise DermaError(f"{run.bundle}: not exported yet; run 'derma export {run.name}' first")
+    return run.bundle
+
+
+def evaluate(
+    workspace: Workspace, reference: str, split: str
+) -> tuple[Predictions, dict[str, Interval], Path]:
+    """Evaluate a run or bundle on a split of the data, in ``evaluation_images/<model>/``."""
+    dataset = read_dataset(workspace.data)
+    predictions, info = _predict(workspace, reference, dataset, split)
+    folder = workspace.evaluation_images / predictions.name
+    intervals = write_evaluation(predictions, _provenance(info, dataset, split), folder)
+    values = {name: found.value for name, found in intervals.items()}
+    finite = {name: value for name, value in values.items() if math.isfinite(value)}
+    if info.run != info.name:
+        log_evaluation(workspace, info.run, split, finite, folder)
+    return predictions, intervals, folder
+
+
+def compare(workspace: Workspace, references: list[str], split: str) -> tuple[Comparison, Path]:
+    """Compare runs or bundles on a split, in ``evaluation_images/comparison/``."""
+    dataset = read_dataset(workspace.data)
+    found = [_predict(workspace, reference, dataset, split) for reference in references]
+    folder = workspace.evaluation_images / "comparison"
+    comparison = write_comparison(
+        [predictions for predictions, _ in found],
+        [_provenance(info, dataset, split) for _, info in found],
+        folder,
+    )
+    log_comparison(workspace, [info.name for _, info in found], folder)
+    return comparison, folder
+
+
+def promote(workspace: Workspace, reference: str | None, destination: Path | None) -> Path:
+    """Copy a bundle, by default the champion of the registry, to where serving finds it."""
+    if reference is None:
+        bundle = fetch_champion(workspace, read_dataset(workspace.data).info.name)
+    else:
+        bundle = find_bundle(workspace, reference)
+    return promote_bundle(bundle, destination or workspace.champion, workspace.evaluation_images)
+
+
+def _predict(
+    workspace: Workspace, reference: str, dataset: Dataset, split: str
+) -> tuple[Predictions, BundleInfo]:
+    classifier = Classifier.load(find_bundle(workspace, reference))
+    info = classifier.info
+    if info.class_names != dataset.classes:
+        raise DermaError(
+            f"{reference}: its classes ({', '.join(info.class_names)}) are not those of "
+            f"{dataset.folder} ({', '.join(dataset.classes)}); evaluate it on data with its classes"
+        )
+    if info.data.name == dataset.info.name and info.data.fingerprint != dataset.fingerprint:
+        Console(stderr=True).print(
+            f"[yellow]{info.name} was trained on another import of '{info.data.name}': images of "
+            f"this {split} split may have been in its training, so don't trust the figures",
+            highlight=False,
+        )
+    return predict_split(classifier, dataset, split), info
+
+
+def _provenance(info: BundleInfo, dataset: Dataset, split: str) -> dict[str, Any]:
+    return {
+        "split": split,
+        "dataset": dataset.info.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        "trained_on": info.data.fingerprint,
+        "architecture": info.architecture,
+        "weights_sha256": info.weights.sha256,
+        "temperature": round(info.temperature, 4),
+        "git_commit": info.code.git_commit,
+        "recipe": info.recipe,
+    }

@@ -1,0 +1,1 @@
+"""Predictions from exported bundles: from Python, on the command line, over HTTP."""

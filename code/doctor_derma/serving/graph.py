@@ -1,0 +1,102 @@
+"""The exported graph in ONNX Runtime, checked against ``model.json`` before use."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from doctor_derma.errors import DermaError
+from doctor_derma.export.bundle import INFO_FILE, BundleInfo
+
+INPUT = "images"
+OUTPUTS = ("probabilities", "activation_maps")
+
+
+def usable_cpus() -> int:
+    """Return how many processors this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def open_graph(path: Path, info: BundleInfo, threads: int | None) -> ort.InferenceSession:
+    """Load a graph and try it on one black picture.
+
+    Raises
+    ------
+    DermaError
+        When ONNX Runtime can't load or run the graph, or its input and outputs are not
+        those that ``info`` describes.
+    """
+    options = ort.SessionOptions()
+    # One call runs at a time on all its threads; they sleep between calls instead of
+    # spinning, because the server and the picture decoder share the same processors.
+    options.intra_op_num_threads = usable_cpus() if threads is None else threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4
+    # ONNX Runtime's exceptions share no base class of their own.
+    try:
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise DermaError(
+            f"{path}: ONNX Runtime can't load this graph ({_first_line(error)}); "
+            "export the run again"
+        ) from error
+    _check_interface(session, path, info)
+    try:
+        black = np.zeros((1, info.input.height, info.input.width, 3), dtype=np.uint8)
+        probabilities, maps = session.run(list(OUTPUTS), {INPUT: black})
+    except Exception as error:
+        raise DermaError(
+            f"{path}: ONNX Runtime can't run this graph ({_first_line(error)}); "
+            "export the run again"
+        ) from error
+    _check_outputs(probabilities, maps, path, info)
+    return session
+
+
+def _check_interface(session: ort.InferenceSession, path: Path, info: BundleInfo) -> None:
+    inputs = session.get_inputs()
+    if [(given.name, given.type) for given in inputs] != [(INPUT, "tensor(uint8)")]:
+        found = ", ".join(f"{given.name} {given.type}" for given in inputs)
+        raise DermaError(
+            f"{path}: its input is {found or 'missing'} instead of {INPUT} tensor(uint8); "
+            "export the run again"
+        )
+    count, *size = inputs[0].shape
+    expected = [info.input.height, info.input.width, 3]
+    if isinstance(count, int) or size != expected:
+        raise DermaError(
+            f"{path}: its input has the shape {inputs[0].shape}, but {INFO_FILE} says "
+            f"{['n', *expected]}; export the run again"
+        )
+    if missing := set(OUTPUTS) - {output.name for output in session.get_outputs()}:
+        raise DermaError(f"{path}: its output {min(missing)} is missing; export the run again")
+
+
+def _check_outputs(
+    probabilities: np.ndarray, maps: np.ndarray, path: Path, info: BundleInfo
+) -> None:
+    classes = len(info.classes)
+    if probabilities.shape != (1, classes) or maps.ndim != 4 or maps.shape[:2] != (1, classes):
+        raise DermaError(
+            f"{path}: for one picture it gives probabilities of shape {probabilities.shape} and "
+            f"activation maps of shape {maps.shape}, but {INFO_FILE} names {classes} classes; "
+            "export the run again"
+        )
+    if probabilities.dtype != np.float32 or maps.dtype != np.float32:
+        raise DermaError(
+            f"{path}: its outputs are {probabilities.dtype} and {maps.dtype} instead of float32; "
+            "export the run again"
+        )
+    # Not close to 1 also catches numbers that are not finite.
+    if not abs(float(probabilities.sum()) - 1) < 1e-3:
+        raise DermaError(f"{path}: its probabilities don't sum to 1; export the run again")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

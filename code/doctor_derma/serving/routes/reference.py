@@ -1,0 +1,119 @@
+"""``GET /docs``: the API reference as one HTML page that loads nothing from other hosts.
+
+FastAPI's own page takes its scripts from a CDN, which this server must not.
+"""
+
+from html import escape
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+
+from doctor_derma.serving.notice import NOTICE
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title} API</title>
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/static/style.css">
+</head>
+<body class="reference">
+<p class="notice" role="note"><strong>{notice}</strong></p>
+<main>
+<h1>{title} API</h1>
+<p><a href="/">Upload page</a> · <a href="/openapi.json">openapi.json</a> (OpenAPI 3.1)</p>
+<pre><code>curl -F image=@lesion.jpg {base}predict</code></pre>
+{operations}
+<h2>Types</h2>
+{types}
+</main>
+</body>
+</html>
+"""
+
+
+def reference_routes() -> APIRouter:
+    """Return the route of the API reference."""
+    router = APIRouter(include_in_schema=False)
+
+    @router.get("/docs")
+    async def reference(request: Request) -> HTMLResponse:
+        return HTMLResponse(render_reference(request.app.openapi(), str(request.base_url)))
+
+    return router
+
+
+def render_reference(openapi: dict[str, Any], base: str) -> str:
+    """Return the HTML of the reference.
+
+    Parameters
+    ----------
+    openapi : the OpenAPI 3.1 document
+    base : URL of the server, with a slash at its end
+    """
+    operations = [
+        _operation(method, path, operation)
+        for path, methods in openapi["paths"].items()
+        for method, operation in methods.items()
+    ]
+    types = [_type(name, schema) for name, schema in openapi["components"]["schemas"].items()]
+    return _PAGE.format(
+        title=escape(openapi["info"]["title"]),
+        notice=escape(NOTICE),
+        base=escape(base),
+        operations="\n".join(operations),
+        types="\n".join(types),
+    )
+
+
+def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
+    parts = [
+        f"<section><h2><code>{method.upper()} {escape(path)}</code></h2>",
+        f"<p>{escape(operation['summary'])}. {escape(operation.get('description', ''))}</p>",
+    ]
+    for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+        parts.append(f"<h3>Request: {escape(media_type)}</h3>{_fields(content['schema'])}")
+    rows = []
+    for status, response in operation["responses"].items():
+        schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+        rows.append([status, _type_name(schema), escape(response["description"])])
+    parts.append("<h3>Responses</h3>" + _table(["status", "body", "meaning"], rows))
+    return "".join([*parts, "</section>"])
+
+
+def _type(name: str, schema: dict[str, Any]) -> str:
+    description = escape(schema.get("description", ""))
+    return f'<h3 id="{escape(name)}">{escape(name)}</h3><p>{description}</p>{_fields(schema)}'
+
+
+def _fields(schema: dict[str, Any]) -> str:
+    rows = [
+        [f"<code>{escape(name)}</code>", _type_name(field), escape(field.get("description", ""))]
+        for name, field in schema.get("properties", {}).items()
+    ]
+    return _table(["field", "type", "meaning"], rows)
+
+
+def _type_name(schema: dict[str, Any]) -> str:
+    if reference := schema.get("$ref"):
+        name = escape(reference.rpartition("/")[2])
+        return f'<a href="#{name}">{name}</a>'
+    kind = schema.get("type", "")
+    if kind == "array":
+        return f"list of {_type_name(schema['items'])}"
+    if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
+        return f"object of {_type_name(schema['additionalProperties'])}"
+    return escape("file" if schema.get("format") == "binary" else kind)
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    titles = "".join(f'<th scope="col">{title}</th>' for title in head)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return (
+        '<div class="scroll" tabindex="0"><table>'
+        f"<thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>"
+    )

@@ -1,0 +1,29 @@
+// The footer: which model answers, and how good it was on pictures it was not trained on.
+
+const SPLITS = { test: "test", val: "validation" };
+const METRICS = {
+  macro_auc: "macro ROC AUC",
+  balanced_accuracy: "balanced accuracy",
+  accuracy: "accuracy",
+};
+
+export async function describeModel(paragraph) {
+  try {
+    const response = await fetch("/model");
+    if (!response.ok) throw new Error(response.statusText);
+    paragraph.textContent = sentence(await response.json());
+  } catch {
+    paragraph.textContent = "Model: the server can't be reached.";
+  }
+}
+
+function sentence(model) {
+  const trained = `Model: ${model.name} (${model.architecture}, run ${model.run.slice(0, 8)}), ` +
+    `trained on ${model.data.name} (${model.data.licence}).`;
+  const split = Object.keys(SPLITS).find((key) => model.metrics[key]);
+  if (!split) return trained;
+  const scores = Object.entries(METRICS)
+    .filter(([key]) => key in model.metrics[split])
+    .map(([key, name]) => `${name} ${model.metrics[split][key].toFixed(3)}`);
+  return `${trained} On its ${SPLITS[split]} pictures: ${scores.join(", ")}.`;
+}

@@ -1,0 +1,76 @@
+"""Rows of predictions as CSV, as JSON, or as a table for people."""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable
+from typing import TextIO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from doctor_derma.export.bundle import BundleInfo
+from doctor_derma.serving.notice import NOTICE
+from doctor_derma.serving.rows import Row
+
+Writer = Callable[[Iterable[Row], BundleInfo, TextIO], None]
+
+
+def columns(info: BundleInfo) -> list[str]:
+    """Return the columns of the CSV: ``path``, ``label``, one a class, ``error``."""
+    return ["path", "label", *info.class_names, "error"]
+
+
+def write_csv(rows: Iterable[Row], info: BundleInfo, stream: TextIO) -> None:
+    """Write one line a row, as it comes."""
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns(info))
+    for row in rows:
+        numbers = [_digits(row.probabilities.get(name)) for name in info.class_names]
+        writer.writerow([row.path, row.label or "", *numbers, row.error or ""])
+
+
+def write_json(rows: Iterable[Row], info: BundleInfo, stream: TextIO) -> None:
+    """Write a list of objects, as they come, with the fields of ``Row``."""
+    stream.write("[")
+    for index, row in enumerate(rows):
+        numbers = {name: float(_digits(p)) for name, p in row.probabilities.items()}
+        record = {
+            "path": row.path,
+            "label": row.label,
+            "probabilities": numbers or None,
+            "error": row.error,
+        }
+        stream.write((",\n " if index else "\n ") + json.dumps(record))
+    stream.write("\n]\n")
+
+
+def write_table(rows: Iterable[Row], info: BundleInfo, stream: TextIO) -> None:
+    """Write a table with the two most probable classes of each row, when all have come."""
+    full_names = {diagnosis.name: diagnosis.full_name for diagnosis in info.classes}
+    table = Table(caption=NOTICE, caption_style="bold")
+    table.add_column("picture", overflow="fold")
+    table.add_column("label", no_wrap=True)
+    table.add_column("name")
+    table.add_column("probability", justify="right", no_wrap=True)
+    table.add_column("next", no_wrap=True)
+    for row in rows:
+        # A file name that is not UTF-8 can't be printed as it is.
+        path = Text(os.fsencode(row.path).decode(errors="replace"))
+        if row.label is None:
+            table.add_row(path, "", Text(row.error or "", style="red"), "", "")
+            continue
+        ranked = sorted(row.probabilities, key=row.probabilities.__getitem__, reverse=True)
+        first, second = (f"{row.probabilities[name]:.1%}" for name in ranked[:2])
+        name = Text(full_names[row.label])
+        table.add_row(path, Text(row.label), name, first, f"{ranked[1]} {second}")
+    Console(file=stream).print(table)
+
+
+WRITERS: dict[str, Writer] = {"table": write_table, "json": write_json, "csv": write_csv}
+
+
+def _digits(probability: float | None) -> str:
+    # Seven significant digits are all that a float32 holds.
+    return "" if probability is None else f"{probability:.7g}"

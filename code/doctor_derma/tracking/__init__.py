@@ -1,0 +1,1 @@
+"""MLflow: parameters, metrics, artifacts and the model registry."""

@@ -1,0 +1,86 @@
+"""The model registry: every bundle a version, the best one the champion."""
+
+from pathlib import Path
+
+import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.tracking import MlflowClient
+from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+
+from doctor_derma import __version__
+from doctor_derma.errors import DermaError
+from doctor_derma.tracking.store import model_name, open_store, package_folder
+from doctor_derma.workspace import Workspace
+
+CHAMPION = "champion"
+SCORE_TAG = "val_balanced_accuracy"
+# What the logged model needs where it is loaded, the package itself being logged with it.
+_REQUIREMENTS = ("numpy", "onnxruntime", "pandas", "pillow", "pydantic", "rich", "typer")
+
+
+def register_bundle(bundle: Path, data_name: str, classes: list[str], score: float) -> None:
+    """Log a bundle to the active run as an MLflow pyfunc and register it.
+
+    It takes the alias ``champion`` when its validation balanced accuracy is better than that
+    of the present champion on the same data set.
+    """
+    name = model_name(data_name)
+    logged = mlflow.pyfunc.log_model(
+        name="model",
+        python_model=str(package_folder() / "serving" / "mlflow_model.py"),
+        artifacts={"bundle": str(bundle)},
+        code_paths=[str(package_folder())],
+        pip_requirements=list(_REQUIREMENTS),
+        signature=_signature(classes),
+        registered_model_name=name,
+        metadata={"doctor_derma": __version__, "notice": "Not a medical device."},
+    )
+    client = MlflowClient()
+    version = str(logged.registered_model_version)
+    client.set_model_version_tag(name, version, SCORE_TAG, f"{score:.6f}")
+    if score > _champion_score(client, name):
+        client.set_registered_model_alias(name, CHAMPION, version)
+
+
+def fetch_champion(workspace: Workspace, data_name: str) -> Path:
+    """Return the folder of the champion's bundle, downloaded where MLflow is remote.
+
+    Raises
+    ------
+    DermaError
+        When nothing is registered for the data set, or MLflow can't be reached.
+    """
+    name = model_name(data_name)
+    try:
+        open_store(workspace)
+        MlflowClient().get_model_version_by_alias(name, CHAMPION)
+        model = mlflow.artifacts.download_artifacts(f"models:/{name}@{CHAMPION}")
+    except MlflowException as error:
+        reason = str(error).splitlines()[0][:200]
+        raise DermaError(
+            f"{mlflow.get_tracking_uri()}: no champion of '{name}' ({reason}); "
+            "train one with 'derma train', or name the run to promote"
+        ) from error
+    return Path(model) / "artifacts" / "bundle"
+
+
+def _champion_score(client: MlflowClient, name: str) -> float:
+    try:
+        champion = client.get_model_version_by_alias(name, CHAMPION)
+    except MlflowException:
+        return float("-inf")
+    return float(champion.tags.get(SCORE_TAG, "-inf"))
+
+
+def _signature(classes: list[str]) -> ModelSignature:
+    inputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, name, required=False) for name in ("path", "image")
+    ]
+    outputs: list[ColSpec | TensorSpec] = [
+        ColSpec(DataType.string, "path"),
+        ColSpec(DataType.string, "label"),
+        *(ColSpec(DataType.double, name) for name in classes),
+        ColSpec(DataType.string, "error"),
+    ]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))

@@ -1,0 +1,59 @@
+"""Where MLflow keeps its runs: SQLite and plain files, or the server the user names."""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+
+import mlflow
+
+from doctor_derma.workspace import Workspace
+
+EXPERIMENT = "doctor-derma"
+_CONTAINER_VARIABLE = "MLFLOW_TRACKING_URI"
+
+
+def open_store(workspace: Workspace) -> str:
+    """Point MLflow at its store and return the id of the project's experiment.
+
+    The store is ``$MLFLOW_TRACKING_URI`` where that is set, else ``mlflow/db/mlflow.db`` with
+    artifacts under ``mlflow/artifacts/``.
+
+    Raises
+    ------
+    Exception
+        Whatever MLflow raises when the store can't be reached.
+    """
+    _quiet()
+    artifacts = None
+    if named := os.environ.get(_CONTAINER_VARIABLE):
+        # An unreachable server should cost seconds, not the minutes that MLflow allows.
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+        os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        mlflow.set_tracking_uri(named)
+    else:
+        workspace.tracking_database.parent.mkdir(parents=True, exist_ok=True)
+        workspace.tracking_artifacts.mkdir(parents=True, exist_ok=True)
+        mlflow.set_tracking_uri(f"sqlite:///{workspace.tracking_database}")
+        artifacts = workspace.tracking_artifacts.as_uri()
+    experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+    if experiment is None:
+        return mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
+    return experiment.experiment_id
+
+
+def model_name(data_name: str) -> str:
+    """Return the registered model's name: one a data set, as only those can be ranked."""
+    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in data_name)
+    return f"doctor-derma-{safe}"
+
+
+def package_folder() -> Path:
+    """Return the folder of this package, logged with a model so that it runs anywhere."""
+    return Path(__file__).resolve().parents[1]
+
+
+def _quiet() -> None:
+    for name in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module="mlflow")

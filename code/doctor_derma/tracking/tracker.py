@@ -1,0 +1,108 @@
+"""The MLflow side of a run, which never stops the run itself."""
+
+import functools
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Concatenate, ParamSpec
+
+import mlflow
+from rich.console import Console
+
+from doctor_derma.tracking.registry import register_bundle
+from doctor_derma.tracking.store import open_store
+from doctor_derma.training.runs import Run
+from doctor_derma.workspace import Workspace
+
+P = ParamSpec("P")
+
+
+def _guarded(
+    step: "Callable[Concatenate[Tracker, P], None]",
+) -> "Callable[Concatenate[Tracker, P], None]":
+    """Turn tracking off for the rest of the run when one step of it fails."""
+
+    @functools.wraps(step)
+    def guarded(tracker: "Tracker", *args: P.args, **kwargs: P.kwargs) -> None:
+        if not tracker.reachable:
+            return
+        try:
+            step(tracker, *args, **kwargs)
+        except Exception as error:  # MLflow raises its own, its HTTP library's and SQLAlchemy's
+            tracker.turn_off(error)
+
+    return guarded
+
+
+class Tracker:
+    """Logs one run to MLflow; warns once and stays silent when MLflow can't be reached.
+
+    What a run measures is in its own folder as well, so nothing is lost then.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.reachable = True
+        self.tracking_id: str | None = None
+
+    def turn_off(self, error: Exception) -> None:
+        """Say once why nothing is tracked from here on."""
+        self.reachable = False
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        Console(stderr=True).print(
+            f"[yellow]Tracking can't be reached, the run goes on without it "
+            f"(metrics stay in the run's folder): {type(error).__name__}: {reason}",
+            highlight=False,
+        )
+
+    @_guarded
+    def start(self, run: Run) -> None:
+        """Open the run in MLflow, or go on with the one it was tracked as."""
+        experiment = open_store(self.workspace)
+        # MLflow says once a run that system metrics are on; the run's own lines are enough.
+        logging.getLogger("mlflow").setLevel(logging.WARNING)
+        started = mlflow.start_run(
+            run_id=run.info.tracking_id,
+            experiment_id=None if run.info.tracking_id else experiment,
+            run_name=run.name,
+            log_system_metrics=True,
+        )
+        self.tracking_id = started.info.run_id
+        if run.info.tracking_id:
+            return
+        mlflow.log_params(run.config.model_dump())
+        mlflow.set_tags(
+            {
+                "git_commit": run.info.git_commit,
+                "version": run.info.version,
+                "data_name": run.info.data_name,
+                "data_fingerprint": run.info.data_fingerprint,
+                "run_folder": str(run.folder),
+            }
+        )
+
+    @_guarded
+    def log_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Log the metrics of one epoch."""
+        mlflow.log_metrics(metrics, step=epoch)
+
+    @_guarded
+    def log_run(self, run: Run) -> None:
+        """Log the files of a finished run: recipe, metrics, plot and best checkpoint."""
+        for path in sorted(run.folder.glob("*.*")):
+            mlflow.log_artifact(str(path))
+        mlflow.log_artifact(str(run.best_checkpoint), "checkpoints")
+
+    @_guarded
+    def log_model(self, run: Run, bundle: Path, score: float) -> None:
+        """Log a bundle as a model, register it, and make it champion if it is the best."""
+        register_bundle(bundle, run.info.data_name, run.info.classes, score)
+
+    def finish(self, status: str = "FINISHED") -> None:
+        """Close the run in MLflow as FINISHED, FAILED or KILLED."""
+        self._end(status)
+
+    @_guarded
+    def _end(self, status: str) -> None:
+        if mlflow.active_run():
+            mlflow.end_run(status)

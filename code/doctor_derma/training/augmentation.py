@@ -1,0 +1,119 @@
+"""Augmentation of whole batches: one resampling and one colour matrix an image.
+
+Every image draws its own rotation, flip, zoom, stretch and shift, which are one affine map
+and so one bilinear sampling; and its own brightness, contrast, saturation, hue and colour
+cast, which with the normalisation are one affine map of RGB. A patch may be cut out [1]_.
+
+References
+----------
+.. [1] T. DeVries, G. W. Taylor: Improved Regularization of Convolutional Neural Networks with
+       Cutout. 2017, arXiv:1708.04552.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from doctor_derma.training.config import TrainConfig
+
+# Mean and standard deviation of ImageNet in RGB, so that pretrained weights fit.
+MEAN = (0.485, 0.456, 0.406)
+STD = (0.229, 0.224, 0.225)
+
+_LUMINANCE = (0.299, 0.587, 0.114)
+
+
+def normalise(pixels: Tensor) -> Tensor:
+    """Turn uint8 (n, H, W, 3) into normalised float32 (n, 3, H, W), channels last in memory."""
+    mean = torch.tensor(MEAN, device=pixels.device) * 255
+    std = torch.tensor(STD, device=pixels.device) * 255
+    return ((pixels - mean) / std).permute(0, 3, 1, 2)
+
+
+def augment(pixels: Tensor, size: int, config: TrainConfig) -> Tensor:
+    """Draw an augmented, normalised version of every image.
+
+    Parameters
+    ----------
+    pixels : uint8 of shape (n, H, W, 3)
+    size : side of the result
+    config : the strengths ``rotation``, ``zoom``, ``aspect``, ``colour`` and ``cutout``
+
+    Returns
+    -------
+    float32 of shape (n, 3, size, size), channels last in memory
+    """
+    count = len(pixels)
+    planes = pixels.permute(0, 3, 1, 2).float()
+    grid = functional.affine_grid(
+        random_affine(count, config).to(pixels.device), [count, 3, size, size], align_corners=False
+    )
+    warped = functional.grid_sample(
+        planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
+    matrix, offset = random_colour(count, config)
+    recoloured = torch.baddbmm(
+        offset.to(pixels.device), matrix.to(pixels.device), warped.flatten(2)
+    ).view_as(warped)
+    if config.cutout:
+        recoloured *= random_patches(count, size, config.cutout).to(pixels.device)
+    return recoloured.contiguous(memory_format=torch.channels_last)
+
+
+def random_affine(count: int, config: TrainConfig) -> Tensor:
+    """Draw maps from output to input coordinates in [-1, 1], shape (count, 2, 3)."""
+    angle = _uniform(count, -config.rotation, config.rotation) * (math.pi / 180)
+    zoom = config.zoom ** -_uniform(count, 0, 1)
+    stretch = config.aspect ** _uniform(count, -0.5, 0.5)
+    flip = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
+    cos, sin = angle.cos(), angle.sin()
+    across, down = zoom * stretch * flip, zoom / stretch
+    # The part of the picture that the zoom leaves out is where the window can move.
+    shift_x, shift_y = _uniform(count, -1, 1) * (1 - zoom), _uniform(count, -1, 1) * (1 - zoom)
+    rows = [cos * across, -sin * down, shift_x, sin * across, cos * down, shift_y]
+    return torch.stack(rows, dim=1).view(count, 2, 3)
+
+
+def random_colour(count: int, config: TrainConfig) -> tuple[Tensor, Tensor]:
+    """Draw colour changes and fold the normalisation in.
+
+    Returns
+    -------
+    matrix of shape (count, 3, 3) and offset of shape (count, 3, 1): a pixel with RGB values
+    x in 0 to 255 becomes ``matrix @ x + offset``
+    """
+    strength = config.colour
+    grey = torch.tensor(_LUMINANCE).expand(3, 3)
+    saturation = _uniform(count, 1 - strength, 1 + strength).view(-1, 1, 1)
+    matrix = torch.lerp(grey, torch.eye(3), saturation) @ _hue_rotation(count, strength * 0.25)
+    gain = _uniform(count, 1 - strength, 1 + strength).view(-1, 1, 1)
+    cast = _uniform(count * 3, 1 - strength / 4, 1 + strength / 4).view(count, 3, 1)
+    brightness = _uniform(count, -strength / 2, strength / 2).view(-1, 1, 1)
+    mean, std = torch.tensor(MEAN).view(3, 1), torch.tensor(STD).view(3, 1)
+    matrix = gain * cast * matrix / (255 * std)
+    offset = (mean * (1 - gain) + brightness - mean) / std
+    return matrix, offset.expand(count, 3, 1)
+
+
+def random_patches(count: int, size: int, share: float) -> Tensor:
+    """Draw masks of shape (count, 1, size, size): 0 in the patch cut out, 1 elsewhere."""
+    side = torch.where(torch.rand(count) < share, _uniform(count, 0.1, 0.35) * size, 0.0)
+    places = torch.arange(size)
+    inside = [
+        (places - (torch.rand(count) * size)[:, None]).abs() < side[:, None] / 2 for _ in "yx"
+    ]
+    return 1.0 - (inside[0][:, None, :, None] & inside[1][:, None, None, :]).float()
+
+
+def _hue_rotation(count: int, turns: float) -> Tensor:
+    """Draw rotations about the grey axis by up to ``turns`` radians, shape (count, 3, 3)."""
+    angle = _uniform(count, -turns, turns).view(-1, 1, 1)
+    axis = 1 / math.sqrt(3)
+    cross = torch.tensor([[0, -axis, axis], [axis, 0, -axis], [-axis, axis, 0]])
+    return torch.eye(3) + angle.sin() * cross + (1 - angle.cos()) * (cross @ cross)
+
+
+def _uniform(count: int, low: float, high: float) -> Tensor:
+    return torch.empty(count).uniform_(low, high)

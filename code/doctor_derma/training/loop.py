@@ -1,0 +1,114 @@
+"""The training loop: Lightning's Trainer, told what to keep and when to stop."""
+
+import logging
+import warnings
+from typing import Any, Literal
+
+import lightning
+import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+
+from doctor_derma.data.manifest import Dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.training.batches import ImageBatches
+from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.epochs import EpochTable, OnEpoch
+from doctor_derma.training.losses import class_counts
+from doctor_derma.training.module import MONITOR, LesionModule
+from doctor_derma.training.runs import Run
+
+
+def train(run: Run, dataset: Dataset, on_epoch: OnEpoch | None = None) -> bool:
+    """Train a run to its end, going on from its last checkpoint where there is one.
+
+    After every epoch ``checkpoints/last.ckpt`` holds everything that going on needs, and
+    ``checkpoints/best.ckpt`` the weights with the best validation balanced accuracy.
+
+    Parameters
+    ----------
+    on_epoch : called in the first process with the epoch and its metrics
+
+    Returns
+    -------
+    True in the first process of the run, False in the others
+
+    Raises
+    ------
+    DermaError
+        When the data are not those the run began with, or a split or class has no image.
+    """
+    _check(run, dataset)
+    _quiet()
+    config = run.config
+    lightning.seed_everything(config.seed, verbose=False)
+    rows = dataset.split("train")
+    module = LesionModule(config, class_counts(dataset.targets(rows), len(dataset.classes)))
+    trainer = lightning.Trainer(
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.nodes,
+        precision=trainer_precision(config),
+        max_epochs=config.epochs,
+        callbacks=[
+            EpochTable(run.metrics_file, config.batch_size, on_epoch),
+            EarlyStopping(MONITOR, mode="max", patience=config.patience),
+            _checkpoint(run, "best", monitor=MONITOR, mode="max", save_weights_only=True),
+            _checkpoint(run, "last"),
+            RichProgressBar(),
+        ],
+        logger=False,
+        num_sanity_val_steps=0,
+        enable_model_summary=False,
+        default_root_dir=run.folder,
+    )
+    resume = str(run.last_checkpoint) if run.last_checkpoint.is_file() else None
+    trainer.fit(module, datamodule=ImageBatches(dataset, config), ckpt_path=resume)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return trainer.is_global_zero
+
+
+def trainer_precision(config: TrainConfig) -> Literal["32-true", "bf16-mixed"]:
+    """Return Lightning's precision for a recipe, bf16 where it is computed natively."""
+    if config.precision == "fp32":
+        return "32-true"
+    if config.precision == "bf16" or _native_bf16(config.accelerator):
+        return "bf16-mixed"
+    return "32-true"
+
+
+def _native_bf16(accelerator: str) -> bool:
+    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    if accelerator in ("auto", "cpu"):
+        return torch.cpu._is_avx512_bf16_supported()
+    return False
+
+
+def _checkpoint(run: Run, name: str, **options: Any) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        dirpath=run.checkpoints, filename=name, enable_version_counter=False, **options
+    )
+
+
+def _check(run: Run, dataset: Dataset) -> None:
+    if run.info.data_fingerprint != dataset.fingerprint:
+        raise DermaError(
+            f"{dataset.folder}: not the data that run '{run.name}' began with; "
+            "import those again, or start a new run"
+        )
+    for split in ("train", "val"):
+        present = set(dataset.split(split)["class"])
+        if missing := [name for name in dataset.classes if name not in present]:
+            raise DermaError(
+                f"{dataset.folder}: class '{missing[0]}' has no image in the {split} split; "
+                "add images of it and import again"
+            )
+
+
+def _quiet() -> None:
+    """Leave out what Lightning says about hardware and worker counts on every start."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists.*")
+    warnings.filterwarnings("ignore", message=".*fewer than the logging interval.*")

@@ -1,0 +1,116 @@
+"""What one training step and one validation pass do."""
+
+from typing import Any, cast
+
+import lightning
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from timm.data.mixup import Mixup
+from timm.scheduler.cosine_lr import CosineLRScheduler
+from timm.utils.model_ema import ModelEmaV3
+from torch import Tensor
+from torchmetrics.classification import MulticlassAUROC, MulticlassRecall
+
+from doctor_derma.models.networks import create_network
+from doctor_derma.training.augmentation import augment, normalise
+from doctor_derma.training.batches import Batch
+from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.losses import class_loss
+
+MONITOR = "val_balanced_accuracy"
+
+
+class LesionModule(lightning.LightningModule):
+    """A network, its moving average, and the losses and metrics of a run.
+
+    Parameters
+    ----------
+    config : the recipe
+    class_counts : training images a class, shape (classes,)
+    """
+
+    def __init__(self, config: TrainConfig, class_counts: Tensor) -> None:
+        super().__init__()
+        self.config = config
+        classes = len(class_counts)
+        network = create_network(
+            config.model,
+            classes,
+            pretrained=config.pretrained,
+            dropout=config.dropout,
+            drop_path=config.drop_path,
+        )
+        self.network = network.to(memory_format=torch.channels_last)
+        self.ema = ModelEmaV3(self.network, decay=config.ema_decay, use_warmup=True)
+        self.class_counts: Tensor
+        self.register_buffer("class_counts", class_counts)
+        self.mixup = (
+            Mixup(config.mixup, num_classes=classes, label_smoothing=config.label_smoothing)
+            if config.mixup
+            else None
+        )
+        self.balanced_accuracy = MulticlassRecall(classes, average="macro")
+        self.macro_auc = MulticlassAUROC(classes, average="macro")
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        pixels, targets = batch
+        images = augment(pixels, epoch_size(self.current_epoch, self.config), self.config)
+        smoothing = self.config.label_smoothing
+        if self.mixup is not None and len(images) % 2 == 0:
+            # Mixup smooths the labels itself.
+            images, targets = self.mixup(images, targets)
+            smoothing = 0.0
+        logits = self.network(images).float()
+        loss = class_loss(logits, targets, self.class_counts, self.config.imbalance, smoothing)
+        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(pixels))
+        return loss
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        self.ema.update(self.network, self.global_step)
+
+    def validation_step(self, batch: Batch, index: int) -> None:
+        pixels, targets = batch
+        logits = self.ema(normalise(pixels)).float()
+        loss = torch.nn.functional.cross_entropy(logits, targets)
+        self.balanced_accuracy.update(logits, targets)
+        self.macro_auc.update(logits.softmax(1), targets)
+        self.log("val_loss", loss, batch_size=len(pixels), sync_dist=True)
+        self.log(MONITOR, self.balanced_accuracy, prog_bar=True)
+        self.log("val_macro_auc", self.macro_auc, prog_bar=True)
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        decayed = [weight for weight in self.network.parameters() if weight.ndim > 1]
+        plain = [weight for weight in self.network.parameters() if weight.ndim <= 1]
+        optimizer = torch.optim.AdamW(
+            cast(list[dict[str, Any]], [{"params": decayed}, {"params": plain, "weight_decay": 0}]),
+            lr=self.config.learning_rate,
+            weight_decay=self.config.weight_decay,
+            fused=True,
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = CosineLRScheduler(
+            optimizer,
+            t_initial=steps,
+            lr_min=self.config.learning_rate / 1000,
+            warmup_t=round(steps * self.config.warmup),
+            warmup_lr_init=self.config.learning_rate / 25,
+            t_in_epochs=False,
+        )
+        schedule = {"scheduler": scheduler, "interval": "step"}
+        return cast(OptimizerLRScheduler, {"optimizer": optimizer, "lr_scheduler": schedule})
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        scheduler.step_update(self.global_step)
+
+
+def epoch_size(epoch: int, config: TrainConfig) -> int:
+    """Return the side of the training images in one epoch.
+
+    It grows in steps of 16 pixels from ``start_size`` to ``train_size`` over the first half
+    of the run, as small images teach the coarse part sooner.
+    """
+    if config.start_size >= config.train_size:
+        return config.train_size
+    share = min(1.0, 2 * epoch / config.epochs)
+    side = config.start_size + share * (config.train_size - config.start_size)
+    return min(config.train_size, int(side) // 16 * 16)

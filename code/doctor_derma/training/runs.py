@@ -1,0 +1,174 @@
+"""A run on disk: its recipe, its metrics and its checkpoints, in one folder."""
+
+import json
+import os
+import subprocess
+import time
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+
+from doctor_derma import __version__
+from doctor_derma.atomic import replacing_file
+from doctor_derma.data.manifest import Dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.training.config import TrainConfig, load_config
+
+CONFIG_FILE = "config.yaml"
+INFO_FILE = "run.json"
+RUN_VARIABLE = "DERMA_RUN"
+_PATIENCE_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class RunInfo:
+    """Where a run comes from; kept in ``run.json``."""
+
+    name: str
+    model: str
+    created: str
+    version: str
+    git_commit: str
+    data_name: str
+    data_licence: str
+    data_fingerprint: str
+    images: dict[str, int]
+    classes: list[str]
+    tracking_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run and the files it keeps."""
+
+    folder: Path
+    config: TrainConfig
+    info: RunInfo
+
+    @property
+    def name(self) -> str:
+        return self.info.name
+
+    @property
+    def metrics_file(self) -> Path:
+        return self.folder / "metrics.csv"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.folder / "checkpoints"
+
+    @property
+    def last_checkpoint(self) -> Path:
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def bundle(self) -> Path:
+        return self.folder / "bundle"
+
+    def with_tracking_id(self, tracking_id: str | None) -> "Run":
+        """Remember under which id the run is tracked, so that a resumed run goes on there."""
+        run = replace(self, info=replace(self.info, tracking_id=tracking_id))
+        _write_info(run)
+        return run
+
+
+def is_first_process() -> bool:
+    """Tell whether this is the first process of a run, the one that writes and tracks."""
+    ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    return all(os.environ.get(variable, "0") == "0" for variable in ranks)
+
+
+def create_run(folder: Path, config: TrainConfig, dataset: Dataset, name: str | None) -> Run:
+    """Make the folder of a new run, or open it in all but the first of several processes.
+
+    On one machine those find the name in the environment; on several machines give a name,
+    and a ``folder`` that all of them see.
+
+    Raises
+    ------
+    DermaError
+        When a run of that name exists, or the first process doesn't make it in time.
+    """
+    if not is_first_process():
+        return _await_run(folder, os.environ.get(RUN_VARIABLE) or name)
+    name = name or f"{config.model.replace('/', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
+    if (folder / name).exists():
+        raise DermaError(
+            f"{folder / name}: a run of that name exists; choose another --name, "
+            f"or continue it with --resume {name}"
+        )
+    os.environ[RUN_VARIABLE] = name
+    info = RunInfo(
+        name=name,
+        model=config.model,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=__version__,
+        git_commit=git_commit(),
+        data_name=dataset.info.name,
+        data_licence=dataset.info.licence,
+        data_fingerprint=dataset.fingerprint,
+        images={str(k): int(v) for k, v in dataset.table["split"].value_counts().items()},
+        classes=list(dataset.classes),
+    )
+    run = Run(folder / name, config, info)
+    run.checkpoints.mkdir(parents=True)
+    with replacing_file(run.folder / CONFIG_FILE) as scratch:
+        scratch.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+    _write_info(run)
+    return run
+
+
+def _await_run(folder: Path, name: str | None) -> Run:
+    if name is None:
+        raise DermaError("--name: missing; training on several machines needs the same name on all")
+    deadline = time.monotonic() + _PATIENCE_SECONDS
+    while not (folder / name / INFO_FILE).is_file():
+        if time.monotonic() > deadline:
+            raise DermaError(f"{folder / name}: the first process has not made it; is it shared?")
+        time.sleep(0.2)
+    return open_run(folder, name)
+
+
+def open_run(folder: Path, reference: str) -> Run:
+    """Open a run by its name, or by the path of its folder.
+
+    Raises
+    ------
+    DermaError
+        When there is no such run, or its files can't be read.
+    """
+    run_folder = folder / reference
+    if not (run_folder / INFO_FILE).is_file():
+        run_folder = Path(reference)
+    if not (run_folder / INFO_FILE).is_file():
+        known = sorted(path.parent.name for path in folder.glob(f"*/{INFO_FILE}"))
+        there = f"the runs are {', '.join(known)}" if known else "none was trained yet"
+        raise DermaError(f"{folder / reference}: no such run; {there}")
+    try:
+        info = RunInfo(**json.loads((run_folder / INFO_FILE).read_text()))
+    except (ValueError, TypeError) as error:
+        raise DermaError(f"{run_folder / INFO_FILE}: damaged ({error}); train again") from error
+    return Run(run_folder, load_config(run_folder / CONFIG_FILE, {}), info)
+
+
+def git_commit() -> str:
+    """Return the commit of this checkout, with ``-dirty`` for local changes, or ``unknown``."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=10
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "unknown"
+    return done.stdout.strip() or "unknown"
+
+
+def _write_info(run: Run) -> None:
+    with replacing_file(run.folder / INFO_FILE) as scratch:
+        scratch.write_text(json.dumps(asdict(run.info), indent=2) + "\n")

@@ -1,0 +1,347 @@
+import csv
+import io
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from data.pictures import encoded, picture, source, sources
+from doctor_derma.data.importing import ImportSummary, import_images
+from doctor_derma.data.manifest import DatasetInfo, read_dataset
+from doctor_derma.data.records import SourceImage
+from doctor_derma.errors import DermaError
+
+INFO = DatasetInfo("test", "made up", "none", 0)
+
+
+def report(folder: Path) -> list[tuple[str, str, str]]:
+    with (folder / "import_report.csv").open(newline="") as stream:
+        return [(row["image"], row["reason"], row["kept"]) for row in csv.DictReader(stream)]
+
+
+def import_with(extra: list[SourceImage], folder: Path) -> ImportSummary:
+    return import_images([*sources({"a": 6, "b": 6}), *extra], INFO, folder)
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
+
+
+def test_files_manifest_and_folders_agree(tmp_path: Path) -> None:
+    images = sources({"a": 20, "b": 7})
+    summary = import_images(images, INFO, tmp_path)
+
+    dataset = read_dataset(tmp_path)
+    assert dataset.classes == ("a", "b")
+    assert summary.kept == summary.seen == 27
+    assert report(tmp_path) == []
+    by_name = {image.image: image for image in images}
+    for row in dataset.table.to_dict("records"):
+        folder = "test" if row["split"] == "test" else "train"
+        assert row["path"].startswith(f"{folder}/{row['class']}/")
+        read = by_name[row["image"]].read
+        assert read is not None
+        assert (tmp_path / row["path"]).read_bytes() == read()
+        assert (row["width"], row["height"]) == (96, 72)
+    assert len(files(tmp_path)) == 27 + 3
+
+
+def test_names_that_look_like_missing_values_stay(tmp_path: Path) -> None:
+    import_images(sources({"NA": 4, "None": 4}), INFO, tmp_path)
+    assert read_dataset(tmp_path).classes == ("NA", "None")
+
+
+def test_same_seed_same_manifest(tmp_path: Path) -> None:
+    images = sources({"a": 20, "b": 7})
+    import_images(images, INFO, tmp_path / "one")
+    import_images(images, INFO, tmp_path / "two")
+    import_images(images, INFO, tmp_path / "other", seed=1)
+
+    manifests = {name: files(tmp_path / name)["manifest.csv"] for name in ("one", "two", "other")}
+    assert manifests["one"] == manifests["two"] != manifests["other"]
+
+
+def test_unusable_images_are_reported_with_a_reason(tmp_path: Path) -> None:
+    whole = encoded(picture(500))
+    png = io.BytesIO()
+    picture(501).save(png, "PNG")
+    extra = [
+        source("noise", "a", b"not a picture at all"),
+        source("empty", "a", b""),
+        source("half", "a", whole[: len(whole) // 2]),
+        source("half-png", "b", png.getvalue()[:700]),
+        source("nameless", None, whole),
+        SourceImage("gone", "gone.jpg", None, dx="a"),
+        source("forbidden", "a", whole),
+    ]
+
+    def forbidden() -> bytes:
+        raise PermissionError(13, "Permission denied")
+
+    extra[-1] = SourceImage("forbidden", "forbidden.jpg", forbidden, dx="a")
+    summary = import_with(extra, tmp_path)
+
+    assert report(tmp_path) == [
+        ("noise", "corrupt", "no"),
+        ("empty", "corrupt", "no"),
+        ("half", "truncated", "no"),
+        ("half-png", "truncated", "no"),
+        ("nameless", "unlabelled", "no"),
+        ("gone", "missing", "no"),
+        ("forbidden", "corrupt", "no"),
+    ]
+    assert (summary.seen, summary.kept, summary.left_out) == (19, 12, 7)
+
+
+def test_same_bytes_are_kept_once_and_join_their_lesions(tmp_path: Path) -> None:
+    content = encoded(picture(500))
+    extra = [
+        source("first", "a", content, lesion="x"),
+        source("again", "a", content, lesion="y"),
+        source("sibling", "a", encoded(picture(501)), lesion="y"),
+    ]
+    summary = import_with(extra, tmp_path)
+
+    assert report(tmp_path) == [("again", "duplicate-bytes", "no")]
+    lesions = summary.table.set_index("image")["lesion"]
+    assert lesions["first"] == lesions["sibling"]
+
+
+def test_near_identical_lesions_become_one(tmp_path: Path) -> None:
+    extra = [
+        source("first", "a", encoded(picture(500)), lesion="x"),
+        source("again", "a", encoded(picture(500), quality=80), lesion="y"),
+    ]
+    summary = import_with(extra, tmp_path)
+
+    assert report(tmp_path) == [
+        ("first", "near-identical", "yes"),
+        ("again", "near-identical", "yes"),
+    ]
+    assert (summary.kept, summary.left_out) == (14, 0)
+    lesions = summary.table.set_index("image")["lesion"]
+    assert lesions["first"] == lesions["again"]
+
+
+def test_near_identical_images_of_one_lesion_are_no_fault(tmp_path: Path) -> None:
+    extra = [
+        source("first", "a", encoded(picture(500)), lesion="x"),
+        source("again", "a", encoded(picture(500), quality=80), lesion="x"),
+    ]
+    assert import_with(extra, tmp_path).reported == ()
+
+
+@pytest.mark.parametrize("quality", [90, 80], ids=["same bytes", "near-identical"])
+def test_one_picture_with_two_labels_is_left_out_twice(tmp_path: Path, quality: int) -> None:
+    extra = [
+        source("as-a", "a", encoded(picture(500))),
+        source("as-b", "b", encoded(picture(500), quality=quality)),
+    ]
+    import_with(extra, tmp_path)
+
+    assert report(tmp_path) == [
+        ("as-a", "conflicting-labels", "no"),
+        ("as-b", "conflicting-labels", "no"),
+    ]
+
+
+def test_a_given_division_gives_way_to_test(tmp_path: Path) -> None:
+    images = []
+    for number, split in enumerate(["train"] * 6 + ["test"] * 2):
+        for dx, start in (("a", 0), ("b", 100)):
+            content = encoded(picture(start + number))
+            images.append(source(f"{dx}{number}", dx, content, split=split))
+    twin, same, lesion = (encoded(picture(seed)) for seed in (700, 701, 702))
+    images += [
+        source("twin-train", "a", encoded(picture(700), quality=80), split="train"),
+        source("twin-test", "a", twin, split="test"),
+        source("same-train", "a", same, split="train"),
+        source("same-test", "a", same, split="test"),
+        source("lesion-train", "a", lesion, split="train", lesion="x"),
+        source("lesion-test", "a", encoded(picture(703)), split="test", lesion="x"),
+    ]
+    summary = import_images(images, INFO, tmp_path)
+
+    assert sorted(row for row in report(tmp_path) if row[2] == "no") == [
+        ("lesion-train", "lesion-crosses-splits", "no"),
+        ("same-train", "duplicate-bytes", "no"),
+        ("twin-train", "near-identical", "no"),
+    ]
+    splits = summary.table.set_index("image")["split"]
+    assert splits["twin-test"] == splits["same-test"] == splits["lesion-test"] == "test"
+
+
+def damage(kind: str, content: bytes, place: float) -> bytes:
+    cut = int(place * len(content))
+    match kind:
+        case "cut":
+            return content[:cut]
+        case "flipped":
+            return content[:cut] + bytes([content[cut] ^ 0x5A]) + content[cut + 1 :]
+        case "overwritten":
+            return content[:cut] + b"\x00" * 40 + content[cut + 40 :]
+    return content
+
+
+@given(
+    damages=st.lists(
+        st.tuples(
+            st.sampled_from(["whole", "cut", "flipped", "overwritten", "missing", "unlabelled"]),
+            st.floats(0, 0.99),
+            st.integers(0, 5),
+            st.sampled_from(["a", "b"]),
+            st.sampled_from([None, "x", "y"]),
+        ),
+        max_size=12,
+    )
+)
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+def test_kept_and_left_out_make_up_what_was_seen(damages, tmp_path_factory) -> None:
+    extra = []
+    for number, (kind, place, seed, dx, lesion) in enumerate(damages):
+        content = damage(kind, encoded(picture(900 + seed)), place)
+        whole = source(f"extra{number}", None if kind == "unlabelled" else dx, content)
+        read = None if kind == "missing" else whole.read
+        extra.append(SourceImage(whole.image, whole.origin, read, dx=whole.dx, lesion=lesion))
+    folder = tmp_path_factory.mktemp("import")
+    images = [*sources({"a": 4, "b": 4}), *extra]
+    summary = import_images(images, INFO, folder)
+
+    kept = read_dataset(folder).table
+    left_out = [image for image, _, stays in report(folder) if stays == "no"]
+    assert sorted([*kept["image"], *left_out]) == sorted(image.image for image in images)
+    assert summary.kept + summary.left_out == summary.seen == len(images)
+    assert kept.groupby("lesion")["split"].nunique().max() == 1
+    assert kept["sha256"].is_unique
+
+
+def test_an_import_replaces_the_earlier_one_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "README.md").write_text("mine")
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "one.png").write_bytes(b"mine")
+    import_images(sources({"a": 9, "b": 9}), INFO, tmp_path)
+    import_images(sources({"c": 4, "d": 4}), INFO, tmp_path)
+
+    found = files(tmp_path)
+    assert read_dataset(tmp_path).classes == ("c", "d")
+    assert found["README.md"] == found["masks/one.png"] == b"mine"
+    assert len(found) == 2 + 8 + 3
+
+
+def test_own_files_in_train_are_not_deleted(tmp_path: Path) -> None:
+    own = tmp_path / "train" / "a" / "own.jpg"
+    own.parent.mkdir(parents=True)
+    own.write_bytes(b"mine")
+
+    with pytest.raises(DermaError, match=r"own\.jpg: no import wrote this file"):
+        import_images(sources({"a": 4, "b": 4}), INFO, tmp_path)
+
+    assert files(tmp_path) == {"train/a/own.jpg": b"mine"}
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([], "no images found"),
+        (sources({"a": 5}), "only class 'a'"),
+        (sources({"a": 5, "b": 1}), "class 'b' has 1 lesion, too few"),
+        ([source("x", "a", b"junk")], "no usable image"),
+        ([*sources({"a": 4, "b": 4}), source("x", "../up", encoded(picture(5)))], "'../up'"),
+    ],
+    ids=["none", "one class", "one lesion", "all corrupt", "class out of the folder"],
+)
+def test_bad_sources_leave_the_old_data_as_it_was(tmp_path: Path, images, message) -> None:
+    import_images(sources({"c": 4, "d": 4}), INFO, tmp_path)
+    before = files(tmp_path)
+
+    with pytest.raises(DermaError, match=message):
+        import_images(images, INFO, tmp_path)
+
+    assert files(tmp_path) == before
+
+
+def test_a_full_disk_is_one_sentence_and_leaves_the_old_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_images(sources({"c": 4, "d": 4}), INFO, tmp_path)
+    before = files(tmp_path)
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(DermaError, match=r"can't be written .No space left on device.; free"):
+        import_images(sources({"a": 4, "b": 4}), INFO, tmp_path)
+
+    assert files(tmp_path) == before
+
+
+@pytest.mark.parametrize("failing", range(1, 11))
+def test_a_swap_that_fails_midway_is_undone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+) -> None:
+    import_images(sources({"c": 4, "d": 4}), INFO, tmp_path)
+    before = files(tmp_path)
+    replace, calls = Path.replace, 0
+
+    def failing_once(path: Path, target: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise OSError(5, "Input/output error")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", failing_once)
+    with pytest.raises(DermaError, match="Input/output error"):
+        import_images(sources({"a": 4, "b": 4}), INFO, tmp_path)
+
+    assert files(tmp_path) == before
+
+
+KILLED_IMPORT = """
+    import os, signal, sys
+    from pathlib import Path
+    sys.path.insert(0, {tests!r})
+    from data.pictures import sources
+    from doctor_derma.data.importing import import_images
+    from doctor_derma.data.manifest import DatasetInfo
+
+    moment, replace, calls = {moment}, Path.replace, 0
+
+    def counting(path, target):
+        global calls
+        calls += 1
+        if calls > moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return replace(path, target)
+
+    Path.replace = counting
+    import_images(sources({{"a": 4, "b": 4}}), DatasetInfo("new", "", "", 0), Path({folder!r}))
+"""
+
+
+@pytest.mark.parametrize("moment", [0, 3, 8])
+def test_killed_while_it_swaps(tmp_path: Path, moment: int) -> None:
+    import_images(sources({"c": 4, "d": 4}), INFO, tmp_path)
+    tests = str(Path(__file__).parents[1])
+    script = textwrap.dedent(KILLED_IMPORT.format(tests=tests, moment=moment, folder=str(tmp_path)))
+    ended = subprocess.run(
+        [sys.executable, "-c", script], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False
+    )
+    assert ended.returncode == -signal.SIGKILL
+
+    if moment == 0:
+        assert read_dataset(tmp_path).classes == ("c", "d")
+    else:
+        with pytest.raises(DermaError, match="no data set here"):
+            read_dataset(tmp_path)
+    import_images(sources({"e": 4, "f": 4}), INFO, tmp_path)
+    assert read_dataset(tmp_path).classes == ("e", "f")
+    assert len(files(tmp_path)) == 8 + 3

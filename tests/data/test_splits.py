@@ -1,0 +1,116 @@
+from collections import Counter
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from doctor_derma.data.splits import assign_splits
+from doctor_derma.errors import DermaError
+
+SPLITS = {"train", "val", "test"}
+
+
+@st.composite
+def labelled_images(draw: st.DrawFn) -> tuple[list[str], list[str]]:
+    """Draw classes of 3 to 40 lesions with 1 to 5 images each, in any order."""
+    images = [
+        (dx, f"{dx}{lesion}")
+        for dx in draw(st.lists(st.sampled_from("abcdef"), min_size=2, unique=True))
+        for lesion in range(draw(st.integers(3, 40)))
+        for _ in range(draw(st.integers(1, 5)))
+    ]
+    shuffled = draw(st.permutations(images))
+    return [dx for dx, _ in shuffled], [lesion for _, lesion in shuffled]
+
+
+@given(labelled_images(), st.integers(0, 2**32), st.floats(0.05, 0.4), st.floats(0.05, 0.4))
+@settings(max_examples=60, deadline=None)
+def test_no_lesion_crosses_and_every_class_is_everywhere(
+    images: tuple[list[str], list[str]], seed: int, val: float, test: float
+) -> None:
+    classes, lesions = images
+    splits = assign_splits(classes, lesions, val=val, test=test, seed=seed)
+
+    assert len(set(zip(lesions, splits, strict=True))) == len(set(lesions))
+    assert set(zip(classes, splits, strict=True)) == {
+        (dx, split) for dx in classes for split in SPLITS
+    }
+    assert splits == assign_splits(classes, lesions, val=val, test=test, seed=seed)
+
+
+@given(labelled_images(), st.integers(0, 1000))
+@settings(max_examples=40, deadline=None)
+def test_shares_are_close_in_every_class(images: tuple[list[str], list[str]], seed: int) -> None:
+    classes, lesions = images
+    splits = assign_splits(classes, lesions, val=0.2, test=0.2, seed=seed)
+
+    total = Counter(classes)
+    held = Counter(zip(classes, splits, strict=True))
+    for dx, count in total.items():
+        for split in ("val", "test"):
+            # Whole lesions of up to five images are dealt.
+            assert abs(held[dx, split] - 0.2 * count) <= 5
+
+
+def test_the_order_of_images_does_not_matter_and_the_seed_does() -> None:
+    lesions = [f"lesion{number}" for number in range(60)]
+    classes = ["a", "b"] * 30
+    forward = assign_splits(classes, lesions, seed=0)
+    backward = assign_splits(classes[::-1], lesions[::-1], seed=0)
+
+    assert forward == backward[::-1]
+    assert forward != assign_splits(classes, lesions, seed=1)
+
+
+def test_lesions_with_many_images_are_in_every_split() -> None:
+    lesions = [f"big{n // 4}" for n in range(80)] + [f"small{n}" for n in range(200)]
+    classes = ["a"] * 280 + ["b"] * 30
+    lesions += [f"other{n}" for n in range(30)]
+    splits = assign_splits(classes, lesions)
+
+    big = Counter(
+        split for lesion, split in zip(lesions, splits, strict=True) if lesion.startswith("big")
+    )
+    assert big["val"] / 80 == pytest.approx(0.15, abs=0.06)
+    assert big["test"] / 80 == pytest.approx(0.15, abs=0.06)
+
+
+def test_given_test_stays_and_val_is_cut_from_train() -> None:
+    lesions = [f"l{number}" for number in range(80)]
+    classes = ["a", "b"] * 40
+    given_splits: list[str | None] = ["test" if number < 10 else "train" for number in range(80)]
+    splits = assign_splits(classes, lesions, given_splits, val=0.2)
+
+    assert splits[:10] == ["test"] * 10
+    assert Counter(splits[10:]) == {"train": 56, "val": 14}
+
+
+def test_a_whole_given_division_stays() -> None:
+    given_splits: list[str | None] = ["train", "train", "val", "val", "test", "test"]
+    assert assign_splits(list("ababab"), list("123456"), given_splits) == given_splits
+
+
+def test_a_patient_with_lesions_of_several_classes_stays_whole() -> None:
+    patients = [f"p{number % 20}" for number in range(60)]
+    classes = ["nv" if number < 40 else "mel" for number in range(60)]
+    splits = assign_splits(classes, patients)
+    assert len(set(zip(patients, splits, strict=True))) == 20
+
+
+@pytest.mark.parametrize(
+    ("classes", "given_splits", "shares", "message"),
+    [
+        ("aaaabb", None, {}, "class 'b' has 2 lesions, too few"),
+        ("aaaab", None, {}, "class 'b' has 1 lesion, too few"),
+        ("aaaa", None, {}, "only class 'a' is in the source"),
+        ("", None, {}, "no usable image"),
+        ("aaabbb", None, {"val": 0.0}, "val=0, test=0.15"),
+        ("aaabbb", None, {"val": 0.6, "test": 0.5}, "their sum below 1"),
+        ("aabba", ["train"] * 4 + ["test"], {}, "class 'b' has no usable image in test"),
+        ("aabab", ["train"] * 3 + ["test"] * 2, {}, "class 'b' has 1 lesion, too few"),
+    ],
+)
+def test_what_cannot_be_split_is_one_sentence(classes, given_splits, shares, message) -> None:
+    lesions = [str(number) for number in range(len(classes))]
+    with pytest.raises(DermaError, match=message):
+        assign_splits(list(classes), lesions, given_splits, **shares)

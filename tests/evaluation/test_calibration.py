@@ -1,0 +1,80 @@
+"""Temperature and reliability curve."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.special import softmax
+
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.calibration import (
+    TEMPERATURE_LIMITS,
+    confidence_bins,
+    fit_temperature,
+    reliability_curve,
+)
+from doctor_derma.evaluation.metrics import classification_metrics
+
+
+def calibrated_logits(seed: int, count: int = 4000) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(count, 4)) * 2
+    labels = np.array([generator.choice(4, p=row) for row in softmax(logits, axis=1)])
+    return logits, labels
+
+
+@pytest.mark.parametrize("true_temperature", [0.4, 1.0, 3.0])
+def test_finds_the_temperature_that_was_applied(true_temperature: float) -> None:
+    logits, labels = calibrated_logits(0)
+    found = fit_temperature(logits * true_temperature, labels)
+    assert found == pytest.approx(true_temperature, rel=0.06)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 10_000), st.floats(0.2, 5))
+def test_never_worse_than_no_temperature(seed: int, scale: float) -> None:
+    logits, labels = calibrated_logits(seed, count=60)
+    temperature = fit_temperature(logits * scale, labels)
+    losses = [
+        classification_metrics(labels, softmax(logits * scale / t, axis=1), "abcd")["log_loss"]
+        for t in (temperature, 1.0)
+    ]
+    assert losses[0] <= losses[1] + 1e-6
+
+
+def test_separable_and_hopeless_logits_stay_within_the_limits() -> None:
+    logits = np.array([[50.0, -50.0], [-50.0, 50.0]])
+    for labels in (np.array([0, 1]), np.array([1, 0])):
+        temperature = fit_temperature(logits, labels)
+        assert TEMPERATURE_LIMITS[0] <= temperature <= TEMPERATURE_LIMITS[1]
+
+
+@pytest.mark.parametrize("logits", [np.empty((0, 3)), np.array([[np.nan, 1.0]])])
+def test_unusable_logits_are_named(logits: np.ndarray) -> None:
+    with pytest.raises(DermaError, match="validation logits"):
+        fit_temperature(logits, np.zeros(len(logits), dtype=int))
+
+
+def test_bins_are_open_below_and_closed_above() -> None:
+    assert confidence_bins(np.array([0.0, 0.1, 0.2, 0.20001, 1.0]), bins=10).tolist() == [
+        0,
+        0,
+        1,
+        2,
+        9,
+    ]
+
+
+def test_reliability_curve_by_hand() -> None:
+    probabilities = np.array([[0.9, 0.1], [0.95, 0.05], [0.45, 0.55]])
+    curve = reliability_curve(np.array([0, 1, 1]), probabilities, bins=5)
+    assert curve.counts.tolist() == [0, 0, 1, 0, 2]
+    np.testing.assert_allclose(curve.confidence, [np.nan, np.nan, 0.55, np.nan, 0.925])
+    np.testing.assert_allclose(curve.accuracy, [np.nan, np.nan, 1.0, np.nan, 0.5])
+
+
+def test_calibrated_probabilities_have_a_small_error() -> None:
+    logits, labels = calibrated_logits(1)
+    good = classification_metrics(labels, softmax(logits, axis=1), "abcd")["ece"]
+    sharp = classification_metrics(labels, softmax(logits * 4, axis=1), "abcd")["ece"]
+    assert good < 0.03 < sharp

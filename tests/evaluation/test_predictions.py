@@ -1,0 +1,150 @@
+"""Predicting a split, and saved predictions."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from doctor_derma.data.manifest import COLUMNS, Dataset, DatasetInfo
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.predictions import BATCH_SIZE, predict_split
+from doctor_derma.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
+from evaluation.fake_predictions import fake_predictions, write_pictures
+
+COUNT = BATCH_SIZE + 3
+
+
+class MeanColour:
+    """A classifier whose probabilities are the mean red, green and blue."""
+
+    name = "mean_colour"
+    class_names = ("blue", "green", "red")
+    height = 10
+    width = 20
+
+    def __init__(self) -> None:
+        self.batches: list[int] = []
+
+    def predict_pixels(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        assert pixels.dtype == np.uint8
+        assert pixels.shape[1:] == (10, 20, 3)
+        self.batches.append(len(pixels))
+        means = pixels.astype(np.float32).mean(axis=(1, 2))[:, ::-1] + 1
+        maps = np.zeros((len(pixels), 3, 2, 2), dtype=np.float32)
+        return means / means.sum(axis=1, keepdims=True), maps
+
+
+@pytest.fixture
+def dataset(tmp_path: Path) -> Dataset:
+    paths = write_pictures(tmp_path / "test" / "red", COUNT)
+    table = pd.DataFrame(
+        {
+            "image": [path.stem for path in paths],
+            "lesion": [f"lesion{index // 2}" for index in range(COUNT)],
+            "class": ["red"] * (COUNT - 1) + ["blue"],
+            "split": "test",
+            "path": [str(path.relative_to(tmp_path)) for path in paths],
+        }
+    ).reindex(columns=list(COLUMNS))
+    info = DatasetInfo(name="spots", source="drawn", licence="CC0", seed=0)
+    return Dataset(tmp_path, info, table, ("blue", "red"), "0" * 64)
+
+
+def test_split_is_predicted_in_manifest_order(dataset: Dataset) -> None:
+    classifier = MeanColour()
+    found = predict_split(classifier, dataset, "test")
+    assert found.images.tolist() == dataset.table["image"].tolist()
+    assert classifier.batches == [BATCH_SIZE, 3]
+    # Labels index the classifier's classes, of which the data set has only some.
+    assert found.labels.tolist() == [2] * (COUNT - 1) + [0]
+    assert found.predicted.tolist() == [2] * COUNT
+    assert found.probabilities.dtype == np.float64
+    assert found.activation_maps is not None
+    assert found.activation_maps.shape == (COUNT, 3, 2, 2)
+    assert all(Path(path).is_absolute() and Path(path).is_file() for path in found.paths)
+
+
+def test_unknown_and_empty_splits_are_named(dataset: Dataset) -> None:
+    with pytest.raises(DermaError, match="'dev'"):
+        predict_split(MeanColour(), dataset, "dev")
+    with pytest.raises(DermaError, match="'val' has no images"):
+        predict_split(MeanColour(), dataset, "val")
+
+
+def test_class_that_the_model_does_not_know_is_named(dataset: Dataset) -> None:
+    dataset.table.loc[0, "class"] = "violet"
+    with pytest.raises(DermaError, match="'violet'"):
+        predict_split(MeanColour(), dataset, "test")
+
+
+def test_damaged_picture_is_named(dataset: Dataset) -> None:
+    path = dataset.folder / dataset.table.loc[5, "path"]
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DermaError, match=path.name):
+        predict_split(MeanColour(), dataset, "test")
+
+
+def test_saved_predictions_come_back(tmp_path: Path) -> None:
+    fake = fake_predictions(50)
+    fake = replace(fake, images=np.array([f"{index:04d}" for index in range(50)]))
+    path = tmp_path / "eca_resnet18" / "predictions.csv"
+    write_predictions_csv(fake, path)
+    header = path.read_text().splitlines()[0]
+    assert header == "image,lesion,class,label,akiec,bcc,bkl,df,mel,nv,vasc,correct"
+    back = read_predictions_csv(path)
+    assert back.name == "eca_resnet18"
+    assert back.classes == fake.classes
+    assert back.images.tolist() == fake.images.tolist()
+    assert back.lesions.tolist() == fake.lesions.tolist()
+    assert np.array_equal(back.labels, fake.labels)
+    # float32 probabilities survive exactly.
+    assert np.array_equal(back.probabilities.astype(np.float32), fake.probabilities)
+    table = pd.read_csv(path)
+    assert table["correct"].tolist() == fake.correct.tolist()
+
+
+def test_names_that_look_like_missing_values_survive(tmp_path: Path) -> None:
+    fake = fake_predictions(3, classes=("NA", "null"), shares=(1, 1))
+    fake = replace(fake, lesions=np.array(["nan", "NA", "None"]))
+    write_predictions_csv(fake, tmp_path / "predictions.csv")
+    back = read_predictions_csv(tmp_path / "predictions.csv", name="odd")
+    assert back.lesions.tolist() == ["nan", "NA", "None"]
+    assert back.classes == ("NA", "null")
+    assert back.name == "odd"
+
+
+def test_class_named_like_a_column_is_refused(tmp_path: Path) -> None:
+    fake = fake_predictions(5, classes=("label", "nv"), shares=(1, 1))
+    with pytest.raises(DermaError, match="'label'"):
+        write_predictions_csv(fake, tmp_path / "predictions.csv")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (None, "can't be read"),
+        ("", "can't be read"),
+        ("image,lesion,label\n1,1,a\n", "'class' is missing"),
+        ("image,lesion,class,label,a,b,correct\n1,1,a,a,much,0,True\n", "wrong value"),
+        ("image,lesion,class,label,a,b,correct\n1,1,c,a,1,0,True\n", "wrong value"),
+        ("image,lesion,class,label,a,b,correct\n", "no predictions"),
+        ("image,lesion,class,label,a,b,correct\n1,1,a,a,nan,0,True\n", "from 0 to 1"),
+    ],
+)
+def test_broken_file_is_one_sentence(tmp_path: Path, text: str | None, sentence: str) -> None:
+    path = tmp_path / "predictions.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DermaError, match=sentence):
+        read_predictions_csv(path)
+
+
+def test_shapes_that_disagree_are_refused() -> None:
+    fake = fake_predictions(10)
+    with pytest.raises(DermaError, match="do not match"):
+        replace(fake, labels=fake.labels[:9])
+    with pytest.raises(DermaError, match="do not match"):
+        replace(fake, classes=("a", "b"))

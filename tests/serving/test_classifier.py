@@ -1,0 +1,198 @@
+"""Classifier: known pictures, every kind of source, and bundles that don't fit."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from onnx import TensorProto
+from PIL import Image
+
+import doctor_derma
+from doctor_derma.data.decoding import UnreadableImage
+from doctor_derma.errors import DermaError
+from doctor_derma.serving.classifier import Classifier
+from serving.tiny_bundle import (
+    BLUE,
+    CLASSES,
+    GREEN,
+    MAP,
+    RED,
+    SIZE,
+    TEMPERATURE,
+    tiny_graph,
+    write_bundle,
+)
+
+
+def solid(colour: tuple[int, int, int], size: tuple[int, int] = (40, 30)) -> Image.Image:
+    return Image.new("RGB", size, colour)
+
+
+def test_package_exports_the_classifier() -> None:
+    assert doctor_derma.Classifier is Classifier
+    with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+        _ = doctor_derma.Nothing
+
+
+def test_describes_its_bundle(classifier: Classifier) -> None:
+    assert classifier.name == classifier.info.name == "tiny"
+    assert classifier.class_names == ("mel", "nv", "vasc")
+    assert (classifier.height, classifier.width) == (SIZE, SIZE)
+
+
+def test_known_colours_get_their_class(classifier: Classifier) -> None:
+    predictions = classifier.predict([solid(RED), solid(GREEN), solid(BLUE)], batch_size=2)
+    assert [prediction.label for prediction in predictions] == ["mel", "nv", "vasc"]
+    for prediction in predictions:
+        assert list(prediction.probabilities) == [name for name, _ in CLASSES]
+        assert sum(prediction.probabilities.values()) == pytest.approx(1, abs=1e-6)
+        # Evidence 6 everywhere over temperature 2, against 0 twice.
+        expected = np.exp(3) / (np.exp(3) + 2)
+        assert prediction.probabilities[prediction.label] == pytest.approx(expected, abs=1e-5)
+
+
+def test_activation_map_belongs_to_the_label_and_its_place(classifier: Classifier) -> None:
+    picture = np.zeros((SIZE, SIZE, 3), dtype=np.uint8)
+    picture[: SIZE // 2, : SIZE // 2] = GREEN
+    (prediction,) = classifier.predict(picture)
+    assert prediction.label == "nv"
+    assert prediction.activation_map.shape == (MAP, MAP)
+    assert prediction.activation_map.dtype == np.float32
+    expected = np.zeros((MAP, MAP))
+    expected[: MAP // 2, : MAP // 2] = 6
+    np.testing.assert_allclose(prediction.activation_map, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["path", "text", "bytes", "pil", "array"])
+def test_every_source_gives_the_same(classifier: Classifier, tmp_path: Path, kind: str) -> None:
+    image = solid((200, 30, 90))
+    path = tmp_path / "image.png"
+    image.save(path)
+    source = {
+        "path": path,
+        "text": str(path),
+        "bytes": path.read_bytes(),
+        "pil": image,
+        "array": np.asarray(image),
+    }[kind]
+    (single,) = classifier.predict(source)
+    (listed,) = classifier.predict([source])
+    assert single.probabilities == listed.probabilities
+    assert single.probabilities == classifier.predict(image)[0].probabilities
+
+
+def test_no_picture_gives_no_prediction(classifier: Classifier) -> None:
+    assert classifier.predict([]) == []
+
+
+def test_an_array_of_pictures_is_several(classifier: Classifier) -> None:
+    batch = np.stack([np.asarray(solid(RED)), np.asarray(solid(BLUE))])
+    assert [prediction.label for prediction in classifier.predict(batch)] == ["mel", "vasc"]
+
+
+@given(
+    pixels=arrays(np.uint8, st.tuples(st.integers(1, 5), *map(st.just, (SIZE, SIZE, 3)))),
+    batch_size=st.integers(1, 6),
+)
+def test_maps_explain_probabilities_in_any_batch(
+    classifier: Classifier, pixels: np.ndarray, batch_size: int
+) -> None:
+    probabilities, maps = classifier.predict_pixels(pixels)
+    assert probabilities.dtype == maps.dtype == np.float32
+    assert maps.shape == (len(pixels), len(CLASSES), MAP, MAP)
+    logits = maps.mean(axis=(2, 3)) / TEMPERATURE
+    shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
+    expected = shifted / shifted.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    for row, prediction in zip(probabilities, classifier.predict(pixels, batch_size), strict=True):
+        np.testing.assert_allclose(list(prediction.probabilities.values()), row, atol=1e-6)
+
+
+def test_an_unreadable_picture_is_named(classifier: Classifier, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"\xff\xd8 not really")
+    with pytest.raises(UnreadableImage, match=r"broken\.jpg: "):
+        classifier.predict([solid(RED), broken])
+    with pytest.raises(UnreadableImage, match="image 1: empty file"):
+        classifier.predict([solid(RED), b""])
+
+
+@pytest.mark.parametrize(
+    "pixels",
+    [
+        np.zeros((1, SIZE + 1, SIZE, 3), np.uint8),
+        np.zeros((SIZE, SIZE, 3), np.uint8),
+        np.zeros((1, SIZE, SIZE, 3), np.float32),
+    ],
+)
+def test_wrong_pixels_are_refused(classifier: Classifier, pixels: np.ndarray) -> None:
+    with pytest.raises(DermaError, match=r"takes uint8 of shape \(n, 8, 8, 3\)"):
+        classifier.predict_pixels(pixels)
+
+
+def test_wrong_settings_are_refused(classifier: Classifier, bundle: Path) -> None:
+    with pytest.raises(DermaError, match="batch_size: 0"):
+        classifier.predict([solid(RED)], batch_size=0)
+    with pytest.raises(DermaError, match="threads: 0"):
+        Classifier.load(bundle, threads=0)
+
+
+def test_one_thread_gives_the_same(classifier: Classifier, bundle: Path) -> None:
+    single = Classifier.load(str(bundle), threads=1)
+    picture = solid((10, 200, 120))
+    assert single.predict(picture)[0].probabilities == pytest.approx(
+        classifier.predict(picture)[0].probabilities, abs=1e-6
+    )
+
+
+def without_softmax() -> onnx.ModelProto:
+    graph = tiny_graph()
+    graph.graph.node[-1].op_type = "Identity"
+    del graph.graph.node[-1].attribute[:]
+    return graph
+
+
+def of_floats() -> onnx.ModelProto:
+    graph = tiny_graph()
+    graph.graph.input[0].type.tensor_type.elem_type = TensorProto.FLOAT
+    return graph
+
+
+def without_maps() -> onnx.ModelProto:
+    graph = tiny_graph()
+    del graph.graph.output[1]
+    return graph
+
+
+def one_at_a_time() -> onnx.ModelProto:
+    graph = tiny_graph()
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    return graph
+
+
+@pytest.mark.parametrize(
+    ("graph", "reason"),
+    [
+        (tiny_graph(input_name="pixels"), "its input is pixels"),
+        (tiny_graph(size=16), r"its input has the shape \['n', 16, 16, 3\], but model.json"),
+        (tiny_graph(classes=4), "names 3 classes"),
+        (of_floats(), r"its input is images tensor\(float\)"),
+        (without_maps(), "its output activation_maps is missing"),
+        (without_softmax(), "don't sum to 1"),
+        (one_at_a_time(), "its input has the shape"),
+        (b"not a graph", "can't load this graph"),
+        (b"", "can't load this graph"),
+    ],
+)
+def test_a_graph_that_does_not_fit_is_one_sentence(
+    tmp_path: Path, graph: onnx.ModelProto | bytes, reason: str, capfd: pytest.CaptureFixture
+) -> None:
+    bundle = write_bundle(tmp_path, graph)
+    with pytest.raises(DermaError, match=rf"model\.onnx: .*{reason}") as caught:
+        Classifier.load(bundle)
+    assert "\n" not in str(caught.value)
+    assert capfd.readouterr().err == ""

@@ -1,0 +1,97 @@
+"""A small real bundle with known behaviour, made without torch.
+
+The evidence for class i at a place is ``GAIN`` times colour channel i there, so a red
+picture is the first class, a green one the second and a blue one the third.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from doctor_derma.export.bundle import (
+    BundleInfo,
+    CodeProvenance,
+    DataProvenance,
+    DiagnosisName,
+    InputSize,
+    Parity,
+    Weights,
+    file_sha256,
+    write_info,
+)
+
+SIZE = 8
+MAP = 4
+GAIN = 6.0
+TEMPERATURE = 2.0
+CLASSES = (("mel", "Melanoma"), ("nv", "Melanocytic nevus"), ("vasc", "Vascular lesion"))
+RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+
+
+def tiny_graph(size: int = SIZE, classes: int = len(CLASSES), input_name: str = "images"):
+    """Return an ONNX model with the interface of an exported bundle."""
+    kernel = np.zeros((classes, 3, 1, 1), dtype=np.float32)
+    for index in range(min(classes, 3)):
+        kernel[index, index] = GAIN / 255
+    constants = {
+        "kernel": kernel,
+        "temperature": np.array(TEMPERATURE, dtype=np.float32),
+        "places": np.array([2, 3], dtype=np.int64),
+    }
+    nodes = [
+        helper.make_node("Cast", [input_name], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["floats"], ["channels"], perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "AveragePool",
+            ["channels"],
+            ["places_rgb"],
+            kernel_shape=[size // MAP] * 2,
+            strides=[size // MAP] * 2,
+        ),
+        helper.make_node("Conv", ["places_rgb", "kernel"], ["activation_maps"]),
+        helper.make_node("ReduceMean", ["activation_maps", "places"], ["logits"], keepdims=0),
+        helper.make_node("Div", ["logits", "temperature"], ["cooled"]),
+        helper.make_node("Softmax", ["cooled"], ["probabilities"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(input_name, TensorProto.UINT8, ["n", size, size, 3])],
+        [
+            helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", classes]),
+            helper.make_tensor_value_info(
+                "activation_maps", TensorProto.FLOAT, ["n", classes, MAP, MAP]
+            ),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def write_bundle(folder: Path, graph: onnx.ModelProto | bytes | None = None) -> Path:
+    """Write a bundle whose ``model.json`` describes ``tiny_graph()`` around any graph."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "model.onnx"
+    graph = tiny_graph() if graph is None else graph
+    path.write_bytes(graph if isinstance(graph, bytes) else graph.SerializeToString())
+    info = BundleInfo(
+        name="tiny",
+        run="0123456789abcdef",
+        created="2025-01-01T00:00:00Z",
+        architecture="tiny",
+        classes=tuple(DiagnosisName(name=short, full_name=full) for short, full in CLASSES),
+        input=InputSize(height=SIZE, width=SIZE, mean=(0, 0, 0), std=(1, 1, 1)),
+        temperature=TEMPERATURE,
+        metrics={"val": {"balanced_accuracy": 0.75, "macro_auc": 0.9}},
+        data=DataProvenance(
+            name="colours", fingerprint="0" * 64, licence="CC0-1.0", images={"train": 3}
+        ),
+        code=CodeProvenance(version="0.1.0", git_commit="0" * 40),
+        recipe={},
+        weights=Weights(sha256=file_sha256(path), bytes=path.stat().st_size, precision="fp32"),
+        parity=Parity(max_probability_difference=0.0, images=3),
+    )
+    write_info(folder, info)
+    return folder
