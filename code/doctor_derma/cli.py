@@ -30,15 +30,24 @@ data_app.add_typer(import_app, name="import")
 
 Reference = Annotated[str, typer.Argument(help="A run's name, a bundle's folder, or 'champion'.")]
 Split = Annotated[str, typer.Option(help="Which split to evaluate on: test, val or train.")]
+Gallery = Annotated[bool, typer.Option(help="Show pictures of the data set in the report.")]
 Share = Annotated[float, typer.Option(min=0, max=0.9, help="Share of the lesions.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same result.")]
+# Typer gives no other name to the mistakes that it finds in a command line.
+_UsageError: Any = typer.BadParameter.__base__
 _TRAIN_ERRNOS = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT}
 
 
 def main() -> None:
     """Run the command line; a mistake is one line on standard error and exit code 2."""
     try:
-        app()
+        if code := app(standalone_mode=False):
+            sys.exit(code)
+    except _UsageError as error:
+        message = " ".join(error.format_message().split()).rstrip(".")
+        if not message:  # No command was given, and the help is printed.
+            sys.exit(2)
+        _stop(f"{message}; see '{error.ctx.command_path if error.ctx else 'derma'} --help'")
     except DermaError as error:
         _stop(str(error))
     except ModuleNotFoundError as error:
@@ -203,12 +212,12 @@ def train(
 
 
 @app.command()
-def evaluate(run: Reference, split: Split = "test") -> None:
+def evaluate(run: Reference, split: Split = "test", gallery: Gallery = True) -> None:
     """Measure a model with 95% intervals; pictures and report in evaluation_images/."""
     from doctor_derma.evaluation.tables import evaluation_tables
     from doctor_derma.pipeline import evaluate
 
-    predictions, intervals, folder = evaluate(Workspace.find(), run, split)
+    predictions, intervals, folder = evaluate(Workspace.find(), run, split, gallery)
     Console().print(*evaluation_tables(predictions, intervals), f"Report: {folder / 'report.html'}")
 
 
@@ -216,12 +225,13 @@ def evaluate(run: Reference, split: Split = "test") -> None:
 def compare(
     runs: Annotated[list[str], typer.Argument(help="Two or more runs or bundles.")],
     split: Split = "test",
+    gallery: Gallery = True,
 ) -> None:
     """Compare models on the same images, with paired differences and p-values."""
     from doctor_derma.evaluation.tables import comparison_tables
     from doctor_derma.pipeline import compare
 
-    comparison, folder = compare(Workspace.find(), runs, split)
+    comparison, folder = compare(Workspace.find(), runs, split, gallery)
     Console().print(*comparison_tables(comparison), f"Report: {folder / 'report.html'}")
 
 

@@ -1,9 +1,12 @@
 """What joins the rooms up: the steps of ``derma train``, ``evaluate``, ``compare``, ``promote``."""
 
 import math
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 
 from doctor_derma.data.manifest import Dataset, read_dataset
@@ -34,7 +37,13 @@ def start_run(workspace: Workspace, config: TrainConfig, name: str | None) -> Ru
     the finished run, or None in all but the first of several processes
     """
     dataset = read_dataset(workspace.data)
-    return _train(workspace, create_run(workspace.runs, config, dataset, name), dataset)
+    run = create_run(workspace.runs, config, dataset, name)
+    try:
+        return _train(workspace, run, dataset)
+    except DermaError:
+        if is_first_process() and not run.metrics_file.is_file():
+            shutil.rmtree(run.folder, ignore_errors=True)  # It never began, so nothing is lost.
+        raise
 
 
 def resume_run(workspace: Workspace, reference: str) -> Run | None:
@@ -57,6 +66,8 @@ def _train(workspace: Workspace, run: Run, dataset: Dataset) -> Run | None:
         tracker.log_model(run, bundle, read_info(bundle).metrics["val"]["balanced_accuracy"])
     except KeyboardInterrupt:
         tracker.finish("KILLED")
+        hint = f"Stopped; to go on: derma train --resume {run.name}"
+        Console(stderr=True, soft_wrap=True).print(hint, highlight=False)
         raise
     except BaseException:
         tracker.finish("FAILED")
@@ -84,11 +95,15 @@ def find_bundle(workspace: Workspace, reference: str) -> Path:
 
 
 def evaluate(
-    workspace: Workspace, reference: str, split: str
+    workspace: Workspace, reference: str, split: str, gallery: bool = True
 ) -> tuple[Predictions, dict[str, Interval], Path]:
-    """Evaluate a run or bundle on a split of the data, in ``evaluation_images/<model>/``."""
+    """Evaluate a run or bundle on a split of the data, in ``evaluation_images/<model>/``.
+
+    Without ``gallery`` no picture of the data set is in the report, so that it may be
+    published whatever the licence of the pictures.
+    """
     dataset = read_dataset(workspace.data)
-    predictions, info = _predict(workspace, reference, dataset, split)
+    predictions, info = _predict(workspace, reference, dataset, split, gallery)
     folder = workspace.evaluation_images / predictions.name
     intervals = write_evaluation(predictions, _provenance(info, dataset, split), folder)
     values = {name: found.value for name, found in intervals.items()}
@@ -98,10 +113,12 @@ def evaluate(
     return predictions, intervals, folder
 
 
-def compare(workspace: Workspace, references: list[str], split: str) -> tuple[Comparison, Path]:
+def compare(
+    workspace: Workspace, references: list[str], split: str, gallery: bool = True
+) -> tuple[Comparison, Path]:
     """Compare runs or bundles on a split, in ``evaluation_images/comparison/``."""
     dataset = read_dataset(workspace.data)
-    found = [_predict(workspace, reference, dataset, split) for reference in references]
+    found = [_predict(workspace, reference, dataset, split, gallery) for reference in references]
     folder = workspace.evaluation_images / "comparison"
     comparison = write_comparison(
         [predictions for predictions, _ in found],
@@ -122,7 +139,7 @@ def promote(workspace: Workspace, reference: str | None, destination: Path | Non
 
 
 def _predict(
-    workspace: Workspace, reference: str, dataset: Dataset, split: str
+    workspace: Workspace, reference: str, dataset: Dataset, split: str, gallery: bool
 ) -> tuple[Predictions, BundleInfo]:
     classifier = Classifier.load(find_bundle(workspace, reference))
     info = classifier.info
@@ -137,7 +154,10 @@ def _predict(
             f"this {split} split may have been in its training, so don't trust the figures",
             highlight=False,
         )
-    return predict_split(classifier, dataset, split), info
+    predictions = predict_split(classifier, dataset, split)
+    if not gallery:
+        predictions = replace(predictions, paths=np.full(len(predictions.paths), ""))
+    return predictions, info
 
 
 def _provenance(info: BundleInfo, dataset: Dataset, split: str) -> dict[str, Any]:

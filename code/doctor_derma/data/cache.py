@@ -1,6 +1,7 @@
 """Every image decoded once, into one memory-mapped uint8 array."""
 
 import os
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 
 CACHE_FOLDER = "cache"
+_DAY = 24 * 60 * 60
 
 
 def pixel_cache(dataset: Dataset, height: int, width: int) -> np.ndarray:
@@ -29,7 +31,7 @@ def pixel_cache(dataset: Dataset, height: int, width: int) -> np.ndarray:
     Raises
     ------
     DermaError
-        When an image in the manifest can't be read any more.
+        When an image in the manifest can't be read any more, or the disk is full.
     """
     folder = dataset.folder / CACHE_FOLDER
     path = folder / f"{dataset.fingerprint[:16]}-{height}x{width}.npy"
@@ -48,9 +50,8 @@ def _build(dataset: Dataset, path: Path, height: int, width: int) -> None:
         except UnreadableImage as error:
             raise DermaError(f"{file}: {error}; import the data again") from error
 
-    with replacing_file(path) as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
-        shape = (len(files), height, width, 3)
-        pixels = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=shape)
+    header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), height, width, 3)}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         decoded = track(
             pool.map(decode, files),
             description="Decoding images",
@@ -58,12 +59,21 @@ def _build(dataset: Dataset, path: Path, height: int, width: int) -> None:
             console=Console(stderr=True),
             transient=True,
         )
-        for position, image in enumerate(decoded):
-            pixels[position] = image
-        pixels.flush()
+        try:
+            # Written, not mapped: on a full disk a mapped file kills the process.
+            with replacing_file(path) as scratch, scratch.open("wb") as stream:
+                np.lib.format.write_array_header_1_0(stream, header)
+                for image in decoded:
+                    stream.write(image.tobytes())
+        except OSError as error:
+            raise DermaError(
+                f"{path}: can't be written ({error.strerror or error}); free some space"
+            ) from error
 
 
 def _drop_stale(folder: Path, fingerprint: str) -> None:
     for old in folder.glob("*.npy"):
-        if not old.name.startswith(fingerprint):
-            old.unlink()
+        # Another process may be writing a hidden one; a day old it is what a kill left.
+        being_written = old.name.startswith(".") and time.time() - old.stat().st_mtime < _DAY
+        if not being_written and not old.name.startswith(fingerprint):
+            old.unlink(missing_ok=True)

@@ -104,6 +104,9 @@ def read_dataset(folder: Path) -> Dataset:
         raise DermaError(f"{path}: column '{missing[0]}' is missing; import the data again")
     if unknown := sorted(set(table["split"]) - set(SPLITS)):
         raise DermaError(f"{path}: unknown split '{unknown[0]}'; use {', '.join(SPLITS)}")
+    for split in SPLITS:
+        if split not in set(table["split"]):
+            raise DermaError(f"{path}: no image in the {split} split; import the data again")
     classes = tuple(sorted(table["class"].unique()))
     if len(classes) < 2:
         raise DermaError(f"{path}: {len(classes)} class; a classifier needs at least two")

@@ -8,12 +8,10 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
-from doctor_derma.atomic import replacing_folder
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.diagnoses import full_name
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.calibration import fit_temperature
 from doctor_derma.evaluation.metrics import classification_metrics
 from doctor_derma.export.bundle import (
     GRAPH_FILE,
@@ -25,8 +23,10 @@ from doctor_derma.export.bundle import (
     Parity,
     Weights,
     file_sha256,
+    replacing_bundle,
     write_info,
 )
+from doctor_derma.export.calibrating import calibrate
 from doctor_derma.export.card import write_card
 from doctor_derma.export.graph import ServingGraph, load_network, write_graph
 from doctor_derma.export.parity import check_parity
@@ -51,7 +51,8 @@ def export_run(run: Run, dataset: Dataset, destination: Path | None = None) -> P
     Raises
     ------
     DermaError
-        When the run has no finished epoch, the data are not its data, or parity fails.
+        When the run has no finished epoch, the data are not its data, parity fails, or
+        ``destination`` holds something else.
     """
     if not run.best_checkpoint.is_file():
         raise DermaError(
@@ -68,13 +69,18 @@ def export_run(run: Run, dataset: Dataset, destination: Path | None = None) -> P
     pixels = pixel_cache(dataset, size, size)
     labels = np.array(dataset.targets(dataset.table.iloc[rows]))
     logits = _logits(network, pixels, rows)
-    temperature = fit_temperature(logits, labels)
-    probabilities = _softmax(logits / temperature)
-    metrics = classification_metrics(labels, probabilities, dataset.classes)
+    calibration = calibrate(
+        logits,
+        labels,
+        np.bincount(dataset.targets(dataset.split("train")), minlength=len(dataset.classes)),
+        balanced=run.config.imbalance != "none",
+        prevalence=run.config.prevalence,
+    )
+    metrics = classification_metrics(labels, calibration.probabilities(logits), dataset.classes)
 
-    graph = ServingGraph(network, temperature)
+    graph = ServingGraph(network, calibration)
     target = destination or run.bundle
-    with replacing_folder(target) as folder:
+    with replacing_bundle(target) as folder:
         path = folder / GRAPH_FILE
         write_graph(graph, size, size, path)
         checked = rows[np.linspace(0, len(rows) - 1, min(PARITY_IMAGES, len(rows)), dtype=int)]
@@ -88,7 +94,8 @@ def export_run(run: Run, dataset: Dataset, destination: Path | None = None) -> P
                 DiagnosisName(name=name, full_name=full_name(name)) for name in dataset.classes
             ),
             input=InputSize(height=size, width=size, mean=MEAN, std=STD),
-            temperature=temperature,
+            temperature=calibration.temperature,
+            prevalence=run.config.prevalence,
             metrics={"val": {name: value for name, value in metrics.items() if np.isfinite(value)}},
             data=DataProvenance(
                 name=run.info.data_name,
@@ -117,7 +124,3 @@ def _logits(network: LesionNetwork, pixels: np.ndarray, rows: np.ndarray) -> np.
     with torch.inference_mode():
         found = [network(normalise(torch.from_numpy(pixels[batch]))) for batch in progress]
     return torch.cat(found).double().numpy()
-
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    return torch.softmax(torch.from_numpy(logits), dim=1).numpy()

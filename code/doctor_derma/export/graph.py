@@ -6,8 +6,10 @@ import onnx
 import torch
 from torch import Tensor, nn
 
+from doctor_derma.export.calibrating import Calibration
 from doctor_derma.models.networks import LesionNetwork, create_network
 from doctor_derma.training.augmentation import normalise
+from doctor_derma.training.checkpoints import averaged_weights
 from doctor_derma.training.runs import Run
 
 OPSET = 18
@@ -16,19 +18,22 @@ OUTPUT_NAMES = ("probabilities", "activation_maps")
 
 
 class ServingGraph(nn.Module):
-    """Normalisation, network, softmax with temperature and class activation maps.
+    """Normalisation, network, calibrated softmax and class activation maps.
 
     Parameters
     ----------
     network : a trained network, put into evaluation mode
-    temperature : what logits are divided by before the softmax (Guo et al., 2017,
-        arXiv:1706.04599)
+    calibration : the temperature and offsets of the softmax
     """
 
-    def __init__(self, network: LesionNetwork, temperature: float) -> None:
+    offsets: Tensor
+
+    def __init__(self, network: LesionNetwork, calibration: Calibration) -> None:
         super().__init__()
-        self.network = network.eval()
-        self.temperature = temperature
+        self.network = network
+        self.temperature = calibration.temperature
+        self.register_buffer("offsets", torch.from_numpy(calibration.offsets).float())
+        self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Return probabilities (n, classes) and maps (n, classes, h, w).
@@ -36,21 +41,14 @@ class ServingGraph(nn.Module):
         ``images`` is uint8 RGB of shape (n, height, width, 3).
         """
         logits, maps = self.network.logits_and_maps(normalise(images))
-        return torch.softmax(logits / self.temperature, dim=1), maps
+        return torch.softmax(logits / self.temperature + self.offsets, dim=1), maps
 
 
 def load_network(run: Run) -> LesionNetwork:
     """Load the averaged weights of the best epoch of a run."""
     # Never pretrained: the checkpoint holds every weight.
     network = create_network(run.config.model, len(run.info.classes))
-    checkpoint = torch.load(run.best_checkpoint, map_location="cpu", weights_only=True)
-    prefix = "ema.module."
-    weights = {
-        name.removeprefix(prefix): value
-        for name, value in checkpoint["state_dict"].items()
-        if name.startswith(prefix)
-    }
-    network.load_state_dict(weights)
+    network.load_state_dict(averaged_weights(run.best_checkpoint))
     return network.eval()
 
 

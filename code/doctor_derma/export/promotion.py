@@ -4,8 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
-from doctor_derma.atomic import replacing_folder
-from doctor_derma.export.bundle import GRAPH_FILE, BundleInfo, read_info, write_info
+from doctor_derma.errors import DermaError
+from doctor_derma.export.bundle import BundleInfo, read_info, replacing_bundle, write_info
 from doctor_derma.export.card import write_card
 
 METRICS_FILE = "metrics.json"
@@ -23,11 +23,12 @@ def promote_bundle(bundle: Path, destination: Path, evaluations: Path) -> Path:
     Raises
     ------
     DermaError
-        When the bundle is missing or damaged.
+        When the bundle is missing or damaged, its evaluation can't be read, or
+        ``destination`` holds something else.
     """
     info = with_test_metrics(read_info(bundle), evaluations)
-    with replacing_folder(destination) as folder:
-        shutil.copyfile(bundle / GRAPH_FILE, folder / GRAPH_FILE)
+    with replacing_bundle(destination) as folder:
+        shutil.copyfile(bundle / info.weights.file, folder / info.weights.file)
         write_info(folder, info)
         write_card(folder, info)
         read_info(folder)
@@ -39,14 +40,19 @@ def with_test_metrics(info: BundleInfo, evaluations: Path) -> BundleInfo:
     path = evaluations / info.name / METRICS_FILE
     if not path.is_file():
         return info
-    evaluated = json.loads(path.read_text())
-    same = (
-        evaluated["weights_sha256"] == info.weights.sha256
-        and evaluated["dataset_fingerprint"] == info.data.fingerprint
-        and evaluated["split"] == "test"
-    )
+    try:
+        evaluated = json.loads(path.read_text())
+        same = (
+            evaluated["weights_sha256"] == info.weights.sha256
+            and evaluated["dataset_fingerprint"] == info.data.fingerprint
+            and evaluated["split"] == "test"
+        )
+        values = {name: metric["value"] for name, metric in evaluated["metrics"].items()}
+    except (ValueError, KeyError, TypeError) as error:
+        raise DermaError(
+            f"{path}: can't be read ({type(error).__name__}: {error}); evaluate {info.name} again"
+        ) from error
     if not same:
         return info
-    values = {name: metric["value"] for name, metric in evaluated["metrics"].items()}
     test = {name: value for name, value in values.items() if value is not None}
     return info.model_copy(update={"metrics": info.metrics | {"test": test}})

@@ -5,6 +5,8 @@ from typing import Any
 
 import timm
 import torch
+from huggingface_hub import hf_hub_url, try_to_load_from_cache
+from huggingface_hub.utils import get_session
 from torch import Tensor, nn
 
 from doctor_derma.errors import DermaError
@@ -15,6 +17,9 @@ _ATTENTION: dict[str, Callable[[int], nn.Module]] = {
     "se": SqueezeExcitation,
     "eca": EfficientChannelAttention,
 }
+# A side that no network of a fixed size has, and that the deepest can still halve.
+_PROBE_SIZE = 96
+_HUB_SECONDS = 10
 
 
 class LesionNetwork(nn.Module):
@@ -82,12 +87,11 @@ def create_network(
     options: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
     if drop_path:
         options["drop_path_rate"] = drop_path
+    attended = dict(options)
     if attention:
         block = _ATTENTION[attention]
-        attended = options | {"block_args": {"attn_layer": lambda channels, **_: block(channels)}}
-        backbone = timm.create_model(backbone_name, **attended)
-    else:
-        backbone = timm.create_model(backbone_name, **options)
+        attended["block_args"] = {"attn_layer": lambda channels, **_: block(channels)}
+    backbone = _build(name, backbone_name, attended)
     features = _feature_channels(name, backbone)
     if pretrained:
         weights = _pretrained(backbone_name, options).state_dict()
@@ -95,17 +99,33 @@ def create_network(
     return LesionNetwork(backbone, features, classes, dropout)
 
 
+def _build(name: str, backbone_name: str, options: dict[str, Any]) -> nn.Module:
+    try:
+        return timm.create_model(backbone_name, **options)
+    except TypeError as error:
+        if "drop_path_rate" not in str(error):
+            raise
+        raise DermaError(f"drop_path: '{name}' has no branches to drop; leave it at 0") from error
+    except AssertionError as error:  # what timm raises where pooling can't be left out
+        raise DermaError(
+            f"model: '{name}' gives no feature maps ({error}), which activation maps need; "
+            "use a convolutional network"
+        ) from error
+
+
 def _feature_channels(name: str, backbone: nn.Module) -> int:
     training = backbone.training
     try:
         with torch.no_grad():
-            features = backbone.eval()(torch.zeros(1, 3, 64, 64))
+            features = backbone.eval()(torch.zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE))
     except (AssertionError, RuntimeError) as error:
         raise DermaError(
             f"model: '{name}' does not take images of any size; use a convolutional network"
         ) from error
     backbone.train(training)
-    if features.ndim != 4 or features.shape[1] != backbone.num_features:
+    # Some networks of timm widen the features once more after the last stage.
+    channels = (backbone.num_features, getattr(backbone, "head_hidden_size", None))
+    if features.ndim != 4 or features.shape[1] not in channels:
         raise DermaError(
             f"model: '{name}' has no feature maps of shape (channels, height, width), which "
             "activation maps need; use a convolutional network"
@@ -119,9 +139,18 @@ def _pretrained(backbone_name: str, options: dict[str, Any]) -> nn.Module:
             f"pretrained: timm has no weights for '{backbone_name}'; leave --pretrained out"
         )
     try:
+        _reach_hub(backbone_name)
         return timm.create_model(backbone_name, pretrained=True, **options)
     except Exception as error:  # the hub client raises what its HTTP library raises
         raise DermaError(
             f"pretrained: the weights of '{backbone_name}' can't be fetched from the model hub "
             f"({type(error).__name__}); leave --pretrained out, or run where the hub is reached"
         ) from error
+
+
+def _reach_hub(backbone_name: str) -> None:
+    """Ask the hub once for weights that aren't here yet: its client asks for a minute."""
+    source = timm.get_pretrained_cfg(backbone_name)
+    file = "model.safetensors"
+    if source and source.hf_hub_id and not try_to_load_from_cache(source.hf_hub_id, file):
+        get_session().head(hf_hub_url(source.hf_hub_id, file), timeout=_HUB_SECONDS)

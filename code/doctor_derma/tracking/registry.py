@@ -1,5 +1,7 @@
 """The model registry: every bundle a version, the best one the champion."""
 
+import io
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import mlflow
@@ -26,16 +28,18 @@ def register_bundle(bundle: Path, data_name: str, classes: list[str], score: flo
     of the present champion on the same data set.
     """
     name = model_name(data_name)
-    logged = mlflow.pyfunc.log_model(
-        name="model",
-        python_model=str(package_folder() / "serving" / "mlflow_model.py"),
-        artifacts={"bundle": str(bundle)},
-        code_paths=[str(package_folder())],
-        pip_requirements=list(_REQUIREMENTS),
-        signature=_signature(classes),
-        registered_model_name=name,
-        metadata={"doctor_derma": __version__, "notice": "Not a medical device."},
-    )
+    # MLflow says on standard error that it registers a model, whatever the level of its logs.
+    with redirect_stderr(io.StringIO()):
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(package_folder() / "serving" / "mlflow_model.py"),
+            artifacts={"bundle": str(bundle)},
+            code_paths=[str(package_folder())],
+            pip_requirements=list(_REQUIREMENTS),
+            signature=_signature(classes),
+            registered_model_name=name,
+            metadata={"doctor_derma": __version__, "notice": "Not a medical device."},
+        )
     client = MlflowClient()
     version = str(logged.registered_model_version)
     client.set_model_version_tag(name, version, SCORE_TAG, f"{score:.6f}")
@@ -56,7 +60,7 @@ def fetch_champion(workspace: Workspace, data_name: str) -> Path:
         open_store(workspace)
         MlflowClient().get_model_version_by_alias(name, CHAMPION)
         model = mlflow.artifacts.download_artifacts(f"models:/{name}@{CHAMPION}")
-    except MlflowException as error:
+    except Exception as error:  # MLflow raises its own, its HTTP library's and SQLAlchemy's
         reason = str(error).splitlines()[0][:200]
         raise DermaError(
             f"{mlflow.get_tracking_uri()}: no champion of '{name}' ({reason}); "

@@ -35,6 +35,8 @@ def open_store(workspace: Workspace) -> str:
         workspace.tracking_database.parent.mkdir(parents=True, exist_ok=True)
         workspace.tracking_artifacts.mkdir(parents=True, exist_ok=True)
         mlflow.set_tracking_uri(f"sqlite:///{workspace.tracking_database}")
+        # MLflow exports that address, and the next workspace would take it for the user's.
+        os.environ.pop(_CONTAINER_VARIABLE, None)
         artifacts = workspace.tracking_artifacts.as_uri()
     experiment = mlflow.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
@@ -54,6 +56,7 @@ def package_folder() -> Path:
 
 
 def _quiet() -> None:
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     for name in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module="mlflow")

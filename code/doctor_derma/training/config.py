@@ -23,6 +23,7 @@ class TrainConfig(BaseModel):
         description="Network: resnet18 (26, 34, 50), se_ or eca_ before it, timm/NAME",
     )
     pretrained: bool = Field(False, description="Start from timm's weights, if a hub is reached")
+    initial: str | None = Field(None, description="Run whose weights to start from")
     seed: int = Field(0, ge=0, description="Seed of weights, order and augmentation")
     epochs: int = Field(30, ge=1, description="Passes over the training images")
     patience: int = Field(10, ge=1, description="Epochs without a better validation score")
@@ -36,12 +37,15 @@ class TrainConfig(BaseModel):
     weight_decay: float = Field(0.05, ge=0, description="AdamW's decoupled weight decay")
     warmup: float = Field(0.2, ge=0, lt=1, description="Share of steps before the peak")
     ema_decay: float = Field(0.995, ge=0, lt=1, description="Averaging of the weights a step")
-    label_smoothing: float = Field(0.05, ge=0, lt=1, description="Mass moved off the true class")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Mass moved off the true class")
     mixup: float = Field(0.0, ge=0, description="Alpha of mixup, 0 for none")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropped share of pooled features")
     drop_path: float = Field(0.0, ge=0, lt=1, description="Dropped share of residual branches")
     imbalance: Literal["none", "weighted", "logit_adjusted"] = Field(
         "logit_adjusted", description="How the loss treats rare classes"
+    )
+    prevalence: float = Field(
+        0.5, ge=0, le=1, description="Weight of the classes' shares in exported probabilities"
     )
     rotation: float = Field(180.0, ge=0, le=180, description="Largest rotation in degrees")
     zoom: float = Field(1.5, ge=1, description="Largest zoom into the picture")

@@ -23,7 +23,7 @@ class EpochTable(lightning.Callback):
         self.path = path
         self.batch_size = batch_size
         self.on_epoch = on_epoch
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, soft_wrap=True)
         self.started = 0.0
         self.trained = 0.0
 

@@ -7,15 +7,17 @@ from typing import Any, Literal
 import lightning
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.training.batches import ImageBatches
+from doctor_derma.training.checkpoints import WholeCheckpoints, averaged_weights, remove_leftovers
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.epochs import EpochTable, OnEpoch
 from doctor_derma.training.losses import class_counts
 from doctor_derma.training.module import MONITOR, LesionModule
-from doctor_derma.training.runs import Run
+from doctor_derma.training.runs import Run, is_first_process, open_run
 
 
 def train(run: Run, dataset: Dataset, on_epoch: OnEpoch | None = None) -> bool:
@@ -40,32 +42,56 @@ def train(run: Run, dataset: Dataset, on_epoch: OnEpoch | None = None) -> bool:
     _check(run, dataset)
     _quiet()
     config = run.config
-    lightning.seed_everything(config.seed, verbose=False)
-    rows = dataset.split("train")
-    module = LesionModule(config, class_counts(dataset.targets(rows), len(dataset.classes)))
-    trainer = lightning.Trainer(
-        accelerator=config.accelerator,
-        devices=config.devices,
-        num_nodes=config.nodes,
-        precision=trainer_precision(config),
-        max_epochs=config.epochs,
-        callbacks=[
-            EpochTable(run.metrics_file, config.batch_size, on_epoch),
-            EarlyStopping(MONITOR, mode="max", patience=config.patience),
-            _checkpoint(run, "best", monitor=MONITOR, mode="max", save_weights_only=True),
-            _checkpoint(run, "last"),
-            RichProgressBar(),
-        ],
-        logger=False,
-        num_sanity_val_steps=0,
-        enable_model_summary=False,
-        default_root_dir=run.folder,
-    )
+    if is_first_process():
+        remove_leftovers(run.checkpoints)
     resume = str(run.last_checkpoint) if run.last_checkpoint.is_file() else None
-    trainer.fit(module, datamodule=ImageBatches(dataset, config), ckpt_path=resume)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+    lightning.seed_everything(config.seed, verbose=False)
+    counts = class_counts(dataset.targets(dataset.split("train")), len(dataset.classes))
+    # A checkpoint holds every weight, so going on needs no hub.
+    module = LesionModule(
+        config.model_copy(update={"pretrained": False}) if resume else config, counts
+    )
+    if config.initial and not resume:
+        start = open_run(run.folder.parent, config.initial)
+        module.start_from(averaged_weights(start.best_checkpoint))
+    trainer = _trainer(run, EpochTable(run.metrics_file, config.batch_size, on_epoch))
+    try:
+        trainer.fit(module, datamodule=ImageBatches(dataset, config), ckpt_path=resume)
+    except SystemExit as stopped:  # Lightning's answer to Ctrl+C
+        raise KeyboardInterrupt from stopped
     return trainer.is_global_zero
+
+
+def _trainer(run: Run, table: EpochTable) -> lightning.Trainer:
+    config = run.config
+    # The last one runs last: what it keeps includes what the others did in that epoch.
+    callbacks = [
+        table,
+        EarlyStopping(MONITOR, mode="max", patience=config.patience),
+        RichProgressBar(),
+        _checkpoint(run, "best", monitor=MONITOR, mode="max", save_weights_only=True),
+        _checkpoint(run, "last"),
+    ]
+    try:
+        return lightning.Trainer(
+            accelerator=config.accelerator,
+            devices=config.devices,
+            num_nodes=config.nodes,
+            precision=trainer_precision(config),
+            max_epochs=config.epochs,
+            callbacks=callbacks,
+            plugins=[WholeCheckpoints()],
+            logger=False,
+            num_sanity_val_steps=0,
+            enable_model_summary=False,
+            default_root_dir=run.folder,
+        )
+    except (ValueError, TypeError, MisconfigurationException) as error:
+        reason = " ".join(str(error).split())
+        raise DermaError(
+            f"--accelerator {config.accelerator}, --devices {config.devices}: can't be had "
+            f"({reason}); leave them out to take what is there"
+        ) from error
 
 
 def trainer_precision(config: TrainConfig) -> Literal["32-true", "bf16-mixed"]:
@@ -107,8 +133,11 @@ def _check(run: Run, dataset: Dataset) -> None:
 
 
 def _quiet() -> None:
-    """Leave out what Lightning says about hardware and worker counts on every start."""
+    """Leave out what Lightning says on every start of things that are meant to be so."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    # The moving average is never in training mode.
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists.*")
     warnings.filterwarnings("ignore", message=".*fewer than the logging interval.*")

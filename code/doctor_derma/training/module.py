@@ -11,6 +11,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from torchmetrics.classification import MulticlassAUROC, MulticlassRecall
 
+from doctor_derma.errors import DermaError
 from doctor_derma.models.networks import create_network
 from doctor_derma.training.augmentation import augment, normalise
 from doctor_derma.training.batches import Batch
@@ -51,6 +52,28 @@ class LesionModule(lightning.LightningModule):
         )
         self.balanced_accuracy = MulticlassRecall(classes, average="macro")
         self.macro_auc = MulticlassAUROC(classes, average="macro")
+
+    def start_from(self, weights: dict[str, Tensor]) -> None:
+        """Start from a network's weights; a head for other classes stays fresh.
+
+        Raises
+        ------
+        DermaError
+            When they are not those of the same backbone.
+        """
+        own = self.network.state_dict()
+        fitting = {
+            name: value
+            for name, value in weights.items()
+            if name in own and own[name].shape == value.shape
+        }
+        if missing := [name for name in own if name not in fitting and "head." not in name]:
+            raise DermaError(
+                f"initial: the run's network is not a {self.config.model} "
+                f"({missing[0]} is missing); start from a run of the same model"
+            )
+        self.network.load_state_dict(own | fitting)
+        self.ema.set(self.network)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         pixels, targets = batch
@@ -109,8 +132,8 @@ def epoch_size(epoch: int, config: TrainConfig) -> int:
     It grows in steps of 16 pixels from ``start_size`` to ``train_size`` over the first half
     of the run, as small images teach the coarse part sooner.
     """
-    if config.start_size >= config.train_size:
+    share = 2 * epoch / config.epochs
+    if share >= 1 or epoch + 1 == config.epochs or config.start_size >= config.train_size:
         return config.train_size
-    share = min(1.0, 2 * epoch / config.epochs)
     side = config.start_size + share * (config.train_size - config.start_size)
-    return min(config.train_size, int(side) // 16 * 16)
+    return max(config.start_size, int(side) // 16 * 16)

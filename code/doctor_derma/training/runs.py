@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import time
 from dataclasses import asdict, dataclass, replace
@@ -20,6 +21,9 @@ CONFIG_FILE = "config.yaml"
 INFO_FILE = "run.json"
 RUN_VARIABLE = "DERMA_RUN"
 _PATIENCE_SECONDS = 60
+# A name is a folder of mlflow/runs/ and of evaluation_images/, where these mean something else.
+_NAME = re.compile(r"[\w-][\w.-]*")
+_TAKEN_NAMES = ("champion", "comparison")
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,17 @@ def create_run(folder: Path, config: TrainConfig, dataset: Dataset, name: str | 
     Raises
     ------
     DermaError
-        When a run of that name exists, or the first process doesn't make it in time.
+        When the name can't be a folder's or a run of that name exists, or the first process
+        doesn't make it in time.
     """
     if not is_first_process():
         return _await_run(folder, os.environ.get(RUN_VARIABLE) or name)
     name = name or f"{config.model.replace('/', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
+    if not _NAME.fullmatch(name) or name in _TAKEN_NAMES:
+        raise DermaError(
+            f"--name {name}: not a name for a run; use letters, digits, '.', '-' and '_', "
+            f"and none of {', '.join(_TAKEN_NAMES)}"
+        )
     if (folder / name).exists():
         raise DermaError(
             f"{folder / name}: a run of that name exists; choose another --name, "

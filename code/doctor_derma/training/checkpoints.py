@@ -1,0 +1,38 @@
+"""Checkpoints that are whole or not there."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+
+from doctor_derma.atomic import replacing_file
+
+
+class WholeCheckpoints(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it.
+
+    Lightning writes to the system's scratch folder, which may be another disk: moving a file
+    from there is a copy, and a run killed meanwhile would lose the checkpoint before as well.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
+    ) -> None:
+        with replacing_file(Path(path)) as scratch, scratch.open("wb") as stream:
+            torch.save(checkpoint, stream)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a run that was killed while it wrote a checkpoint has left."""
+    for scratch in folder.glob(".*.ckpt"):
+        scratch.unlink(missing_ok=True)
+
+
+def averaged_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Read the moving average of a network's weights from a checkpoint."""
+    prefix = "ema.module."
+    state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
+    return {
+        name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
+    }

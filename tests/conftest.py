@@ -1,0 +1,60 @@
+"""A small project that was trained once, for all the tests that need a run."""
+
+import os
+
+# Before torch is loaded: more threads than that only get in each other's way on tiny pictures.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Nothing of the person's own that runs these tests is read or written.
+_FOREIGN = ("MLFLOW_TRACKING_URI", "DERMA_ROOT", "DERMA_RUN")
+for name in _FOREIGN:
+    os.environ.pop(name, None)
+
+from collections.abc import Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+
+from project import Project, import_lesions, train_tiny  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    # MLflow sets the first of them itself wherever its store is pointed at.
+    for name in _FOREIGN:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with an imported synthetic set in ``data/``; tests copy it or leave it be."""
+    root = tmp_path_factory.mktemp("lesions")
+    import_lesions(root / "data")
+    return root
+
+
+@pytest.fixture
+def root(lesions: Path, tmp_path: Path) -> Path:
+    """A root of its own with a copy of that set, for one test to train in."""
+    from project import copy_data
+
+    return copy_data(lesions, tmp_path / "root")
+
+
+@pytest.fixture(scope="session")
+def tiny_run(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A root where a resnet18 was trained, exported and tracked; no test changes it."""
+    from project import copy_data
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in _FOREIGN:
+            patch.delenv(name, raising=False)
+        # Seconds, so that even this run is long enough for a sample of the system.
+        patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")
+        # From a directory that is nobody's root, as the folders must not depend on it.
+        elsewhere = tmp_path_factory.mktemp("elsewhere")
+        patch.chdir(elsewhere)
+        root = copy_data(lesions, tmp_path_factory.mktemp("tiny"))
+        project = train_tiny(root, "tiny", model="resnet18")
+        assert list(elsewhere.iterdir()) == []
+    yield project

@@ -1,0 +1,135 @@
+"""Networks by name: what differs between plain, SE and ECA, and what is refused."""
+
+import time
+from typing import Any
+
+import pytest
+import timm
+import torch
+from huggingface_hub.utils import get_session
+from torch import nn
+
+from doctor_derma.errors import DermaError
+from doctor_derma.models import networks
+from doctor_derma.models.names import RESNETS, parse_name
+from doctor_derma.models.networks import create_network
+
+TIMM_NETWORKS = ("timm/mobilenetv3_small_050", "timm/convnext_atto", "timm/test_resnet")
+
+
+@pytest.mark.parametrize("plain", RESNETS)
+def test_plain_and_attention_networks_differ_in_the_attention_only(plain: str) -> None:
+    without = create_network(plain, 7).state_dict()
+    blocks = sum(name.endswith("conv2.weight") for name in without)
+    for attention, kinds in (("se", 4), ("eca", 1)):
+        with_it = create_network(f"{attention}_{plain}", 7).state_dict()
+        added = [name for name in with_it if name not in without]
+        assert set(without) <= set(with_it)
+        assert all(".se." in name for name in added)
+        assert len(added) == kinds * blocks
+        assert all(with_it[name].shape == value.shape for name, value in without.items())
+
+
+@pytest.mark.parametrize("name", ["resnet18", "se_resnet18", "eca_resnet18", *TIMM_NETWORKS])
+def test_mean_of_the_map_and_bias_are_the_logit(name: str) -> None:
+    torch.manual_seed(0)
+    network = create_network(name, 5, dropout=0.5).eval()
+    images = torch.randn(2, 3, 96, 64)
+    with torch.no_grad():
+        logits, maps = network.logits_and_maps(images)
+        torch.testing.assert_close(network(images), logits, rtol=1e-4, atol=1e-5)
+    assert maps.shape == (2, 5, 3, 2)
+    torch.testing.assert_close(maps.mean((2, 3)) + network.head.bias, logits)
+    assert float(maps.std((2, 3)).min()) > 0
+
+
+def test_attention_stands_in_every_block_and_acts() -> None:
+    torch.manual_seed(0)
+    network = create_network("eca_resnet18", 3).eval()
+    gates = [m for m in network.modules() if isinstance(m, networks.EfficientChannelAttention)]
+    assert [gate.kernel_size for gate in gates] == [3, 3, 5, 5, 5, 5, 5, 5]
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        before = network(images)
+        gates[-1].conv.weight.mul_(-1)
+        assert not torch.allclose(before, network(images))
+
+
+def test_dropout_and_drop_path_act_in_training_only() -> None:
+    torch.manual_seed(0)
+    network = create_network("resnet18", 3, dropout=0.5, drop_path=0.5)
+    images = torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        network.eval()
+        assert torch.equal(network(images), network(images))
+        network.train()
+        assert not torch.equal(network(images), network(images))
+
+
+@pytest.mark.parametrize("name", ["resnet19", "eca-resnet18", "se_timm/resnet18", "timm/nonet", ""])
+def test_unknown_names_are_one_sentence(name: str) -> None:
+    with pytest.raises(DermaError, match=f"no network named '{name}'; use one of resnet18"):
+        parse_name(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("timm/vit_tiny_patch16_224", "does not take images of any size; use a convolutional"),
+        ("timm/test_vit", "has no feature maps .* use a convolutional network"),
+        ("timm/crossvit_tiny_240", "gives no feature maps .* use a convolutional network"),
+    ],
+)
+def test_networks_without_feature_maps_are_refused(name: str, message: str) -> None:
+    with pytest.raises(DermaError, match=message):
+        create_network(name, 3)
+
+
+def test_networks_without_branches_refuse_drop_path() -> None:
+    with pytest.raises(DermaError, match="drop_path: 'timm/repvit_m0_9' has no branches to drop"):
+        create_network("timm/repvit_m0_9", 3, drop_path=0.1)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "se_resnet18", "eca_resnet18"])
+def test_pretrained_backbone_is_loaded_and_attention_stays_fresh(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = timm.create_model
+    torch.manual_seed(1)
+    weights = create("resnet18", num_classes=0, global_pool="")
+
+    def fetched(backbone: str, pretrained: bool = False, **options: Any) -> nn.Module:
+        return weights if pretrained else create(backbone, **options)
+
+    monkeypatch.setattr(networks.timm, "create_model", fetched)
+    monkeypatch.setattr(networks, "_reach_hub", lambda name: None)
+    torch.manual_seed(2)
+    fresh = create_network(name, 3).state_dict()
+    torch.manual_seed(2)
+    loaded = create_network(name, 3, pretrained=True).state_dict()
+    backbone = {f"backbone.{key}": value for key, value in weights.state_dict().items()}
+    for key, value in loaded.items():
+        assert torch.equal(value, backbone.get(key, fresh[key])), key
+    assert not torch.equal(fresh["backbone.conv1.weight"], loaded["backbone.conv1.weight"])
+
+
+def test_pretrained_without_a_hub_says_so_at_once(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def unreachable(url: str, **options: Any) -> None:
+        assert "resnet18" in url
+        raise ConnectionError("no route")
+
+    monkeypatch.setattr(get_session(), "head", unreachable)
+    monkeypatch.setattr(networks, "try_to_load_from_cache", lambda *where: None)
+    started = time.perf_counter()
+    with pytest.raises(DermaError, match=r"weights of 'resnet18' can't be fetched .*Connection"):
+        create_network("eca_resnet18", 3, pretrained=True)
+    assert time.perf_counter() - started < 5
+    assert capfd.readouterr().err == ""
+
+
+def test_pretrained_where_there_are_no_weights() -> None:
+    assert not timm.is_model_pretrained("vit_xsmall_patch16_clip_224")
+    with pytest.raises(DermaError, match="timm has no weights for 'resnetblur18'; leave"):
+        create_network("timm/resnetblur18", 3, pretrained=True)

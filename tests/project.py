@@ -1,0 +1,98 @@
+"""What the tests train: a synthetic set of small pictures, and recipes that take seconds."""
+
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from doctor_derma.data.diagnoses import HAM10000_DIAGNOSES
+from doctor_derma.data.importing import import_images
+from doctor_derma.data.manifest import Dataset, DatasetInfo, read_dataset
+from doctor_derma.data.synthesis import SYNTHETIC, synthesize
+from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.runs import Run, create_run
+from doctor_derma.workspace import Workspace
+
+DERMA = Path(sys.executable).with_name("derma")
+# The smallest residual network of timm: a hundredth of a resnet18.
+SMALLEST = "timm/test_resnet"
+RECIPE: dict[str, Any] = {
+    "model": SMALLEST,
+    "epochs": 2,
+    "batch_size": 16,
+    "image_size": 32,
+    "train_size": 32,
+    "start_size": 32,
+    "precision": "fp32",
+    "accelerator": "cpu",
+    "devices": 1,
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A root with data and a finished run."""
+
+    workspace: Workspace
+    run: Run
+
+    @property
+    def dataset(self) -> Dataset:
+        return read_dataset(self.workspace.data)
+
+
+def import_lesions(data: Path, each: int = 10) -> None:
+    """Import so many small synthetic pictures of each of the seven classes."""
+    drawn = synthesize(dict.fromkeys(HAM10000_DIAGNOSES, each), size=(48, 36))
+    import_images(drawn, DatasetInfo(*SYNTHETIC, seed=0), data)
+
+
+def copy_data(source: Path, root: Path) -> Path:
+    """Copy the data of one root to another, without what was derived from them."""
+    ignored = shutil.ignore_patterns("cache")
+    shutil.copytree(source / "data", root / "data", ignore=ignored)
+    return root
+
+
+def recipe(**changes: Any) -> TrainConfig:
+    return TrainConfig.model_validate(RECIPE | changes)
+
+
+def flags(**changes: Any) -> list[str]:
+    """The same recipe on the command line."""
+    settings = (RECIPE | changes).items()
+    return [f"--{name.replace('_', '-')}={value}" for name, value in settings]
+
+
+def new_run(root: Path, name: str, **changes: Any) -> Run:
+    """Make the folder of a run that isn't trained yet."""
+    workspace = Workspace(root)
+    return create_run(workspace.runs, recipe(**changes), read_dataset(workspace.data), name)
+
+
+def train_tiny(root: Path, name: str, **changes: Any) -> Project:
+    """Train, export and track a run as ``derma train`` does."""
+    from doctor_derma.pipeline import start_run
+
+    workspace = Workspace(root)
+    run = start_run(workspace, recipe(**changes), name)
+    assert run is not None
+    return Project(workspace, run)
+
+
+def derma(*arguments: object, **options: Any) -> "subprocess.CompletedProcess[str]":
+    """Run the command line in a process of its own."""
+    command = [str(DERMA), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+def real_pixels(dataset: Dataset, count: int, size: int = 32) -> np.ndarray:
+    """Return the first pictures of a set as a network takes them, uint8 (n, size, size, 3)."""
+    from doctor_derma.data.decoding import fit_pixels, open_image
+
+    paths = [dataset.folder / path for path in dataset.table["path"][:count]]
+    return np.stack([fit_pixels(open_image(path), size, size) for path in paths])
