@@ -10,12 +10,11 @@ _FOREIGN = ("MLFLOW_TRACKING_URI", "DERMA_ROOT", "DERMA_RUN")
 for name in _FOREIGN:
     os.environ.pop(name, None)
 
-from collections.abc import Iterator  # noqa: E402
 from pathlib import Path  # noqa: E402
 
 import pytest  # noqa: E402
 
-from project import Project, import_lesions, train_tiny  # noqa: E402
+from project import Project, copy_data, import_lesions, train_tiny  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -36,16 +35,12 @@ def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def root(lesions: Path, tmp_path: Path) -> Path:
     """A root of its own with a copy of that set, for one test to train in."""
-    from project import copy_data
-
     return copy_data(lesions, tmp_path / "root")
 
 
 @pytest.fixture(scope="session")
-def tiny_run(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def tiny_run(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A root where a resnet18 was trained, exported and tracked; no test changes it."""
-    from project import copy_data
-
     with pytest.MonkeyPatch.context() as patch:
         for name in _FOREIGN:
             patch.delenv(name, raising=False)
@@ -57,4 +52,4 @@ def tiny_run(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         root = copy_data(lesions, tmp_path_factory.mktemp("tiny"))
         project = train_tiny(root, "tiny", model="resnet18")
         assert list(elsewhere.iterdir()) == []
-    yield project
+    return project

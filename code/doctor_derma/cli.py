@@ -41,7 +41,7 @@ _TRAIN_ERRNOS = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQ
 def main() -> None:
     """Run the command line; a mistake is one line on standard error and exit code 2."""
     try:
-        if code := app(standalone_mode=False):
+        if code := app(prog_name="derma", standalone_mode=False):
             sys.exit(code)
     except _UsageError as error:
         message = " ".join(error.format_message().split()).rstrip(".")

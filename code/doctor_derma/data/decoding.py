@@ -1,6 +1,7 @@
 """One way from an encoded picture to the pixels a network sees, for training and serving."""
 
 import io
+import struct
 import warnings
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def open_image(source: ImageSource) -> Image.Image:
         raise UnreadableImage("not a picture that can be read") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImage(f"more than {MAX_PIXELS:,} pixels, scale it down") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         raise UnreadableImage(f"corrupt or truncated picture ({error})") from error
 
 

@@ -92,14 +92,15 @@ def read_dataset(folder: Path) -> Dataset:
     try:
         table = pd.read_csv(
             path,
-            dtype={"image": str, "lesion": str, "class": str, "path": str},
+            dtype=dict.fromkeys(("image", "lesion", "class", "split", "sha256", "path"), str),
             # Only these may be unknown: a class may be called "NA".
             keep_default_na=False,
             na_values={"age": [""], "sex": [""], "site": [""]},
         )
         info = DatasetInfo(**json.loads((folder / DATASET_FILE).read_text()))
     except (ValueError, TypeError, OSError) as error:
-        raise DermaError(f"{path}: can't be read ({error}); import the data again") from error
+        reason = " ".join(str(error).split())
+        raise DermaError(f"{path}: can't be read ({reason}); import the data again") from error
     if missing := [column for column in COLUMNS if column not in table.columns]:
         raise DermaError(f"{path}: column '{missing[0]}' is missing; import the data again")
     if unknown := sorted(set(table["split"]) - set(SPLITS)):

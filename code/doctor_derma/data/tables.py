@@ -22,7 +22,8 @@ def read_table(path: Path) -> pd.DataFrame:
         # No cell is taken for "missing" but an empty one: a class may be called "NA".
         table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False)
     except (ValueError, OSError) as error:
-        raise DermaError(f"{path}: not a readable table ({error}); save it as CSV") from error
+        reason = " ".join(str(error).split())
+        raise DermaError(f"{path}: not a readable table ({reason}); save it as CSV") from error
     return table.rename(columns=lambda name: str(name).strip())
 
 

@@ -57,6 +57,8 @@ def package_folder() -> Path:
 
 def _quiet() -> None:
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    for name in ("alembic", "mlflow.store.db.utils", "mlflow.system_metrics"):
+    for name in ("alembic", "mlflow.store.db.utils"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    # Where the store is gone, the tracker says so.
+    logging.getLogger("mlflow.system_metrics").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="mlflow")

@@ -3,6 +3,7 @@
 import functools
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Concatenate, ParamSpec
 
@@ -46,10 +47,12 @@ class Tracker:
         self.tracking_id: str | None = None
 
     def turn_off(self, error: Exception) -> None:
-        """Say once why nothing is tracked from here on."""
+        """Say once why nothing is tracked from here on, and leave the run in MLflow."""
         self.reachable = False
+        with suppress(Exception):  # A run left open would be tried again when Python ends.
+            mlflow.end_run("FAILED")
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        Console(stderr=True).print(
+        Console(stderr=True, soft_wrap=True).print(
             f"[yellow]Tracking can't be reached, the run goes on without it "
             f"(metrics stay in the run's folder): {type(error).__name__}: {reason}",
             highlight=False,

@@ -43,6 +43,8 @@ class LesionModule(lightning.LightningModule):
         )
         self.network = network.to(memory_format=torch.channels_last)
         self.ema = ModelEmaV3(self.network, decay=config.ema_decay, use_warmup=True)
+        # Several processes wait for the gradient of every weight that may have one.
+        self.ema.requires_grad_(False)
         self.class_counts: Tensor
         self.register_buffer("class_counts", class_counts)
         self.mixup = (
@@ -85,7 +87,9 @@ class LesionModule(lightning.LightningModule):
             smoothing = 0.0
         logits = self.network(images).float()
         loss = class_loss(logits, targets, self.class_counts, self.config.imbalance, smoothing)
-        self.log("train_loss", loss, on_epoch=True, on_step=False, batch_size=len(pixels))
+        self.log(
+            "train_loss", loss, on_epoch=True, on_step=False, sync_dist=True, batch_size=len(pixels)
+        )
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:

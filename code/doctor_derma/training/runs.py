@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from dataclasses import asdict, dataclass, replace
@@ -128,9 +129,13 @@ def create_run(folder: Path, config: TrainConfig, dataset: Dataset, name: str | 
     )
     run = Run(folder / name, config, info)
     run.checkpoints.mkdir(parents=True)
-    with replacing_file(run.folder / CONFIG_FILE) as scratch:
-        scratch.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
-    _write_info(run)
+    try:
+        with replacing_file(run.folder / CONFIG_FILE) as scratch:
+            scratch.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+        _write_info(run)
+    except OSError:
+        shutil.rmtree(run.folder, ignore_errors=True)
+        raise
     return run
 
 

@@ -1,0 +1,242 @@
+"""Every way a picture may come, to upright RGB, or to the reason why it can't."""
+
+import contextlib
+import gc
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFile
+
+from doctor_derma.data import decoding
+from doctor_derma.data.decoding import UnreadableImage, fit_pixels, open_image
+
+ORIENTATION = 0x0112
+
+
+def encode(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
+    stream = io.BytesIO()
+    image.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def corners(width: int = 24, height: int = 16) -> Image.Image:
+    """Return a picture that is red, green, blue and white in its four quarters."""
+    pixels = np.zeros((height, width, 3), dtype=np.uint8)
+    top, left = slice(0, height // 2), slice(0, width // 2)
+    below, right = slice(height // 2, None), slice(width // 2, None)
+    pixels[top, left], pixels[top, right] = (255, 0, 0), (0, 255, 0)
+    pixels[below, left], pixels[below, right] = (0, 0, 255), (255, 255, 255)
+    return Image.fromarray(pixels)
+
+
+# How a camera that was turned stores the picture, by EXIF orientation (CIPA DC-008, 4.6.4).
+STORED = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_pictures_stand_upright(orientation: int) -> None:
+    method = STORED[orientation]
+    stored = corners() if method is None else corners().transpose(method)
+    exif = Image.Exif()
+    exif[ORIENTATION] = orientation
+    found = open_image(encode(stored, "PNG", exif=exif))
+    assert found.mode == "RGB"
+    assert np.array_equal(np.asarray(found), np.asarray(corners()))
+    assert found.getexif().get(ORIENTATION, 1) == 1
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "TIFF", "WEBP"])
+def test_every_format_and_source(form: str, tmp_path: Path) -> None:
+    path = tmp_path / f"picture.{form.lower()}"
+    path.write_bytes(encode(corners(), form))
+    for source in (path, str(path), path.read_bytes(), Image.open(path)):
+        found = np.asarray(open_image(source)).astype(int)
+        assert found.shape == (16, 24, 3)
+        assert np.abs(found[4, 6] - [255, 0, 0]).max() < 20
+
+
+def test_arrays_are_taken_as_they_are() -> None:
+    pixels = np.asarray(corners())
+    assert np.array_equal(np.asarray(open_image(pixels)), pixels)
+
+
+@pytest.mark.parametrize("value", [0, 128, 65535])
+def test_16_bits_keep_their_brightness(value: int) -> None:
+    deep = Image.fromarray(np.full((4, 5), value, dtype=np.uint16))
+    for form in ("PNG", "TIFF"):
+        found = np.asarray(open_image(encode(deep, form)))
+        assert found.shape == (4, 5, 3)
+        assert set(found.flatten()) == {value // 257}
+
+
+def test_grey_is_the_same_in_every_channel() -> None:
+    grey = corners().convert("L")
+    found = np.asarray(open_image(encode(grey)))
+    assert np.array_equal(found, np.repeat(np.asarray(grey)[:, :, None], 3, axis=2))
+    assert set(np.asarray(open_image(encode(grey.convert("1")))).flatten()) <= {0, 255}
+
+
+def test_palettes_give_their_colours() -> None:
+    assert np.array_equal(
+        np.asarray(open_image(encode(corners().convert("P", palette=Image.Palette.ADAPTIVE)))),
+        np.asarray(corners()),
+    )
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "PA", "P"])
+def test_what_is_transparent_turns_white(mode: str) -> None:
+    picture = Image.new("RGBA", (6, 4), (0, 0, 0, 0))
+    picture.paste((0, 0, 0, 255), (0, 0, 3, 4))
+    if mode == "P":
+        stored = Image.new("P", (6, 4), 1)
+        stored.putpalette([0, 0, 0, 10, 20, 30])
+        stored.paste(0, (0, 0, 3, 4))
+        found = open_image(encode(stored, transparency=1))
+    elif mode == "PA":
+        found = open_image(picture.convert("PA"))
+    else:
+        found = open_image(encode(picture.convert(mode)))
+    pixels = np.asarray(found)
+    assert set(pixels[:, :3].flatten()) == {0}
+    assert set(pixels[:, 3:].flatten()) == {255}
+
+
+def test_cmyk_becomes_rgb() -> None:
+    found = np.asarray(open_image(encode(corners().convert("CMYK"), "TIFF"))).astype(int)
+    assert np.abs(found - np.asarray(corners())).max() <= 2
+    lossy = np.asarray(open_image(encode(corners().convert("CMYK"), "JPEG"))).astype(int)
+    assert np.abs(lossy[4, 6] - [255, 0, 0]).max() < 12
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty file"),
+        (b"just text, no picture", "not a picture that can be read"),
+        (encode(corners(), "GIF"), "not a picture that can be read"),
+        (encode(corners(), "JPEG")[:200], "(corrupt or truncated|not a picture)"),
+        (encode(corners(96, 96), "PNG")[:120], "corrupt or truncated picture"),
+    ],
+    ids=["empty", "text", "gif", "cut jpeg", "cut png"],
+)
+def test_what_can_not_be_decoded_says_why(content: bytes, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "picture.jpg"
+    path.write_bytes(content)
+    for source in (content, path):
+        with pytest.raises(UnreadableImage, match=message):
+            open_image(source)
+
+
+def test_a_cut_jpeg_is_not_half_a_picture() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    whole = encode(Image.fromarray(pixels), "JPEG")
+    with pytest.raises(UnreadableImage, match=r"corrupt or truncated picture \(.*truncated"):
+        open_image(whole[: len(whole) * 2 // 3])
+
+
+def test_paths_that_are_no_file(tmp_path: Path) -> None:
+    with pytest.raises(UnreadableImage, match="no such file"):
+        open_image(tmp_path / "nowhere.jpg")
+    with pytest.raises(UnreadableImage, match="a folder, not a picture"):
+        open_image(tmp_path)
+    with pytest.raises(UnreadableImage, match="corrupt or truncated"):
+        open_image("a\0b.jpg")
+
+
+def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    content = encode(corners())
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 24 * 16 - 1)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it was decoded"))
+    with pytest.raises(UnreadableImage, match="24x16 pixels: more than 383, scale it down"):
+        open_image(content)
+
+
+def test_a_picture_that_pillow_itself_takes_for_a_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(UnreadableImage, match="more than 100,000,000 pixels, scale it down"):
+        open_image(encode(corners()))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)],
+)
+def test_other_arrays_are_refused(array: np.ndarray) -> None:
+    with pytest.raises(UnreadableImage, match="pass uint8 RGB of shape"):
+        open_image(array)
+
+
+def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(UnreadableImage, match="no permission to read it"):
+        open_image(tmp_path / "secret.jpg")
+
+
+def test_damaged_exif_is_no_crash() -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    exif[0x0132] = "2020:01:01 00:00:00"
+    content = bytearray(encode(corners(), "JPEG", exif=exif))
+    # The type of the date becomes one of no known size.
+    content[content.index(b"Exif") + 29] = 0
+    with pytest.raises(UnreadableImage, match="corrupt or truncated picture"):
+        open_image(bytes(content))
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=150, deadline=None)
+@given(
+    form=st.sampled_from(["JPEG", "PNG", "BMP", "TIFF", "WEBP"]),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8),
+    keep=st.floats(0, 1),
+)
+def test_damaged_files_are_pictures_or_unreadable(
+    form: str, changes: list[tuple[float, int]], keep: float
+) -> None:
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    content = bytearray(encode(corners(), form, **({} if form == "BMP" else {"exif": exif})))
+    for place, value in changes:
+        content[int(place * len(content))] = value
+    with contextlib.suppress(UnreadableImage):
+        found = open_image(bytes(content[: int(keep * len(content)) + 1]))
+        assert found.mode == "RGB"
+
+
+@settings(max_examples=30, deadline=None)
+@given(size=st.tuples(st.integers(1, 90), st.integers(1, 90)), side=st.integers(1, 64))
+def test_fitting_keeps_relative_positions(size: tuple[int, int], side: int) -> None:
+    found = fit_pixels(corners(2 * size[0], 2 * size[1]), 2 * side, 2 * side)
+    assert found.shape == (2 * side, 2 * side, 3)
+    assert found.dtype == np.uint8
+    for (row, column), colour in zip(
+        [(0, 0), (0, -1), (-1, 0), (-1, -1)],
+        [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)],
+        strict=True,
+    ):
+        assert np.abs(found[row, column].astype(int) - colour).max() <= 130
+    assert fit_pixels(corners(), 16, 24).tobytes() == np.asarray(corners()).tobytes()
+
+
+def test_decoding_leaves_no_file_open(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    path = tmp_path / "picture.png"
+    path.write_bytes(encode(corners()))
+    open_image(path)
+    gc.collect()
+    assert [w for w in recwarn.list if issubclass(w.category, ResourceWarning)] == []

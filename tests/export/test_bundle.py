@@ -1,0 +1,109 @@
+"""A bundle comes back as it was written, and a damaged one is refused in one sentence."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from doctor_derma.errors import DermaError
+from doctor_derma.export.bundle import read_info, replacing_bundle, write_info
+from serving.tiny_bundle import write_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write_bundle(tmp_path / "bundle")
+
+
+def change(bundle: Path, **fields: Any) -> None:
+    path = bundle / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_round_trip(bundle: Path, tmp_path: Path) -> None:
+    info = read_info(bundle)
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    (copy / "model.onnx").write_bytes((bundle / "model.onnx").read_bytes())
+    write_info(copy, info)
+    assert read_info(copy) == info
+    assert info.class_names == ("mel", "nv", "vasc")
+
+
+def test_a_changed_graph_is_refused(bundle: Path) -> None:
+    content = bytearray((bundle / "model.onnx").read_bytes())
+    content[len(content) // 2] ^= 1
+    (bundle / "model.onnx").write_bytes(content)
+    with pytest.raises(DermaError, match=r"model\.onnx: its SHA-256 is not the one in model\.json"):
+        read_info(bundle)
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "model.json"])
+def test_a_missing_file_is_named(file: str, bundle: Path) -> None:
+    (bundle / file).unlink()
+    with pytest.raises(DermaError, match=rf"{file}.*(missing).*export"):
+        read_info(bundle)
+
+
+def test_no_folder_at_all(tmp_path: Path) -> None:
+    with pytest.raises(DermaError, match=r"nowhere: no model bundle here .* 'derma promote'"):
+        read_info(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["name", "classes", "input", "temperature", "metrics", "data", "code", "recipe", "weights"],
+)
+def test_a_missing_field_is_named(field: str, bundle: Path) -> None:
+    path = bundle / "model.json"
+    values = json.loads(path.read_text())
+    del values[field]
+    path.write_text(json.dumps(values))
+    with pytest.raises(DermaError, match=rf"model\.json: {field}: Field required; export"):
+        read_info(bundle)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"temperature": 0}, "temperature: Input should be greater than 0"),
+        ({"format": 2}, "format: Input should be 1"),
+        ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
+        ({"classes": [{"name": "a", "full_name": "A"}]}, "classes: Tuple should have at least 2"),
+        ({"metrics": {"val": {"auc": "good"}}}, r"metrics\.val\.auc: Input should be a valid"),
+    ],
+)
+def test_a_wrong_field_is_named(fields: dict[str, Any], message: str, bundle: Path) -> None:
+    change(bundle, **fields)
+    with pytest.raises(DermaError, match=message) as caught:
+        read_info(bundle)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]"])
+def test_what_is_no_json_object_is_one_sentence(content: bytes, bundle: Path) -> None:
+    (bundle / "model.json").write_bytes(content)
+    with pytest.raises(DermaError, match=r"model\.json: the file: .* export the run again") as c:
+        read_info(bundle)
+    assert "\n" not in str(c.value)
+
+
+def test_a_bundle_replaces_a_bundle_and_nothing_else(bundle: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "family.jpg").write_bytes(b"dear")
+    with (
+        pytest.raises(DermaError, match=r"photos: holds other files and no model\.json; name a"),
+        replacing_bundle(photos),
+    ):
+        pytest.fail("the folder was given")
+    assert (photos / "family.jpg").read_bytes() == b"dear"
+    for target in (bundle, tmp_path / "new" / "one", tmp_path / "empty"):
+        with replacing_bundle(target) as folder:
+            (folder / "model.json").write_text("{}")
+        assert [path.name for path in target.iterdir()] == ["model.json"]
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with pytest.raises(DermaError, match="holds other files"), replacing_bundle(file):
+        pytest.fail("the file was replaced")

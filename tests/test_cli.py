@@ -1,0 +1,374 @@
+"""The command line: the whole loop, and every mistake in one line."""
+
+import csv
+import errno
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import pytest
+
+from data.pictures import class_folders, encoded, picture, write
+from doctor_derma import __version__, cli
+from doctor_derma.export.bundle import read_info
+from doctor_derma.workspace import Workspace
+from project import Project, copy_data, derma, flags
+from serving.tiny_bundle import write_bundle
+
+Main = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Main:
+    """Run ``derma`` in this process; what it raises but SystemExit fails the test."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr("sys.argv", ["derma", *map(str, arguments)])
+        # So that --root, which is kept in the environment, ends with the test.
+        monkeypatch.setenv("DERMA_ROOT", "")
+        capsys.readouterr()
+        code = 0
+        try:
+            cli.main()
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def test_the_whole_loop(main: Main, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    workspace = Workspace(root)
+
+    def step(*arguments: object) -> tuple[str, str]:
+        code, output, error = main("--root", root, *arguments)
+        assert code == 0, error
+        return output, error
+
+    output, _ = step("data", "synthesize", "--images", 84)
+    assert "84 images seen: 84 kept, 0 left out" in output
+    output, _ = step("data", "describe")
+    assert (workspace.data / "description.png").is_file()
+
+    names = {"first": "eca_resnet18", "second": "timm/test_resnet"}
+    for name, model in names.items():
+        output, error = step("train", "--name", name, *flags(model=model, batch_size=8))
+        assert f"Next: derma evaluate {name}" in output
+        assert "epoch 2/2" in error
+        assert "Successfully registered" not in error + output
+        assert "Downloading artifacts" not in error + output
+    output, _ = step("evaluate", "first")
+    assert "balanced accuracy" in output.lower()
+    figures = json.loads((workspace.evaluation_images / "first" / "metrics.json").read_text())
+    assert figures["split"] == "test"
+    assert (workspace.evaluation_images / "first" / "report.html").is_file()
+    step("compare", "first", "second", "--no-gallery")
+    comparison = workspace.evaluation_images / "comparison"
+    assert (comparison / "report.html").is_file()
+    assert not list(comparison.glob("gallery*"))
+
+    output, _ = step("export", "first", "--to", tmp_path / "bundle")
+    assert read_info(tmp_path / "bundle").class_names[4] == "mel"
+    step("promote", "first")
+    champion = read_info(workspace.champion)
+    assert champion.name == "first"
+    assert champion.metrics["test"] == {
+        name: metric["value"]
+        for name, metric in figures["metrics"].items()
+        if metric["value"] is not None
+    }
+    output, _ = step("promote", "--to", tmp_path / "best")
+    best = read_info(tmp_path / "best")
+    scores = {
+        name: read_info(workspace.runs / name / "bundle").metrics["val"]["balanced_accuracy"]
+        for name in names
+    }
+    assert scores[best.name] == max(scores.values())
+
+    pictures = tmp_path / "pictures"
+    write(pictures / "good.jpg", encoded(picture(1)))
+    write(pictures / "bad.jpg", b"no picture")
+    code, output, error = main("--root", root, "predict", pictures, "--format", "csv")
+    assert code == 1
+    assert "Traceback" not in error
+    bad, good = csv.DictReader(output.splitlines())
+    assert list(good) == ["path", "label", *champion.class_names, "error"]
+    assert (bad["path"], bad["label"]) == (str(pictures / "bad.jpg"), "")
+    assert "not a picture" in bad["error"]
+    assert good["error"] == ""
+    assert sum(float(good[name]) for name in champion.class_names) == pytest.approx(1, abs=1e-4)
+
+
+def test_imports(main: Main, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    class_folders(source, {"a": 8, "b": 8})
+    root = tmp_path / "root"
+    code, output, _ = main(
+        "--root", root, "data", "import", "folder", source, "--val", 0.2, "--licence", "CC0"
+    )
+    assert code == 0
+    assert "16 images seen: 16 kept" in output
+    described = json.loads((root / "data" / "dataset.json").read_text())
+    assert described["licence"] == "CC0"
+    code, output, _ = main("--root", root, "data", "describe")
+    assert code == 0
+    assert "16" in output
+
+
+def ham10000(folder: Path, header: str = "lesion_id,image_id,dx,dx_type,age,sex,localization"):
+    write(folder / "HAM10000_images_part_1" / "one.jpg", encoded(picture(1)))
+    (folder / "HAM10000_metadata.csv").write_text(f"{header}\nl1,one,nv,histo,40,male,back\n")
+    return folder
+
+
+def one_lesion(folder: Path) -> Path:
+    class_folders(folder, {"a": 8, "rare": 1})
+    return folder
+
+
+def with_yaml(folder: Path, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "recipe.yaml").write_text(text)
+    return folder / "recipe.yaml"
+
+
+def class_folder(folder: Path) -> Path:
+    class_folders(folder, {"a": 8})
+    return folder
+
+
+def empty(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+MISTAKES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
+    "no data": (lambda tmp: ["train"], "manifest.csv: no data set here; run 'derma data import"),
+    "no data to describe": (lambda tmp: ["data", "describe"], "no data set here; run"),
+    "no data to evaluate on": (lambda tmp: ["evaluate", "x"], "no data set here; run"),
+    "no folder": (
+        lambda tmp: ["data", "import", "folder", tmp / "gone"],
+        "gone: no such folder",
+    ),
+    "empty folder": (
+        lambda tmp: ["data", "import", "folder", empty(tmp / "nothing")],
+        "nothing: no class folders with images",
+    ),
+    "one class": (
+        lambda tmp: ["data", "import", "folder", class_folder(tmp / "one")],
+        "only class 'a' is in the source; a classifier needs images of at least two",
+    ),
+    "one lesion": (
+        lambda tmp: ["data", "import", "folder", one_lesion(tmp / "rare")],
+        "class 'rare' has 1 lesion, too few to put one into each of train, val, test; add",
+    ),
+    "shares": (
+        lambda tmp: ["data", "synthesize", "--images", "70", "--val", "0.6", "--test", "0.6"],
+        "both shares must be above 0 and their sum below 1",
+    ),
+    "no metadata": (
+        lambda tmp: ["data", "import", "ham10000", empty(tmp / "ham")],
+        "HAM10000_metadata.csv: not found; name the folder",
+    ),
+    "wrong column": (
+        lambda tmp: [
+            "data",
+            "import",
+            "ham10000",
+            ham10000(tmp / "ham", "lesion_id,image_id,diagnosis,dx_type,age,sex,localization"),
+        ],
+        "HAM10000_metadata.csv: column 'dx' is missing (found lesion_id, image_id, diagnosis",
+    ),
+    "unknown model": (
+        lambda tmp: ["train", "--model", "resnet19"],
+        "--model: 'resnet19': no network named 'resnet19'; use one of resnet18",
+    ),
+    "broken YAML": (
+        lambda tmp: ["train", "--config", with_yaml(tmp, "epochs: [3\n")],
+        "recipe.yaml: not valid YAML (line 2); write one 'key: value' a line",
+    ),
+    "unknown setting": (
+        lambda tmp: ["train", "--config", with_yaml(tmp, "epoch: 3\n")],
+        "recipe.yaml: epoch: no such setting; the settings are model,",
+    ),
+    "bad value": (
+        lambda tmp: ["train", "--epochs", "many"],
+        "--epochs: 'many': Input should be a valid integer",
+    ),
+    "unknown flag": (
+        lambda tmp: ["train", "--epoch", "3"],
+        "No such option: --epoch",
+    ),
+    "unknown command": (lambda tmp: ["retrain"], "No such command 'retrain'"),
+    "missing argument": (lambda tmp: ["evaluate"], "Missing argument 'run'; see 'derma evaluate"),
+    "resume with settings": (
+        lambda tmp: ["train", "--resume", "a", "--epochs", "3"],
+        "--resume: goes on with the run's own settings; leave the others out",
+    ),
+    "no champion to predict with": (
+        lambda tmp: ["predict", tmp],
+        "no pictures in this folder",
+    ),
+    "no bundle": (
+        lambda tmp: ["predict", __file__, "--model", tmp / "gone"],
+        "gone: no model bundle here (model.json is missing); make one with",
+    ),
+    "no bundle to serve": (
+        lambda tmp: ["serve", "--model", tmp / "gone"],
+        "gone: no model bundle here",
+    ),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line(mistake: str, main: Main, tmp_path: Path) -> None:
+    arguments, message = MISTAKES[mistake]
+    root = tmp_path / "root"
+    code, _, error = main("--root", root, *arguments(tmp_path))
+    assert code == 2
+    said = [line for line in error.splitlines() if not line.startswith(("Drawing", "Checking"))]
+    assert [line for line in said if line.strip()] == [said[-1]]
+    assert said[-1].startswith("derma: ")
+    assert message in said[-1]
+    left = [path for path in root.rglob("*") if path.is_file()] if root.exists() else []
+    assert left == []
+
+
+def test_mistakes_where_there_are_data(main: Main, lesions: Path, tmp_path: Path) -> None:
+    root = copy_data(lesions, tmp_path / "root")
+    for arguments, message in (
+        (["train", "--resume", "gone"], "gone: no such run; none was trained yet"),
+        (["evaluate", "gone"], "gone: no such run; none was trained yet"),
+        (["compare", "gone", "lost"], "gone: no such run; none was trained yet"),
+        (["export", "gone"], "gone: no such run; none was trained yet"),
+        (["evaluate", "champion"], "champion: no model bundle here"),
+        (["promote", "gone"], "gone: no such run; none was trained yet"),
+        (["promote"], "no champion of 'doctor-derma-synthetic'"),
+        (["train", "--name", "../x", *flags()], "--name ../x: not a name for a run"),
+        (["train", *flags(model="timm/test_vit"), "--name", "vit"], "no feature maps"),
+    ):
+        code, _, error = main("--root", root, *arguments)
+        lines = [line for line in error.splitlines() if line.strip()]
+        assert code == 2, arguments
+        assert len(lines) == 1, error
+        assert message in lines[0]
+    assert not list((root / "mlflow" / "runs").glob("*"))
+
+
+def test_a_run_that_is_not_there_names_those_that_are(main: Main, tiny_run: Project) -> None:
+    code, _, error = main("--root", tiny_run.workspace.root, "evaluate", "tine")
+    assert code == 2
+    assert "tine: no such run; the runs are tiny" in error
+
+
+def test_other_peoples_folders_are_not_replaced(
+    main: Main, tiny_run: Project, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for command in (["export", "tiny"], ["promote", "tiny"]):
+        code, _, error = main("--root", tiny_run.workspace.root, *command, "--to", tmp_path)
+        assert code == 2
+        assert "holds other files and no model.json; name a new or empty folder" in error
+    assert (tmp_path / "thesis.tex").read_text() == "years of work"
+
+
+def test_classes_that_are_not_those_of_the_data(
+    main: Main, tiny_run: Project, tmp_path: Path
+) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    code, _, error = main("--root", tiny_run.workspace.root, "evaluate", bundle)
+    assert code == 2
+    assert "its classes (mel, nv, vasc) are not those of" in error
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_full_or_locked_disk_is_one_line(
+    code: int, main: Main, lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = copy_data(lesions, tmp_path / "root")
+
+    def refuse(self: Path, *args: object, **kwargs: object) -> int:
+        raise OSError(code, "No space left on device", str(self))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    exit_code, _, error = main("--root", root, "train", "--name", "full", *flags())
+    assert exit_code == 2
+    [line] = [line for line in error.splitlines() if line.strip()]
+    assert "config" in line
+    assert "No space left on device; free space or check who may write" in line
+    assert not [path for path in root.rglob("*") if "full" in path.parts]
+
+
+def test_a_disk_that_fills_up_in_training_is_one_line(
+    main: Main, lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from doctor_derma.training import checkpoints
+
+    root = copy_data(lesions, tmp_path / "root")
+    save, saved = checkpoints.torch.save, []
+
+    def fill(checkpoint: dict, stream: BinaryIO) -> None:
+        if len(saved) == 2:  # The best and the last of the first epoch.
+            raise OSError(errno.ENOSPC, "No space left on device")
+        saved.append(checkpoint["epoch"])
+        save(checkpoint, stream)
+
+    monkeypatch.setattr(checkpoints.torch, "save", fill)
+    code, _, error = main("--root", root, "train", "--name", "full", *flags())
+    assert code == 2
+    [*_, line] = [line for line in error.splitlines() if line.strip()]
+    assert line.startswith("derma: disk: No space left on device; free space")
+    checkpoint = root / "mlflow" / "runs" / "full" / "checkpoints"
+    assert sorted(path.name for path in checkpoint.iterdir()) == ["best.ckpt", "last.ckpt"]
+
+    monkeypatch.setattr(checkpoints.torch, "save", save)
+    assert main("--root", root, "train", "--resume", "full")[0] == 0
+
+
+def test_other_errors_of_the_system_are_no_mistake_of_the_user(
+    main: Main, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(OSError, match="Input/output"):
+        main("--version")
+
+
+def test_a_package_that_is_not_installed_says_how_to_get_it(
+    main: Main, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+    monkeypatch.setattr(cli, "app", fail)
+    code, _, error = main("train")
+    assert (code, error) == (
+        2,
+        "derma: torch is not installed; install it with: pip install 'doctor-derma[train]'\n",
+    )
+
+
+def test_the_root_may_come_from_the_environment(lesions: Path, tmp_path: Path) -> None:
+    import os
+
+    done = derma("data", "describe", cwd=tmp_path, env={**os.environ, "DERMA_ROOT": str(lesions)})
+    assert done.returncode == 0, done.stderr
+    assert "akiec" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_version_and_help(main: Main) -> None:
+    assert main("--version")[:2] == (0, f"{__version__}\n")
+    code, output, error = main()
+    assert code == 2
+    assert "Not a medical device" in output
+    assert error == ""
+    code, output, _ = main("train", "--help")
+    assert code == 0
+    for option in ("--config", "--resume", "--learning-rate", "--pretrained"):
+        assert option in output

@@ -1,0 +1,114 @@
+"""Imports go one way, and the command line starts without the heavy packages."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import doctor_derma
+
+PACKAGE = Path(doctor_derma.__file__).parent
+ROOMS = ("data", "models", "training", "tracking", "evaluation", "export", "serving")
+# What every room may import, and what joins the rooms up, which no room may import.
+SHARED = {"doctor_derma", "doctor_derma.errors", "doctor_derma.workspace", "doctor_derma.atomic"}
+COMPOSERS = {"cli", "pipeline"}
+SERVING_READS = {
+    "doctor_derma.data.decoding",
+    "doctor_derma.data.diagnoses",
+    "doctor_derma.export.bundle",
+}
+HEAVY = ("torch", "torchvision", "timm", "lightning", "pandas", "sklearn", "matplotlib", "mlflow")
+
+
+def modules() -> Iterator[Path]:
+    return (path for path in sorted(PACKAGE.rglob("*.py")))
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules of the package that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            name = node.module or ""
+            for alias in node.names:
+                inner = PACKAGE.parent / f"{name}.{alias.name}".replace(".", "/")
+                is_module = inner.is_dir() or inner.with_suffix(".py").is_file()
+                found.add(f"{name}.{alias.name}" if is_module else name)
+    return {name for name in found if name.split(".")[0] == "doctor_derma"}
+
+
+def room(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def test_every_module_belongs_to_a_room() -> None:
+    others = {room(path) for path in modules()} - set(ROOMS) - COMPOSERS
+    assert others == {"__init__", "errors", "workspace", "atomic"}
+
+
+def test_rooms_import_earlier_rooms_only() -> None:
+    wrong = []
+    for path in modules():
+        here = room(path)
+        if here not in ROOMS:
+            continue
+        allowed = ROOMS[: ROOMS.index(here) + 1]
+        for name in imported(path) - SHARED:
+            if name.split(".")[1] not in allowed:
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
+    assert wrong == []
+
+
+def test_serving_reads_exported_bundles_only() -> None:
+    wrong = []
+    for path in (PACKAGE / "serving").rglob("*.py"):
+        for name in imported(path) - SHARED - SERVING_READS:
+            if not name.startswith("doctor_derma.serving"):
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", sorted(SERVING_READS | SHARED))
+def test_what_serving_reads_imports_nothing_else(name: str) -> None:
+    path = PACKAGE.parent / name.replace(".", "/")
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    lazily = {"doctor_derma.serving.classifier", "doctor_derma.serving"}
+    allowed = SHARED | SERVING_READS | (lazily if name == "doctor_derma" else set())
+    assert imported(file) <= allowed
+
+
+def test_composers_are_imported_by_composers_only() -> None:
+    composed = {f"doctor_derma.{name}" for name in COMPOSERS}
+    importers = {room(path) for path in modules() if imported(path) & composed}
+    assert importers <= COMPOSERS
+
+
+def test_the_command_line_composes_lazily() -> None:
+    """At its top it imports what reading settings needs, and no room's machinery."""
+    tree = ast.parse((PACKAGE / "cli.py").read_text())
+    top = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+    own = {name for name in top if name and name.startswith("doctor_derma")}
+    assert own <= SHARED | {"doctor_derma.training.config"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["train", "--help"], ["predict", "--help"], ["data", "import"]]
+)
+def test_help_loads_no_heavy_package(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from doctor_derma.cli import main\n"
+        f"sys.argv = ['derma', *{arguments!r}]\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print('LOADED', *(set({HEAVY!r}) & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "Usage: derma" in done.stdout
+    assert done.stdout.splitlines()[-1] == "LOADED", done.stderr

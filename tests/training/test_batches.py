@@ -1,0 +1,61 @@
+"""Batches hold the pixels and classes of the cache, in the right order."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from doctor_derma.data.cache import pixel_cache
+from doctor_derma.data.manifest import Dataset, read_dataset
+from doctor_derma.training.batches import ImageBatches
+from project import recipe
+
+
+@pytest.fixture(scope="module")
+def dataset(lesions: Path) -> Dataset:
+    return read_dataset(lesions / "data")
+
+
+def test_validation_follows_the_manifest(dataset: Dataset) -> None:
+    batches = list(ImageBatches(dataset, recipe(batch_size=4)).val_dataloader())
+    rows = np.flatnonzero(dataset.table["split"] == "val")
+    pixels = torch.cat([pixels for pixels, _ in batches])
+    targets = torch.cat([targets for _, targets in batches])
+    assert torch.equal(pixels, torch.from_numpy(pixel_cache(dataset, 32, 32)[rows]))
+    assert targets.tolist() == dataset.targets(dataset.split("val"))
+    assert pixels.dtype == torch.uint8
+    assert targets.dtype == torch.int64
+
+
+def test_training_shuffles_and_drops_what_fills_no_batch(dataset: Dataset) -> None:
+    batches = ImageBatches(dataset, recipe(batch_size=16))
+    torch.manual_seed(0)
+    epochs = [list(batches.train_dataloader()) for _ in range(2)]
+    cached = pixel_cache(dataset, 32, 32)
+    rows = np.flatnonzero(dataset.table["split"] == "train")
+    known = {cached[row].tobytes(): dataset.table["class"][row] for row in rows}
+    orders = []
+    for epoch in epochs:
+        assert [len(pixels) for pixels, _ in epoch] == [16] * (len(rows) // 16)
+        seen = [
+            (image.numpy().tobytes(), dataset.classes[target])
+            for pixels, targets in epoch
+            for image, target in zip(pixels, targets, strict=True)
+        ]
+        assert all(known[image] == dx for image, dx in seen)
+        assert len({image for image, _ in seen}) == len(seen)
+        orders.append([image for image, _ in seen])
+    assert orders[0] != orders[1]
+
+
+def test_a_set_smaller_than_a_batch_is_one_batch(dataset: Dataset) -> None:
+    [(pixels, _)] = ImageBatches(dataset, recipe(batch_size=512)).train_dataloader()
+    assert len(pixels) == len(dataset.split("train"))
+
+
+def test_batches_are_copies_that_may_be_changed(dataset: Dataset) -> None:
+    pixels, _ = next(iter(ImageBatches(dataset, recipe()).val_dataloader()))
+    before = pixel_cache(dataset, 32, 32).copy()
+    pixels.zero_()
+    assert np.array_equal(pixel_cache(dataset, 32, 32), before)

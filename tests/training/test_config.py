@@ -1,0 +1,77 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from doctor_derma.errors import DermaError
+from doctor_derma.training.config import TrainConfig, load_config
+
+CONFIGS = Path(__file__).parents[2] / "code" / "configs"
+
+
+def test_defaults_yaml_and_flags_stand_over_each_other(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("model: se_resnet34\nepochs: 7\nlearning_rate: 1e-3\n")
+    config = load_config(path, {"epochs": "9", "devices": "2"})
+    assert (config.model, config.epochs, config.learning_rate) == ("se_resnet34", 9, 0.001)
+    assert config.devices == 2
+    assert config.batch_size == TrainConfig().batch_size
+    assert load_config(None, {}) == TrainConfig()
+
+
+def test_settings_survive_the_way_through_yaml(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    config = TrainConfig(model="timm/convnext_atto", mixup=0.2, devices="auto", zoom=1.25)
+    path.write_text(yaml.safe_dump(config.model_dump()))
+    assert load_config(path, {}) == config
+
+
+def test_an_empty_file_leaves_the_defaults(tmp_path: Path) -> None:
+    path = tmp_path / "empty.yaml"
+    path.write_text("# nothing yet\n")
+    assert load_config(path, {}) == TrainConfig()
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.name)
+def test_shipped_recipes_are_valid(path: Path) -> None:
+    assert load_config(path, {"model": "eca_resnet18"}).model == "eca_resnet18"
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "message"),
+    [
+        ("epoch: 3", {}, "{path}: epoch: no such setting; the settings are model, pretrained"),
+        ("epochs: many", {}, "{path}: epochs: 'many': Input should be a valid integer"),
+        ("epochs: 0", {}, "{path}: epochs: 0: Input should be greater than or equal to 1"),
+        ("dropout: 1.0", {}, "{path}: dropout: 1.0: Input should be less than 1"),
+        ("imbalance: focal", {}, "{path}: imbalance: 'focal': Input should be 'none', 'weighted'"),
+        ("model: resnet19", {}, "{path}: model: 'resnet19': no network named 'resnet19'; use"),
+        ("model: 5", {}, "{path}: model: 5: Input should be a valid string"),
+        ("zoom: .nan", {}, "{path}: zoom: nan: Input should be greater"),
+        ("epochs: 3", {"batch_size": "1"}, "--batch-size: '1': Input should be greater"),
+        ("epochs: 3", {"epochs": "x"}, "--epochs: 'x': Input should be a valid integer"),
+        ("epochs: [3", {}, "{path}: not valid YAML (line 1); write one 'key: value' a line"),
+        ("epochs: 3\n\tmodel: x", {}, "{path}: not valid YAML (line 2); write"),
+        ("- epochs", {}, "{path}: not a mapping of settings; write one 'key: value' a line"),
+        ("just words", {}, "{path}: not a mapping of settings"),
+    ],
+)
+def test_mistakes_are_one_line_that_names_the_setting(
+    text: str, flags: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(DermaError) as caught:
+        load_config(path, flags)
+    assert str(caught.value).startswith(message.format(path=path))
+    assert "\n" not in str(caught.value)
+
+
+def test_files_that_can_not_be_read(tmp_path: Path) -> None:
+    with pytest.raises(DermaError, match=r"nowhere\.yaml: can't be read \(No such file"):
+        load_config(tmp_path / "nowhere.yaml", {})
+    with pytest.raises(DermaError, match=r"can't be read \(Is a directory\); check --config"):
+        load_config(tmp_path, {})
+    (tmp_path / "picture.yaml").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(DermaError, match=r"picture\.yaml: not valid YAML"):
+        load_config(tmp_path / "picture.yaml", {})

@@ -1,0 +1,91 @@
+"""The growing image size, the schedule of the learning rate and the moving average."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.module import LesionModule, epoch_size
+from project import recipe
+
+
+@given(epochs=st.integers(1, 60), start=st.integers(32, 256), end=st.integers(32, 256))
+def test_image_size_grows_to_the_training_size(epochs: int, start: int, end: int) -> None:
+    config = TrainConfig(epochs=epochs, start_size=start, train_size=end)
+    sizes = [epoch_size(epoch, config) for epoch in range(epochs)]
+    assert sizes == sorted(sizes)
+    assert sizes[-1] == end
+    assert set(sizes[(epochs + 1) // 2 :]) <= {end}
+    assert min(sizes) >= min(start, end)
+    assert all(size % 16 == 0 for size in set(sizes) - {start, end})
+    if epochs > 1 and start < end:
+        assert sizes[0] == start
+
+
+def test_image_size_of_the_default_recipe() -> None:
+    config = TrainConfig(epochs=10, start_size=64, train_size=112)
+    assert [epoch_size(epoch, config) for epoch in range(10)] == [64, 64, 80, 80, 96] + [112] * 5
+
+
+def counts() -> torch.Tensor:
+    return torch.tensor([6.0, 3.0, 1.0])
+
+
+def test_weight_decay_spares_biases_and_norms() -> None:
+    module = LesionModule(recipe(), counts())
+    module.trainer = type("Steps", (), {"estimated_stepping_batches": 10})()
+    decayed, plain = module.configure_optimizers()["optimizer"].param_groups  # type: ignore[index]
+    assert decayed["weight_decay"] == recipe().weight_decay
+    assert plain["weight_decay"] == 0
+    assert {weight.ndim for weight in decayed["params"]} <= {2, 3, 4}
+    assert {weight.ndim for weight in plain["params"]} == {1}
+    trained = sum(weight.numel() for weight in module.network.parameters())
+    assert sum(w.numel() for group in (decayed, plain) for w in group["params"]) == trained
+
+
+def test_learning_rate_rises_to_its_peak_and_falls_to_nearly_nothing() -> None:
+    config = recipe(learning_rate=0.01, warmup=0.2)
+    module = LesionModule(config, counts())
+    module.trainer = type("Steps", (), {"estimated_stepping_batches": 50})()
+    made = module.configure_optimizers()
+    optimizer, scheduler = made["optimizer"], made["lr_scheduler"]["scheduler"]  # type: ignore
+    rates = []
+    for step in range(50):
+        scheduler.step_update(step)
+        rates.append(optimizer.param_groups[0]["lr"])
+    peak = rates.index(max(rates))
+    assert 9 <= peak <= 11
+    assert max(rates) == pytest.approx(0.01, rel=0.12)
+    assert rates[:peak] == sorted(rates[:peak])
+    assert rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert rates[0] == pytest.approx(0.01 / 25)
+    assert rates[-1] < 0.0003
+
+
+def test_moving_average_follows_the_network() -> None:
+    torch.manual_seed(0)
+    module = LesionModule(recipe(ema_decay=0.5), counts())
+    before = module.ema.module.head.weight.clone()
+    with torch.no_grad():
+        module.network.head.weight += 1
+    module.ema.update(module.network, 10_000)
+    torch.testing.assert_close(module.ema.module.head.weight, before + 0.5)
+    assert not any(weight.requires_grad for weight in module.ema.parameters())
+
+
+@pytest.mark.parametrize("changes", [{}, {"mixup": 0.4}, {"mixup": 0.4, "imbalance": "weighted"}])
+@pytest.mark.parametrize("count", [4, 5])
+def test_a_step_has_a_finite_loss_and_gradients(changes: dict, count: int) -> None:
+    """Mixup pairs images, so an odd batch goes without."""
+    torch.manual_seed(0)
+    module = LesionModule(recipe(**changes), counts())
+    module.log = lambda *args, **kwargs: None  # type: ignore[method-assign]
+    module.trainer = type("Now", (), {"current_epoch": 0})()
+    pixels = torch.randint(0, 256, (count, 32, 32, 3), dtype=torch.uint8)
+    loss = module.training_step((pixels, torch.arange(count) % 3), 0)
+    loss.backward()
+    assert 0 < loss.item() < 20
+    gradient = module.network.head.weight.grad
+    assert gradient is not None
+    assert float(gradient.abs().sum()) > 0
