@@ -5,22 +5,18 @@ import os
 # Before torch is loaded: more threads than that only get in each other's way on tiny pictures.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# Nothing of the person's own that runs these tests is read or written.
-_FOREIGN = ("MLFLOW_TRACKING_URI", "DERMA_ROOT", "DERMA_RUN")
-for name in _FOREIGN:
-    os.environ.pop(name, None)
 
-from pathlib import Path  # noqa: E402
+from pathlib import Path
 
-import pytest  # noqa: E402
+import pytest
 
-from project import Project, copy_data, import_lesions, train_tiny  # noqa: E402
+from project import FOREIGN, Project, copy_data, import_lesions, train_tiny
 
 
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     # MLflow sets the first of them itself wherever its store is pointed at.
-    for name in _FOREIGN:
+    for name in FOREIGN:
         monkeypatch.delenv(name, raising=False)
 
 
@@ -42,7 +38,7 @@ def root(lesions: Path, tmp_path: Path) -> Path:
 def tiny_run(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A root where a resnet18 was trained, exported and tracked; no test changes it."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in _FOREIGN:
+        for name in FOREIGN:
             patch.delenv(name, raising=False)
         # Seconds, so that even this run is long enough for a sample of the system.
         patch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "1")

@@ -1,8 +1,12 @@
 """What the tests train: a synthetic set of small pictures, and recipes that take seconds."""
 
+import os
+import resource
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +21,8 @@ from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.runs import Run, create_run
 from doctor_derma.workspace import Workspace
 
+# Variables that would lead a test to somebody else's data or runs.
+FOREIGN = ("MLFLOW_TRACKING_URI", "DERMA_ROOT", "DERMA_RUN")
 DERMA = Path(sys.executable).with_name("derma")
 # The smallest residual network of timm: a hundredth of a resnet18.
 SMALLEST = "timm/test_resnet"
@@ -84,10 +90,18 @@ def train_tiny(root: Path, name: str, **changes: Any) -> Project:
     return Project(workspace, run)
 
 
-def derma(*arguments: object, **options: Any) -> "subprocess.CompletedProcess[str]":
+def own_environment(**variables: str) -> dict[str, str]:
+    """Return the environment without what MLflow, earlier tests or a person left there."""
+    return {name: v for name, v in os.environ.items() if name not in FOREIGN} | variables
+
+
+def derma(
+    *arguments: object, env: dict[str, str] | None = None, **options: Any
+) -> "subprocess.CompletedProcess[str]":
     """Run the command line in a process of its own."""
     command = [str(DERMA), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+    options |= {"capture_output": True, "text": True, "check": False}
+    return subprocess.run(command, env=own_environment() if env is None else env, **options)
 
 
 def real_pixels(dataset: Dataset, count: int, size: int = 32) -> np.ndarray:
@@ -96,3 +110,14 @@ def real_pixels(dataset: Dataset, count: int, size: int = 32) -> np.ndarray:
 
     paths = [dataset.folder / path for path in dataset.table["path"][:count]]
     return np.stack([fit_pixels(open_image(path), size, size) for path in paths])
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """Let this process write no larger files, as where a disk is full."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

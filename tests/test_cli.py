@@ -3,10 +3,8 @@
 import csv
 import errno
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
 
 import pytest
 
@@ -14,7 +12,7 @@ from data.pictures import class_folders, encoded, picture, write
 from doctor_derma import __version__, cli
 from doctor_derma.export.bundle import read_info
 from doctor_derma.workspace import Workspace
-from project import Project, copy_data, derma, flags
+from project import Project, copy_data, derma, flags, largest_file, own_environment
 from serving.tiny_bundle import write_bundle
 
 Main = Callable[..., tuple[int, str, str]]
@@ -303,28 +301,18 @@ def test_a_full_or_locked_disk_is_one_line(
 
 
 def test_a_disk_that_fills_up_in_training_is_one_line(
-    main: Main, lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    main: Main, lesions: Path, tmp_path: Path
 ) -> None:
-    from doctor_derma.training import checkpoints
-
     root = copy_data(lesions, tmp_path / "root")
-    save, saved = checkpoints.torch.save, []
-
-    def fill(checkpoint: dict, stream: BinaryIO) -> None:
-        if len(saved) == 2:  # The best and the last of the first epoch.
-            raise OSError(errno.ENOSPC, "No space left on device")
-        saved.append(checkpoint["epoch"])
-        save(checkpoint, stream)
-
-    monkeypatch.setattr(checkpoints.torch, "save", fill)
-    code, _, error = main("--root", root, "train", "--name", "full", *flags())
+    with largest_file(2_000_000):
+        code, _, error = main("--root", root, "train", "--name", "full", *flags(epochs=1))
     assert code == 2
     [*_, line] = [line for line in error.splitlines() if line.strip()]
-    assert line.startswith("derma: disk: No space left on device; free space")
-    checkpoint = root / "mlflow" / "runs" / "full" / "checkpoints"
-    assert sorted(path.name for path in checkpoint.iterdir()) == ["best.ckpt", "last.ckpt"]
-
-    monkeypatch.setattr(checkpoints.torch, "save", save)
+    checkpoints = root / "mlflow" / "runs" / "full" / "checkpoints"
+    assert line == (
+        f"derma: {checkpoints / 'best.ckpt'}: File too large; free space or check who may write"
+    )
+    assert list(checkpoints.iterdir()) == []
     assert main("--root", root, "train", "--resume", "full")[0] == 0
 
 
@@ -354,9 +342,8 @@ def test_a_package_that_is_not_installed_says_how_to_get_it(
 
 
 def test_the_root_may_come_from_the_environment(lesions: Path, tmp_path: Path) -> None:
-    import os
 
-    done = derma("data", "describe", cwd=tmp_path, env={**os.environ, "DERMA_ROOT": str(lesions)})
+    done = derma("data", "describe", cwd=tmp_path, env=own_environment(DERMA_ROOT=str(lesions)))
     assert done.returncode == 0, done.stderr
     assert "akiec" in done.stdout
     assert list(tmp_path.iterdir()) == []

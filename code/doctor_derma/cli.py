@@ -35,7 +35,10 @@ Share = Annotated[float, typer.Option(min=0, max=0.9, help="Share of the lesions
 Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same result.")]
 # Typer gives no other name to the mistakes that it finds in a command line.
 _UsageError: Any = typer.BadParameter.__base__
-_TRAIN_ERRNOS = {errno.ENOSPC, errno.EACCES, errno.EPERM, errno.EROFS, errno.EDQUOT}
+_DISK_ERRNOS = {
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EROFS, errno.EACCES, errno.EPERM),
+}
 
 
 def main() -> None:
@@ -55,7 +58,7 @@ def main() -> None:
             raise
         _stop(f"{error.name} is not installed; install it with: pip install 'doctor-derma[train]'")
     except OSError as error:
-        if error.errno not in _TRAIN_ERRNOS:
+        if error.errno not in _DISK_ERRNOS:
             raise
         _stop(f"{error.filename or 'disk'}: {error.strerror}; free space or check who may write")
 
@@ -239,6 +242,9 @@ def compare(
 def export(
     run: Annotated[str, typer.Argument(help="A run's name or folder.")],
     to: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,
+    prevalence: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Another weight of the classes' shares.")
+    ] = None,
 ) -> None:
     """Write a run's bundle again: the graph, model.json and the model card."""
     from doctor_derma.data.manifest import read_dataset
@@ -246,7 +252,8 @@ def export(
     from doctor_derma.training.runs import open_run
 
     workspace = Workspace.find()
-    bundle = export_run(open_run(workspace.runs, run), read_dataset(workspace.data), to)
+    found = open_run(workspace.runs, run)
+    bundle = export_run(found, read_dataset(workspace.data), to, prevalence)
     Console().print(f"Bundle: {bundle}", highlight=False)
 
 

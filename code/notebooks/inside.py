@@ -15,6 +15,8 @@ from doctor_derma.models.networks import LesionNetwork
 from doctor_derma.training.augmentation import normalise
 from doctor_derma.training.runs import Run
 
+BATCH = 64
+
 
 def attentions(network: nn.Module) -> list[SqueezeExcitation | EfficientChannelAttention]:
     """List the attention modules from the first block to the last."""
@@ -22,10 +24,11 @@ def attentions(network: nn.Module) -> list[SqueezeExcitation | EfficientChannelA
     return [module for module in network.modules() if isinstance(module, kinds)]
 
 
-def split_images(dataset: Dataset, run: Run, split: str, most: int = 1000) -> tuple[Tensor, Tensor]:
-    """Return normalised images (n, 3, H, W) of a split and their class indices (n,)."""
+def split_images(dataset: Dataset, run: Run, split: str, most: int = 500) -> tuple[Tensor, Tensor]:
+    """Return up to ``most`` normalised images (n, 3, H, W) of a split, and their classes (n,)."""
     size = run.config.image_size
-    rows = np.flatnonzero(dataset.table["split"] == split)[:most]
+    rows = np.flatnonzero(dataset.table["split"] == split)
+    rows = np.sort(np.random.default_rng(0).permutation(rows)[:most])
     pixels = torch.from_numpy(pixel_cache(dataset, size, size)[rows])
     return normalise(pixels), torch.tensor(dataset.targets(dataset.table.iloc[rows]))
 
@@ -33,23 +36,25 @@ def split_images(dataset: Dataset, run: Run, split: str, most: int = 1000) -> tu
 @torch.inference_mode()
 def channel_gates(network: LesionNetwork, images: Tensor) -> list[Tensor]:
     """Return the gates of each block, one tensor (n, channels) a block."""
-    gates: list[Tensor] = []
-    hooks = [
-        module.register_forward_hook(
-            lambda module, inputs, output: gates.append(module.gates(inputs[0]).flatten(1))
-        )
-        for module in attentions(network)
-    ]
-    network(images)
+    modules = attentions(network)
+    gates: dict[nn.Module, list[Tensor]] = {module: [] for module in modules}
+
+    def keep(module, inputs, output):
+        gates[module].append(module.gates(inputs[0]).flatten(1))
+
+    hooks = [module.register_forward_hook(keep) for module in modules]
+    for batch in images.split(BATCH):
+        network(batch)
     for hook in hooks:
         hook.remove()
-    return gates
+    return [torch.cat(gates[module]) for module in modules]
 
 
 @torch.inference_mode()
 def balanced_accuracy(network: LesionNetwork, images: Tensor, targets: Tensor) -> float:
     """Return the mean sensitivity over the classes."""
-    return float(balanced_accuracy_score(targets, network(images).argmax(1)))
+    called = torch.cat([network(batch).argmax(1) for batch in images.split(BATCH)])
+    return float(balanced_accuracy_score(targets, called))
 
 
 @contextmanager

@@ -1,35 +1,120 @@
-"""The notebooks run from end to end on whatever is imported, and are kept without outputs."""
+"""Every notebook runs from its first cell to its last, on the synthetic set."""
 
+import base64
+import importlib
+import io
+from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
+import numpy as np
 import pytest
 from nbclient import NotebookClient
+from nbformat import NotebookNode
+from PIL import Image
 
-FOLDER = Path(__file__).parents[2] / "code" / "notebooks"
-NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+from doctor_derma.data.importing import import_images
+from doctor_derma.data.manifest import DatasetInfo
+from doctor_derma.data.synthesis import SYNTHETIC, scaled_counts, synthesize
+from doctor_derma.training.runs import open_run
+from doctor_derma.workspace import ROOT_VARIABLE, Workspace
 
-
-def test_there_are_notebooks() -> None:
-    assert len(NOTEBOOKS) == 4
-
-
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_runs(path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DERMA_ROOT", str(root))
-    notebook = nbformat.read(path, as_version=4)
-    where = {"metadata": {"path": str(FOLDER)}}
-    NotebookClient(notebook, timeout=240, kernel_name="python3", resources=where).execute()
-    shown = [
-        output
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        if "image/png" in output.get("data", {})
-    ]
-    assert shown, "a notebook without a picture"
+FOLDER = Path(__file__).resolve().parents[2] / "code" / "notebooks"
+FIGURES = {
+    "01_explore_data": 4,
+    "02_squeeze_and_excitation": 5,
+    "03_efficient_channel_attention": 6,
+    "04_compare_models": 5,
+}
+Executed = Callable[[str], NotebookNode]
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_is_kept_without_outputs(path: Path) -> None:
-    cells = nbformat.read(path, as_version=4).cells
-    assert not any(cell.get("outputs") or cell.get("execution_count") for cell in cells)
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace with a synthetic set; the notebooks share it, so each network trains once."""
+    workspace = Workspace(tmp_path_factory.mktemp("workspace"))
+    drawn = synthesize(scaled_counts(210))
+    import_images(drawn, DatasetInfo(*SYNTHETIC, seed=0), workspace.data)
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def executed(workspace: Workspace) -> Executed:
+    """Give the name of a notebook, get it with its outputs; it is executed once."""
+    kept: dict[str, NotebookNode] = {}
+
+    def execute(name: str) -> NotebookNode:
+        if name not in kept:
+            notebook = read(name)
+            folder = {"metadata": {"path": str(FOLDER)}}
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setenv(ROOT_VARIABLE, str(workspace.root))
+                kept[name] = NotebookClient(notebook, timeout=240, resources=folder).execute()
+        return kept[name]
+
+    return execute
+
+
+def read(name: str) -> NotebookNode:
+    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+
+
+def outputs(notebook: NotebookNode) -> list[NotebookNode]:
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def pictures(notebook: NotebookNode) -> list[np.ndarray]:
+    encoded = [output.get("data", {}).get("image/png") for output in outputs(notebook)]
+    return [np.asarray(Image.open(io.BytesIO(base64.b64decode(png)))) for png in encoded if png]
+
+
+def test_every_notebook_is_tested():
+    assert sorted(path.stem for path in FOLDER.glob("*.ipynb")) == sorted(FIGURES)
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_notebook_is_kept_without_outputs(name: str):
+    notebook = read(name)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert outputs(notebook) == []
+    assert {cell.execution_count for cell in code} == {None}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_notebook_runs_and_draws(name: str, executed: Executed):
+    notebook = executed(name)
+    drawn = pictures(notebook)
+    assert len(drawn) == FIGURES[name]
+    # A figure without anything in it would be of one colour.
+    assert all(picture[..., :3].std() > 1 for picture in drawn)
+    assert "Warning" not in str(outputs(notebook))
+
+
+def test_a_network_is_trained_once_and_tracked(workspace: Workspace, executed: Executed):
+    executed("02_squeeze_and_excitation")
+    executed("04_compare_models")
+    assert [path.name for path in workspace.runs.glob("*se_resnet18*")] == ["brief_se_resnet18"]
+    run = open_run(workspace.runs, "brief_se_resnet18")
+    assert (run.bundle / "model.onnx").is_file()
+    assert run.info.tracking_id
+    # What the notebooks compare stays out of the folder that holds the real evaluations.
+    assert not workspace.evaluation_images.exists()
+
+
+def test_without_data_a_synthetic_set_is_drawn_into_a_scratch_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.syspath_prepend(FOLDER)
+    start = importlib.import_module("start")
+    empty, scratch = tmp_path / "empty", tmp_path / "scratch"
+    empty.mkdir()
+    monkeypatch.setenv(ROOT_VARIABLE, str(empty))
+    monkeypatch.setattr(start, "SCRATCH", scratch)
+    workspace, dataset = start.open_dataset()
+    assert workspace.root == scratch
+    assert dataset.info.name == "synthetic"
+    assert list(empty.iterdir()) == []
+    # The rest of the notebook, and a second one, find the same set.
+    assert Workspace.find() == workspace
+    assert start.open_dataset()[1].fingerprint == dataset.fingerprint

@@ -18,7 +18,7 @@ from doctor_derma.training.loop import train
 from doctor_derma.training.module import LesionModule
 from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import Workspace
-from project import DERMA, copy_data, flags, new_run, recipe
+from project import DERMA, copy_data, flags, new_run, own_environment, recipe
 
 EPOCHS = 8
 
@@ -34,7 +34,10 @@ def killed(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     # Batches of two, so that most of an epoch's time is steps.
     command = ["train", "--name", "killed", *flags(epochs=EPOCHS, batch_size=2)]
     process = subprocess.Popen(
-        [str(DERMA), "--root", str(root), *command], stderr=subprocess.PIPE, text=True
+        [str(DERMA), "--root", str(root), *command],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=own_environment(),
     )
     metrics = root / "mlflow" / "runs" / "killed" / "metrics.csv"
     deadline = time.monotonic() + 120

@@ -38,11 +38,17 @@ PARITY_IMAGES = 64
 _BATCH = 64
 
 
-def export_run(run: Run, dataset: Dataset, destination: Path | None = None) -> Path:
+def export_run(
+    run: Run, dataset: Dataset, destination: Path | None = None, prevalence: float | None = None
+) -> Path:
     """Write the bundle of a run: graph, ``model.json`` and model card.
 
     The temperature is fitted, and the validation metrics are taken, on the validation split.
     Nothing is written unless the graph agrees with the torch network.
+
+    Parameters
+    ----------
+    prevalence : weight of the class shares, see `calibrate`; the recipe's unless given
 
     Returns
     -------
@@ -69,12 +75,13 @@ def export_run(run: Run, dataset: Dataset, destination: Path | None = None) -> P
     pixels = pixel_cache(dataset, size, size)
     labels = np.array(dataset.targets(dataset.table.iloc[rows]))
     logits = _logits(network, pixels, rows)
+    weight = run.config.prevalence if prevalence is None else prevalence
     calibration = calibrate(
         logits,
         labels,
         np.bincount(dataset.targets(dataset.split("train")), minlength=len(dataset.classes)),
         balanced=run.config.imbalance != "none",
-        prevalence=run.config.prevalence,
+        prevalence=weight,
     )
     metrics = classification_metrics(labels, calibration.probabilities(logits), dataset.classes)
 
@@ -95,7 +102,7 @@ def export_run(run: Run, dataset: Dataset, destination: Path | None = None) -> P
             ),
             input=InputSize(height=size, width=size, mean=MEAN, std=STD),
             temperature=calibration.temperature,
-            prevalence=run.config.prevalence,
+            prevalence=weight,
             metrics={"val": {name: value for name, value in metrics.items() if np.isfinite(value)}},
             data=DataProvenance(
                 name=run.info.data_name,

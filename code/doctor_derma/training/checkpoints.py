@@ -1,5 +1,6 @@
 """Checkpoints that are whole or not there."""
 
+import io
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,14 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        with replacing_file(Path(path)) as scratch, scratch.open("wb") as stream:
-            torch.save(checkpoint, stream)
+        # To memory first: on a full disk torch hides the reason behind an error of its own.
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        try:
+            with replacing_file(Path(path)) as scratch, scratch.open("wb") as stream:
+                stream.write(content.getbuffer())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def remove_leftovers(folder: Path) -> None:
