@@ -74,7 +74,7 @@ def export_run(
     rows = np.flatnonzero(dataset.table["split"] == "val")
     pixels = pixel_cache(dataset, size, size)
     labels = np.array(dataset.targets(dataset.table.iloc[rows]))
-    logits = _logits(network, pixels, rows)
+    logits = network_logits(network, pixels, rows)
     weight = run.config.prevalence if prevalence is None else prevalence
     calibration = calibrate(
         logits,
@@ -120,7 +120,8 @@ def export_run(
     return target
 
 
-def _logits(network: LesionNetwork, pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def network_logits(network: LesionNetwork, pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Return a network's logits of some rows of a pixel cache, float64 of shape (n, classes)."""
     batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
     progress = track(
         batches,
