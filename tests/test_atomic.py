@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from doctor_derma.atomic import replacing_file, replacing_folder
+from doctor_derma.atomic import replacing_file, replacing_folder, replacing_own_folder
+from doctor_derma.errors import DermaError
 
 
 def test_a_file_appears_when_the_block_ends(tmp_path: Path) -> None:
@@ -94,3 +95,30 @@ def test_a_folder_comes_back_when_the_swap_fails(
         (scratch / "model").write_text("new")
     assert (path / "model").read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_of_the_kind_is_replaced_and_no_other(tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    (photos / "family.jpg").write_bytes(b"dear")
+    with (
+        pytest.raises(DermaError, match=r"photos: holds other files and no model\.json; name a"),
+        replacing_own_folder(photos, "model.json"),
+    ):
+        pytest.fail("the folder was given")
+    assert (photos / "family.jpg").read_bytes() == b"dear"
+    ours = tmp_path / "ours"
+    ours.mkdir()
+    (ours / "model.json").touch()
+    (ours / "old").touch()
+    for target in (ours, tmp_path / "new" / "one", tmp_path / "empty"):
+        with replacing_own_folder(target, "model.json") as folder:
+            (folder / "model.json").write_text("{}")
+        assert [path.name for path in target.iterdir()] == ["model.json"]
+    file = tmp_path / "file"
+    file.write_text("mine")
+    with (
+        pytest.raises(DermaError, match="holds other files"),
+        replacing_own_folder(file, "model.json"),
+    ):
+        pytest.fail("the file was replaced")

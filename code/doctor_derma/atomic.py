@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from doctor_derma.errors import DermaError
+
 
 @contextmanager
 def replacing_file(path: Path) -> Iterator[Path]:
@@ -40,3 +42,24 @@ def replacing_folder(path: Path) -> Iterator[Path]:
         if old.exists() and not path.exists():
             old.replace(path)
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def replacing_own_folder(path: Path, marker: str) -> Iterator[Path]:
+    """Do as ``replacing_folder``, but never in the place of someone else's files.
+
+    Parameters
+    ----------
+    marker : name of a file that every folder of the kind holds
+
+    Raises
+    ------
+    DermaError
+        When ``path`` holds files but no ``marker``: replacing it would delete them.
+    """
+    path = path.expanduser().resolve()
+    is_ours = (path / marker).is_file()
+    if path.exists() and not is_ours and (not path.is_dir() or any(path.iterdir())):
+        raise DermaError(f"{path}: holds other files and no {marker}; name a new or empty folder")
+    with replacing_folder(path) as scratch:
+        yield scratch

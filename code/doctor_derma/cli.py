@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 
 from doctor_derma import __version__
+from doctor_derma.data.commands import app as data_commands
 from doctor_derma.errors import DermaError
 from doctor_derma.training.config import TrainConfig, load_config
 from doctor_derma.workspace import ROOT_VARIABLE, Workspace
@@ -23,16 +24,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-data_app = typer.Typer(help="Import, download, draw and describe images.", no_args_is_help=True)
-import_app = typer.Typer(help="Import images into data/.", no_args_is_help=True)
-app.add_typer(data_app, name="data")
-data_app.add_typer(import_app, name="import")
+app.add_typer(data_commands, name="data")
 
 Reference = Annotated[str, typer.Argument(help="A run's name, a bundle's folder, or 'champion'.")]
 Split = Annotated[str, typer.Option(help="Which split to evaluate on: test, val or train.")]
 Gallery = Annotated[bool, typer.Option(help="Show pictures of the data set in the report.")]
-Share = Annotated[float, typer.Option(min=0, max=0.9, help="Share of the lesions.")]
-Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same result.")]
 # Typer gives no other name to the mistakes that it finds in a command line.
 _UsageError: Any = typer.BadParameter.__base__
 _DISK_ERRNOS = {
@@ -80,86 +76,6 @@ def _root(
     if version:
         print(__version__)
         raise typer.Exit
-
-
-@import_app.command("ham10000")
-def import_ham10000(folder: Path, val: Share = 0.15, test: Share = 0.15, seed: Seed = 0) -> None:
-    """Import the published HAM10000 layout: images, zipped or not, and HAM10000_metadata.csv."""
-    from doctor_derma.data.ham10000 import HAM10000, read_ham10000
-
-    _import(read_ham10000(folder), *HAM10000, val=val, test=test, seed=seed)
-
-
-@import_app.command("folder")
-def import_folder(
-    folder: Path,
-    val: Share = 0.15,
-    test: Share = 0.15,
-    seed: Seed = 0,
-    licence: Annotated[str, typer.Option(help="Licence of the images.")] = "unknown",
-) -> None:
-    """Import class folders: train/CLASS/ and test/CLASS/, or CLASS/ to be split here."""
-    from doctor_derma.data.folder import read_folder
-
-    images = read_folder(folder)
-    name = folder.resolve().name
-    _import(images, name, str(folder), licence, val=val, test=test, seed=seed)
-
-
-@data_app.command("synthesize")
-def synthesize(
-    images: Annotated[int, typer.Option(min=70, help="How many images.")] = 420,
-    seed: Seed = 0,
-    val: Share = 0.15,
-    test: Share = 0.15,
-) -> None:
-    """Draw a small set of synthetic lesions, to try everything without data."""
-    from doctor_derma.data.synthesis import SYNTHETIC, scaled_counts, synthesize
-
-    drawn = synthesize(scaled_counts(images), seed=seed)
-    _import(drawn, *SYNTHETIC, val=val, test=test, seed=seed)
-
-
-@data_app.command("download")
-def download(
-    name: Annotated[Literal["ham10000"], typer.Argument(help="Which data set.")],
-    to: Annotated[Path | None, typer.Option(help="Where to put it.")] = None,
-    url: Annotated[str | None, typer.Option(help="Another server with the same API.")] = None,
-) -> None:
-    """Fetch a public data set, checked and resumable; import it afterwards."""
-    from doctor_derma.data.download import download_ham10000
-
-    folder = to or Workspace.find().data / "downloads" / name
-    download_ham10000(folder, url)
-    Console().print(f"Now run: derma data import {name} {folder}", highlight=False)
-
-
-@data_app.command("describe")
-def describe() -> None:
-    """Show what was imported, and plot it to data/description.png."""
-    from doctor_derma.data.description import describe, plot_description
-    from doctor_derma.data.manifest import read_dataset
-
-    dataset = read_dataset(Workspace.find().data)
-    path = dataset.folder / "description.png"
-    plot_description(dataset, path)
-    Console().print(describe(dataset), f"Plotted to {path}")
-
-
-def _import(images: Any, name: str, source: str, licence: str, **split: Any) -> None:
-    from doctor_derma.data.description import describe
-    from doctor_derma.data.importing import import_images
-    from doctor_derma.data.manifest import DatasetInfo, read_dataset
-
-    folder = Workspace.find().data
-    info = DatasetInfo(name=name, source=source, licence=licence, seed=split["seed"])
-    summary = import_images(images, info, folder, **split)
-    Console().print(describe(read_dataset(folder)))
-    Console().print(
-        f"{summary.seen:,} images seen: {summary.kept:,} kept, {summary.left_out:,} left out. "
-        f"Reasons are in {folder / 'import_report.csv'}",
-        highlight=False,
-    )
 
 
 def _recipe_flags(command: Callable[..., None]) -> Callable[..., None]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from doctor_derma.errors import DermaError
-from doctor_derma.export.bundle import read_info, replacing_bundle, write_info
+from doctor_derma.export.bundle import read_info, write_info
 from serving.tiny_bundle import write_bundle
 
 
@@ -87,23 +87,3 @@ def test_what_is_no_json_object_is_one_sentence(content: bytes, bundle: Path) ->
     with pytest.raises(DermaError, match=r"model\.json: the file: .* export the run again") as c:
         read_info(bundle)
     assert "\n" not in str(c.value)
-
-
-def test_a_bundle_replaces_a_bundle_and_nothing_else(bundle: Path, tmp_path: Path) -> None:
-    photos = tmp_path / "photos"
-    photos.mkdir()
-    (photos / "family.jpg").write_bytes(b"dear")
-    with (
-        pytest.raises(DermaError, match=r"photos: holds other files and no model\.json; name a"),
-        replacing_bundle(photos),
-    ):
-        pytest.fail("the folder was given")
-    assert (photos / "family.jpg").read_bytes() == b"dear"
-    for target in (bundle, tmp_path / "new" / "one", tmp_path / "empty"):
-        with replacing_bundle(target) as folder:
-            (folder / "model.json").write_text("{}")
-        assert [path.name for path in target.iterdir()] == ["model.json"]
-    file = tmp_path / "file"
-    file.write_text("mine")
-    with pytest.raises(DermaError, match="holds other files"), replacing_bundle(file):
-        pytest.fail("the file was replaced")

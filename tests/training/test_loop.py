@@ -15,6 +15,7 @@ from doctor_derma.data.manifest import DatasetInfo, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export.graph import load_network
 from doctor_derma.training.checkpoints import WholeCheckpoints, remove_leftovers
+from doctor_derma.training.curves import plot_curves
 from doctor_derma.training.loop import train, trainer_precision
 from doctor_derma.workspace import Workspace
 from project import Project, copy_data, largest_file, new_run, recipe
@@ -82,6 +83,35 @@ def test_training_learns_what_tells_the_classes_apart(tmp_path: Path) -> None:
 def test_training_stops_when_validation_gets_no_better(root: Path) -> None:
     metrics = metrics_of(root, "patient", epochs=30, patience=1, learning_rate=1e-9, ema_decay=0.0)
     assert len(metrics) < 10
+
+
+def test_validation_every_other_epoch(root: Path) -> None:
+    run = new_run(root, "sparse", epochs=4, validate_every=2, patience=1)
+    scored: list[bool] = []
+    train(run, read_dataset(root / "data"), lambda _, m: scored.append("val_loss" in m))
+    assert scored == [False, True, False, True]
+    metrics = pd.read_csv(run.metrics_file)
+    assert list(metrics["val_macro_auc"].notna()) == scored
+    assert bool((metrics["images_per_second"] > 0).all())
+    plot_curves(run.metrics_file, root / "curves.png", run.name)
+    assert torch.load(run.best_checkpoint, weights_only=True)["epoch"] in (1, 3)
+
+
+def test_a_run_without_a_validation_keeps_its_last_epoch(root: Path) -> None:
+    run = new_run(root, "killed", epochs=2, validate_every=2)
+
+    reached: list[int] = []
+
+    def kill(epoch: int, metrics: dict[str, float]) -> None:
+        reached.append(epoch)
+        if epoch == 1 and reached.count(1) == 1:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(run, read_dataset(root / "data"), kill)
+    assert torch.load(run.last_checkpoint, weights_only=False)["epoch"] == 0
+    train(run, read_dataset(root / "data"), kill)
+    assert reached == [0, 1, 1]
 
 
 def test_every_epoch_is_reported_once(root: Path) -> None:

@@ -1,5 +1,7 @@
 """The growing image size, the schedule of the learning rate and the moving average."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,13 +12,20 @@ from doctor_derma.training.module import LesionModule, epoch_size
 from project import recipe
 
 
-@given(epochs=st.integers(1, 60), start=st.integers(32, 256), end=st.integers(32, 256))
-def test_image_size_grows_to_the_training_size(epochs: int, start: int, end: int) -> None:
-    config = TrainConfig(epochs=epochs, start_size=start, train_size=end)
+@given(
+    epochs=st.integers(1, 60),
+    start=st.integers(32, 256),
+    end=st.integers(32, 256),
+    growth=st.floats(0.1, 0.9),
+)
+def test_image_size_grows_to_the_training_size(
+    epochs: int, start: int, end: int, growth: float
+) -> None:
+    config = TrainConfig(epochs=epochs, start_size=start, train_size=end, growth=growth)
     sizes = [epoch_size(epoch, config) for epoch in range(epochs)]
     assert sizes == sorted(sizes)
     assert sizes[-1] == end
-    assert set(sizes[(epochs + 1) // 2 :]) <= {end}
+    assert set(sizes[math.ceil(epochs * growth) :]) <= {end}
     assert min(sizes) >= min(start, end)
     assert all(size % 16 == 0 for size in set(sizes) - {start, end})
     if epochs > 1 and start < end:
@@ -26,6 +35,8 @@ def test_image_size_grows_to_the_training_size(epochs: int, start: int, end: int
 def test_image_size_of_the_default_recipe() -> None:
     config = TrainConfig(epochs=10, start_size=64, train_size=112)
     assert [epoch_size(epoch, config) for epoch in range(10)] == [64, 64, 80, 80, 96] + [112] * 5
+    slower = config.model_copy(update={"growth": 0.9})
+    assert [epoch_size(epoch, slower) for epoch in (0, 3, 6, 8, 9)] == [64, 80, 96, 96, 112]
 
 
 def counts() -> torch.Tensor:

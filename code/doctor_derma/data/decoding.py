@@ -6,7 +6,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from doctor_derma.errors import DermaError
 
@@ -50,7 +50,7 @@ def open_image(source: ImageSource) -> Image.Image:
                     f"{image.width}x{image.height} pixels: more than {MAX_PIXELS:,}, scale it down"
                 )
             image.load()
-            return _as_rgb(ImageOps.exif_transpose(image))
+            return _as_rgb(_upright(image))
     except FileNotFoundError as error:
         raise UnreadableImage("no such file") from error
     except PermissionError as error:
@@ -90,6 +90,12 @@ def _open_encoded(source: str | Path | bytes) -> Image.Image:
     return Image.open(path, formats=FORMATS)
 
 
+def _upright(image: Image.Image) -> Image.Image:
+    # Pillow copies a picture that is upright already, and large ones fill the memory.
+    turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    return ImageOps.exif_transpose(image) if turned else image
+
+
 def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16") or image.mode == "I":
         scaled = np.asarray(image, dtype=np.float32) / 257.0
@@ -99,4 +105,4 @@ def _as_rgb(image: Image.Image) -> Image.Image:
         layer = image.convert("RGBA")
         backdrop = Image.new("RGBA", layer.size, "white")
         return Image.alpha_composite(backdrop, layer).convert("RGB")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

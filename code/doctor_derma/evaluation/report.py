@@ -6,6 +6,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.evaluation.bootstrap import RESAMPLES, Interval, bootstrap_metrics
 from doctor_derma.evaluation.comparison import Comparison, compare
 from doctor_derma.evaluation.gallery import (
@@ -26,7 +27,6 @@ from doctor_derma.evaluation.results import (
     PREDICTIONS_FILE,
     comparison_summary,
     evaluation_summary,
-    results_folder,
     write_joint_csv,
     write_json,
 )
@@ -81,7 +81,7 @@ def write_evaluation(
     DermaError
         When ``folder`` holds something else than results, or a picture is damaged.
     """
-    with results_folder(folder) as scratch:
+    with replacing_own_folder(folder, METRICS_FILE) as scratch:
         intervals = bootstrap_metrics(predictions, resamples, seed)
         write_predictions_csv(predictions, scratch / PREDICTIONS_FILE)
         summary = evaluation_summary(predictions, intervals, info, resamples, seed)
@@ -128,7 +128,7 @@ def write_comparison(
     DermaError
         As ``compare`` and ``write_evaluation`` do.
     """
-    with results_folder(folder) as scratch:
+    with replacing_own_folder(folder, METRICS_FILE) as scratch:
         comparison = compare(list(models), resamples, seed)
         names = [model.name for model in comparison.models]
         by_model = dict(zip(names, infos, strict=True))

@@ -2,8 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,32 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from doctor_derma.atomic import replacing_folder
-from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import LEVEL, Interval
 from doctor_derma.evaluation.comparison import Comparison
 from doctor_derma.evaluation.predictions import Predictions
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.csv"
-
-
-@contextmanager
-def results_folder(folder: Path) -> Iterator[Path]:
-    """Give an empty folder that replaces earlier results when the block ends well.
-
-    Raises
-    ------
-    DermaError
-        When ``folder`` holds files but no results: replacing it would delete them.
-    """
-    is_ours = (folder / METRICS_FILE).is_file()
-    if folder.exists() and not is_ours and (not folder.is_dir() or any(folder.iterdir())):
-        raise DermaError(
-            f"{folder}: holds other files and no {METRICS_FILE}; name a new or empty folder"
-        )
-    with replacing_folder(folder) as scratch:
-        yield scratch
 
 
 def evaluation_summary(

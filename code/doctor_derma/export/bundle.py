@@ -2,14 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from doctor_derma.atomic import replacing_file, replacing_folder
+from doctor_derma.atomic import replacing_file
 from doctor_derma.errors import DermaError
 
 GRAPH_FILE = "model.onnx"
@@ -129,25 +127,6 @@ def read_info(bundle: Path) -> BundleInfo:
             "the file is damaged or not this model's, export the run again"
         )
     return info
-
-
-@contextmanager
-def replacing_bundle(bundle: Path) -> Iterator[Path]:
-    """Give an empty folder that takes the place of ``bundle`` when the block ends well.
-
-    Raises
-    ------
-    DermaError
-        When ``bundle`` holds files but no bundle: replacing it would delete them.
-    """
-    bundle = bundle.expanduser().resolve()
-    is_bundle = (bundle / INFO_FILE).is_file()
-    if bundle.exists() and not is_bundle and (not bundle.is_dir() or any(bundle.iterdir())):
-        raise DermaError(
-            f"{bundle}: holds other files and no {INFO_FILE}; name a new or empty folder"
-        )
-    with replacing_folder(bundle) as scratch:
-        yield scratch
 
 
 def write_info(bundle: Path, info: BundleInfo) -> None:

@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from rich.progress import track
 
+from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.diagnoses import full_name
 from doctor_derma.data.manifest import Dataset
@@ -15,6 +16,7 @@ from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.metrics import classification_metrics
 from doctor_derma.export.bundle import (
     GRAPH_FILE,
+    INFO_FILE,
     BundleInfo,
     CodeProvenance,
     DataProvenance,
@@ -23,7 +25,6 @@ from doctor_derma.export.bundle import (
     Parity,
     Weights,
     file_sha256,
-    replacing_bundle,
     write_info,
 )
 from doctor_derma.export.calibrating import calibrate
@@ -87,7 +88,7 @@ def export_run(
 
     graph = ServingGraph(network, calibration)
     target = destination or run.bundle
-    with replacing_bundle(target) as folder:
+    with replacing_own_folder(target, INFO_FILE) as folder:
         path = folder / GRAPH_FILE
         write_graph(graph, size, size, path)
         checked = rows[np.linspace(0, len(rows) - 1, min(PARITY_IMAGES, len(rows)), dtype=int)]

@@ -4,8 +4,9 @@ import json
 import shutil
 from pathlib import Path
 
+from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.errors import DermaError
-from doctor_derma.export.bundle import BundleInfo, read_info, replacing_bundle, write_info
+from doctor_derma.export.bundle import INFO_FILE, BundleInfo, read_info, write_info
 from doctor_derma.export.card import write_card
 
 METRICS_FILE = "metrics.json"
@@ -27,7 +28,7 @@ def promote_bundle(bundle: Path, destination: Path, evaluations: Path) -> Path:
         ``destination`` holds something else.
     """
     info = with_test_metrics(read_info(bundle), evaluations)
-    with replacing_bundle(destination) as folder:
+    with replacing_own_folder(destination, INFO_FILE) as folder:
         shutil.copyfile(bundle / info.weights.file, folder / info.weights.file)
         write_info(folder, info)
         write_card(folder, info)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from doctor_derma.errors import DermaError
 from doctor_derma.models.names import parse_name
@@ -27,12 +27,14 @@ class TrainConfig(BaseModel):
     seed: int = Field(0, ge=0, description="Seed of weights, order and augmentation")
     epochs: int = Field(30, ge=1, description="Passes over the training images")
     patience: int = Field(10, ge=1, description="Epochs without a better validation score")
+    validate_every: int = Field(1, ge=1, description="Epochs from one validation to the next")
     batch_size: int = Field(64, ge=2, description="Images a step and device")
     image_size: int = Field(128, ge=32, description="Side of the square input when predicting")
     train_size: int = Field(112, ge=32, description="Side of the input when training")
     start_size: int = Field(
         64, ge=32, description="Side in the first epochs, growing to train_size"
     )
+    growth: float = Field(0.5, gt=0, lt=1, description="Share of epochs in which images grow")
     learning_rate: float = Field(2e-3, gt=0, description="Peak of the one-cycle schedule")
     weight_decay: float = Field(0.05, ge=0, description="AdamW's decoupled weight decay")
     warmup: float = Field(0.2, ge=0, lt=1, description="Share of steps before the peak")
@@ -58,6 +60,14 @@ class TrainConfig(BaseModel):
     accelerator: str = Field("auto", description="Lightning's: auto, cpu, gpu, ...")
     devices: int | Literal["auto"] = Field("auto", description="Lightning's: number of devices")
     nodes: int = Field(1, ge=1, description="Machines training together")
+
+    @field_validator("validate_every")
+    @classmethod
+    def _ends_validated(cls, every: int, info: ValidationInfo) -> int:
+        epochs = info.data.get("epochs", every)
+        if epochs % every:
+            raise ValueError(f"the last of {epochs} epochs would not be validated; use a divisor")
+        return every
 
     @field_validator("model")
     @classmethod

@@ -26,7 +26,8 @@ def plot_curves(metrics_file: Path, path: Path, title: str) -> None:
     figure.suptitle(title)
     for axes, (panel, unit, series) in zip(figure.subplots(1, 3), _PANELS, strict=True):
         for column, label in series.items():
-            axes.plot(metrics["epoch"] + 1, metrics[column], marker=".", label=label)
+            measured = metrics[["epoch", column]].dropna()  # Not every epoch is validated.
+            axes.plot(measured["epoch"] + 1, measured[column], marker=".", label=label)
         axes.set(title=panel, xlabel="epoch", ylabel=unit)
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)

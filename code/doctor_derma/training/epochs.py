@@ -25,12 +25,13 @@ class EpochTable(lightning.Callback):
         self.on_epoch = on_epoch
         self.console = Console(stderr=True, soft_wrap=True)
         self.started = 0.0
-        self.trained = 0.0
+        self.trained: float | None = None
 
     def on_train_epoch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
         self.started = time.perf_counter()
+        self.trained = None
 
     def on_validation_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
@@ -42,25 +43,32 @@ class EpochTable(lightning.Callback):
     ) -> None:
         if not trainer.is_global_zero:
             return
+        now = time.perf_counter()
         images = trainer.num_training_batches * self.batch_size * trainer.world_size
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        if self.trained is None:  # Lightning keeps the values of the last validation.
+            metrics = {name: metrics[name] for name in metrics if not name.startswith("val_")}
         metrics["learning_rate"] = trainer.optimizers[0].param_groups[0]["lr"]
-        metrics["images_per_second"] = images / (self.trained - self.started)
-        metrics["seconds"] = time.perf_counter() - self.started
+        metrics["images_per_second"] = images / ((self.trained or now) - self.started)
+        metrics["seconds"] = now - self.started
         epoch = trainer.current_epoch
         self._write(epoch, metrics)
-        left = (trainer.max_epochs or 0) - epoch - 1
-        self.console.print(
-            f"epoch {epoch + 1}/{trainer.max_epochs}"
-            f"  train loss {metrics['train_loss']:.3f}  val loss {metrics['val_loss']:.3f}"
-            f"  val balanced accuracy {metrics['val_balanced_accuracy']:.3f}"
-            f"  val macro AUC {metrics['val_macro_auc']:.3f}"
-            f"  {metrics['images_per_second']:.0f} images/s"
-            f"  about {left * metrics['seconds'] / 60:.1f} min left",
-            highlight=False,
-        )
+        self._print(epoch, trainer.max_epochs or 0, metrics)
         if self.on_epoch:
             self.on_epoch(epoch, metrics)
+
+    def _print(self, epoch: int, epochs: int, metrics: dict[str, float]) -> None:
+        shown = {
+            "train_loss": "train loss",
+            "val_loss": "val loss",
+            "val_balanced_accuracy": "val balanced accuracy",
+            "val_macro_auc": "val macro AUC",
+        }
+        values = [f"{shown[name]} {metrics[name]:.3f}" for name in shown if name in metrics]
+        speed = f"{metrics['images_per_second']:.0f} images/s"
+        left = f"about {(epochs - epoch - 1) * metrics['seconds'] / 60:.1f} min left"
+        line = "  ".join([f"epoch {epoch + 1}/{epochs}", *values, speed, left])
+        self.console.print(line, highlight=False)
 
     def _write(self, epoch: int, metrics: dict[str, float]) -> None:
         row = pd.DataFrame([{"epoch": epoch, **metrics}])

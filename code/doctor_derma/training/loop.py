@@ -1,6 +1,7 @@
 """The training loop: Lightning's Trainer, told what to keep and when to stop."""
 
 import logging
+import math
 import warnings
 from typing import Any, Literal
 
@@ -67,10 +68,12 @@ def _trainer(run: Run, table: EpochTable) -> lightning.Trainer:
     # The last one runs last: what it keeps includes what the others did in that epoch.
     callbacks = [
         table,
-        EarlyStopping(MONITOR, mode="max", patience=config.patience),
+        EarlyStopping(
+            MONITOR, mode="max", patience=math.ceil(config.patience / config.validate_every)
+        ),
         RichProgressBar(),
         _checkpoint(run, "best", monitor=MONITOR, mode="max", save_weights_only=True),
-        _checkpoint(run, "last"),
+        _checkpoint(run, "last", save_on_train_epoch_end=True),
     ]
     try:
         return lightning.Trainer(
@@ -79,6 +82,7 @@ def _trainer(run: Run, table: EpochTable) -> lightning.Trainer:
             num_nodes=config.nodes,
             precision=trainer_precision(config),
             max_epochs=config.epochs,
+            check_val_every_n_epoch=config.validate_every,
             callbacks=callbacks,
             plugins=[WholeCheckpoints()],
             logger=False,

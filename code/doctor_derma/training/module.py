@@ -133,10 +133,10 @@ class LesionModule(lightning.LightningModule):
 def epoch_size(epoch: int, config: TrainConfig) -> int:
     """Return the side of the training images in one epoch.
 
-    It grows in steps of 16 pixels from ``start_size`` to ``train_size`` over the first half
-    of the run, as small images teach the coarse part sooner.
+    It grows in steps of 16 pixels from ``start_size`` to ``train_size`` over the first part
+    of the run, ``growth``, as small images teach the coarse part sooner.
     """
-    share = 2 * epoch / config.epochs
+    share = epoch / (config.growth * config.epochs)
     if share >= 1 or epoch + 1 == config.epochs or config.start_size >= config.train_size:
         return config.train_size
     side = config.start_size + share * (config.train_size - config.start_size)
