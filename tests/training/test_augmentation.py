@@ -129,6 +129,15 @@ def test_maps_turn_zoom_and_stretch_by_no_more_than_asked(
     assert bool((affine[:, :, 2].abs() <= 1 - area[:, None].sqrt() + 1e-5).all())
 
 
+def test_a_picture_is_turned_in_the_shape_it_had() -> None:
+    torch.manual_seed(0)
+    maps = random_affine(50, NONE.model_copy(update={"rotation": 180.0}), aspect_ratio=4 / 3)
+    # From the square to the shape of the picture: there the map is a turn, flipped or not.
+    shape = torch.diag(torch.tensor([4 / 3, 1.0]))
+    turns = shape @ maps[:, :, :2] @ shape.inverse()
+    torch.testing.assert_close(turns @ turns.mT, torch.eye(2).expand(50, 2, 2))
+
+
 def test_every_image_draws_its_own() -> None:
     torch.manual_seed(0)
     same = pictures(1).expand(16, -1, -1, -1)

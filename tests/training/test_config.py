@@ -47,7 +47,11 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
         ("imbalance: focal", {}, "{path}: imbalance: 'focal': Input should be 'none', 'weighted'"),
         ("model: resnet19", {}, "{path}: model: 'resnet19': no network named 'resnet19'; use"),
         ("model: 5", {}, "{path}: model: 5: Input should be a valid string"),
-        ("epochs: 5\nvalidate_every: 2", {}, "{path}: validate_every: 2: the last of 5 epochs would"),
+        (
+            "epochs: 5\nvalidate_every: 2",
+            {},
+            "{path}: validate_every: 2: the last of 5 epochs would",
+        ),
         ("zoom: .nan", {}, "{path}: zoom: nan: Input should be greater"),
         ("epochs: 3", {"batch_size": "1"}, "--batch-size: '1': Input should be greater"),
         ("epochs: 3", {"epochs": "x"}, "--epochs: 'x': Input should be a valid integer"),

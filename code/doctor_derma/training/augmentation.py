@@ -32,7 +32,7 @@ def normalise(pixels: Tensor) -> Tensor:
     return ((pixels - mean) / std).permute(0, 3, 1, 2)
 
 
-def augment(pixels: Tensor, size: int, config: TrainConfig) -> Tensor:
+def augment(pixels: Tensor, size: int, config: TrainConfig, aspect_ratio: float = 1.0) -> Tensor:
     """Draw an augmented, normalised version of every image.
 
     Parameters
@@ -40,6 +40,7 @@ def augment(pixels: Tensor, size: int, config: TrainConfig) -> Tensor:
     pixels : uint8 of shape (n, H, W, 3)
     size : side of the result
     config : the strengths ``rotation``, ``zoom``, ``aspect``, ``colour`` and ``cutout``
+    aspect_ratio : width over height that the pictures had before they were made square
 
     Returns
     -------
@@ -47,7 +48,7 @@ def augment(pixels: Tensor, size: int, config: TrainConfig) -> Tensor:
     """
     count = len(pixels)
     planes = pixels.permute(0, 3, 1, 2).float()
-    grid = sampling_grid(random_affine(count, config).to(pixels.device), size)
+    grid = sampling_grid(random_affine(count, config, aspect_ratio).to(pixels.device), size)
     warped = functional.grid_sample(
         planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False
     )
@@ -60,8 +61,12 @@ def augment(pixels: Tensor, size: int, config: TrainConfig) -> Tensor:
     return recoloured.contiguous(memory_format=torch.channels_last)
 
 
-def random_affine(count: int, config: TrainConfig) -> Tensor:
-    """Draw maps from output to input coordinates in [-1, 1], shape (count, 2, 3)."""
+def random_affine(count: int, config: TrainConfig, aspect_ratio: float = 1.0) -> Tensor:
+    """Draw maps from output to input coordinates in [-1, 1], shape (count, 2, 3).
+
+    The rotation is that of the picture in its own shape, so that a round lesion in a wide
+    picture, an ellipse in the square one, stays that ellipse at every angle.
+    """
     angle = _uniform(count, -config.rotation, config.rotation) * (math.pi / 180)
     zoom = config.zoom ** -_uniform(count, 0, 1)
     stretch = config.aspect ** _uniform(count, -0.5, 0.5)
@@ -70,7 +75,10 @@ def random_affine(count: int, config: TrainConfig) -> Tensor:
     across, down = zoom * stretch * flip, zoom / stretch
     # The part of the picture that the zoom leaves out is where the window can move.
     shift_x, shift_y = _uniform(count, -1, 1) * (1 - zoom), _uniform(count, -1, 1) * (1 - zoom)
-    rows = [cos * across, -sin * down, shift_x, sin * across, cos * down, shift_y]
+    rows = [
+        *(cos * across, -sin * down / aspect_ratio, shift_x),
+        *(sin * across * aspect_ratio, cos * down, shift_y),
+    ]
     return torch.stack(rows, dim=1).view(count, 2, 3)
 
 

@@ -49,9 +49,9 @@ def train(run: Run, dataset: Dataset, on_epoch: OnEpoch | None = None) -> bool:
     lightning.seed_everything(config.seed, verbose=False)
     counts = class_counts(dataset.targets(dataset.split("train")), len(dataset.classes))
     # A checkpoint holds every weight, so going on needs no hub.
-    module = LesionModule(
-        config.model_copy(update={"pretrained": False}) if resume else config, counts
-    )
+    fresh = config.model_copy(update={"pretrained": False}) if resume else config
+    aspect_ratio = float((dataset.table["width"] / dataset.table["height"]).median())
+    module = LesionModule(fresh, counts, aspect_ratio)
     if config.initial and not resume:
         start = open_run(run.folder.parent, config.initial)
         module.start_from(averaged_weights(start.best_checkpoint))

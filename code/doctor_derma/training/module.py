@@ -28,11 +28,15 @@ class LesionModule(lightning.LightningModule):
     ----------
     config : the recipe
     class_counts : training images a class, shape (classes,)
+    aspect_ratio : width over height of the pictures before they were made square
     """
 
-    def __init__(self, config: TrainConfig, class_counts: Tensor) -> None:
+    def __init__(
+        self, config: TrainConfig, class_counts: Tensor, aspect_ratio: float = 1.0
+    ) -> None:
         super().__init__()
         self.config = config
+        self.aspect_ratio = aspect_ratio
         classes = len(class_counts)
         network = create_network(
             config.model,
@@ -79,7 +83,8 @@ class LesionModule(lightning.LightningModule):
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         pixels, targets = batch
-        images = augment(pixels, epoch_size(self.current_epoch, self.config), self.config)
+        size = epoch_size(self.current_epoch, self.config)
+        images = augment(pixels, size, self.config, self.aspect_ratio)
         smoothing = self.config.label_smoothing
         if self.mixup is not None and len(images) % 2 == 0:
             # Mixup smooths the labels itself.
