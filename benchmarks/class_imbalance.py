@@ -14,7 +14,7 @@ from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.evaluation.metrics import classification_metrics
 from doctor_derma.export.calibrating import calibrate
-from doctor_derma.export.exporting import network_logits
+from doctor_derma.export.exporting import network_outputs
 from doctor_derma.export.graph import load_network
 from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import Workspace
@@ -37,7 +37,7 @@ def main() -> None:
     for name in parser.parse_args().runs:
         run = open_run(workspace.runs, name)
         size = run.config.image_size
-        logits = network_logits(load_network(run), pixel_cache(dataset, size, size), rows)
+        logits, _ = network_outputs(load_network(run), pixel_cache(dataset, size, size), rows)
         for prevalence in PREVALENCES:
             balanced = run.config.imbalance != "none"
             calibration = calibrate(

@@ -68,7 +68,7 @@ def test_a_missing_field_is_named(field: str, bundle: Path) -> None:
     ("fields", "message"),
     [
         ({"temperature": 0}, "temperature: Input should be greater than 0"),
-        ({"format": 2}, "format: Input should be 1"),
+        ({"format": 1}, "format: Input should be 2"),
         ({"surprise": 1}, "surprise: Extra inputs are not permitted"),
         ({"classes": [{"name": "a", "full_name": "A"}]}, "classes: Tuple should have at least 2"),
         ({"metrics": {"val": {"auc": "good"}}}, r"metrics\.val\.auc: Input should be a valid"),

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from doctor_derma import Classifier, __version__
+from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export import exporting, parity
@@ -34,7 +35,8 @@ def session(tiny_run: Project) -> onnxruntime.InferenceSession:
 
 def torch_logits_and_maps(run: Run, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with torch.inference_mode():
-        logits, maps = load_network(run).logits_and_maps(normalise(torch.from_numpy(pixels)))
+        images = normalise(torch.from_numpy(pixels))
+        logits, maps, _ = load_network(run).logits_maps_and_features(images)
     return logits.double().numpy(), maps.numpy()
 
 
@@ -57,7 +59,7 @@ def test_probabilities_are_those_of_the_network_with_temperature_and_prevalence(
     # The default loss is balanced: what it left out of the logits is the classes' shares.
     shares = log_shares(tiny_run)
     evidence = (logits + shares) / info.temperature + (info.prevalence - 1) * shares
-    probabilities, exported_maps = session.run(None, {"images": pixels})
+    probabilities, exported_maps, _ = session.run(None, {"images": pixels})
     np.testing.assert_allclose(probabilities, np.exp(log_softmax(evidence)), atol=1e-4)
     np.testing.assert_allclose(exported_maps, maps, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
@@ -68,7 +70,7 @@ def test_the_bias_and_the_mean_of_the_map_give_the_probability(
 ) -> None:
     """Up to a constant a class, the log probability is the map's mean over the temperature."""
     info = read_info(tiny_run.run.bundle)
-    probabilities, maps = session.run(None, {"images": pixels})
+    probabilities, maps, _ = session.run(None, {"images": pixels})
     offsets = np.log(probabilities) - maps.mean((2, 3)) / info.temperature
     offsets -= offsets.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(offsets, np.broadcast_to(offsets[:1], offsets.shape), atol=2e-3)
@@ -91,7 +93,8 @@ def test_the_graph_is_one_file_with_the_agreed_interface(
     assert (images.name, images.type) == ("images", "tensor(uint8)")
     assert images.shape[1:] == [32, 32, 3]
     assert not isinstance(images.shape[0], int)
-    assert [output.name for output in session.get_outputs()] == ["probabilities", "activation_maps"]
+    names = [output.name for output in session.get_outputs()]
+    assert names == ["probabilities", "activation_maps", "unfamiliarity"]
     files = sorted(path.name for path in tiny_run.run.bundle.iterdir())
     assert files == ["README.md", "model.json", "model.onnx"]
     onnx.checker.check_model(str(tiny_run.run.bundle / "model.onnx"), full_check=True)
@@ -107,6 +110,32 @@ def test_the_classifier_says_what_the_graph_says(
     found = np.array([list(prediction.probabilities.values()) for prediction in predictions])
     np.testing.assert_allclose(found, probabilities, atol=1e-5)
     assert [p.label for p in predictions] == [dataset.classes[i] for i in probabilities.argmax(1)]
+
+
+def test_unfamiliarity_is_scaled_to_the_validation_images(
+    tiny_run: Project, session: onnxruntime.InferenceSession
+) -> None:
+    dataset = tiny_run.dataset
+    rows = np.flatnonzero(dataset.table["split"] == "val")
+    found = session.run(["unfamiliarity"], {"images": pixel_cache(dataset, 32, 32)[rows]})[0]
+    assert np.quantile(found, 0.95) == pytest.approx(1, rel=1e-2)
+    noise = np.random.default_rng(0).integers(0, 256, (20, 32, 32, 3), dtype=np.uint8)
+    [of_noise] = session.run(["unfamiliarity"], {"images": noise})
+    assert float(np.median(of_noise)) > float(np.median(found))
+
+
+def test_prediction_sets_hold_the_target_share_of_the_validation_images(tiny_run: Project) -> None:
+    dataset = tiny_run.dataset
+    rows = dataset.split("val")
+    paths = [dataset.folder / path for path in rows["path"]]
+    predictions = Classifier.load(tiny_run.run.bundle).predict(paths)
+    covered = [
+        dx in prediction.prediction_set
+        for prediction, dx in zip(predictions, rows["class"], strict=True)
+    ]
+    # 14 images are too few for 95%, so every class is let in.
+    assert covered == [True] * 14
+    assert read_info(tiny_run.run.bundle).conformal.threshold == 1.0
 
 
 def test_model_json_tells_where_the_model_comes_from(tiny_run: Project) -> None:

@@ -36,7 +36,8 @@ def test_mean_of_the_map_and_bias_are_the_logit(name: str) -> None:
     network = create_network(name, 5, dropout=0.5).eval()
     images = torch.randn(2, 3, 96, 64)
     with torch.no_grad():
-        logits, maps = network.logits_and_maps(images)
+        logits, maps, features = network.logits_maps_and_features(images)
+        torch.testing.assert_close(logits, network.head(features))
         torch.testing.assert_close(network(images), logits, rtol=1e-4, atol=1e-5)
     assert maps.shape == (2, 5, 3, 2)
     torch.testing.assert_close(maps.mean((2, 3)) + network.head.bias, logits)

@@ -15,6 +15,7 @@ import doctor_derma
 from doctor_derma.data.decoding import UnreadableImage
 from doctor_derma.errors import DermaError
 from doctor_derma.serving.classifier import Classifier
+from doctor_derma.serving.faults import find_faults
 from serving.tiny_bundle import (
     BLUE,
     CLASSES,
@@ -112,6 +113,54 @@ def test_maps_explain_probabilities_in_any_batch(
         np.testing.assert_allclose(list(prediction.probabilities.values()), row, atol=1e-6)
 
 
+def test_a_clear_picture_has_one_class_and_no_abstention(classifier: Classifier) -> None:
+    [prediction] = classifier.predict(solid(RED))
+    assert prediction.prediction_set == ("mel",)
+    assert prediction.unfamiliarity == pytest.approx(0, abs=1e-6)
+    assert prediction.warnings == ()
+    assert prediction.abstention is None
+
+
+def test_between_two_classes_the_model_is_unsure(classifier: Classifier) -> None:
+    [prediction] = classifier.predict(solid((255, 250, 0)))
+    assert prediction.prediction_set == ("mel", "nv")
+    assert prediction.abstention == "unsure"
+
+
+def test_what_is_unlike_the_training_pictures_is_unfamiliar(classifier: Classifier) -> None:
+    [prediction] = classifier.predict(solid((250, 200, 190)))
+    assert prediction.unfamiliarity == pytest.approx(190 / 127.5, abs=1e-5)
+    assert prediction.abstention == "unfamiliar"
+
+
+@pytest.mark.parametrize(
+    ("colour", "size", "warnings"),
+    [
+        ((5, 5, 5), (20, 20), ("dark",)),
+        ((250, 250, 250), (20, 20), ("bright",)),
+        ((200, 0, 0), (7, 20), ("small",)),
+        ((0, 0, 0), (20, 7), ("dark", "small")),
+    ],
+)
+def test_faults_of_a_picture_are_named(
+    colour: tuple[int, int, int],
+    size: tuple[int, int],
+    warnings: tuple[str, ...],
+    classifier: Classifier,
+) -> None:
+    [prediction] = classifier.predict(Image.new("RGB", size, colour))
+    assert prediction.warnings == warnings
+
+
+def test_a_blurred_picture_is_told_from_a_sharp_one(classifier: Classifier) -> None:
+    limits = classifier.info.quality.model_copy(update={"blurriest": 100.0})
+    info = classifier.info.model_copy(update={"quality": limits})
+    sharp = np.zeros((SIZE, SIZE, 3), np.uint8)
+    sharp[::2, ::2] = 255
+    assert find_faults(sharp, (20, 20), info) == ()
+    assert find_faults(np.full_like(sharp, 100), (20, 20), info) == ("blurred",)
+
+
 def test_an_unreadable_picture_is_named(classifier: Classifier, tmp_path: Path) -> None:
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(b"\xff\xd8 not really")
@@ -168,6 +217,12 @@ def without_maps() -> onnx.ModelProto:
     return graph
 
 
+def without_unfamiliarity() -> onnx.ModelProto:
+    graph = tiny_graph()
+    del graph.graph.output[2]
+    return graph
+
+
 def one_at_a_time() -> onnx.ModelProto:
     graph = tiny_graph()
     graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
@@ -183,6 +238,7 @@ def one_at_a_time() -> onnx.ModelProto:
         (of_floats(), r"its input is images tensor\(float\)"),
         (without_maps(), "its output activation_maps is missing"),
         (without_softmax(), "don't sum to 1"),
+        (without_unfamiliarity(), "its output unfamiliarity is missing"),
         (one_at_a_time(), "its input has the shape"),
         (b"not a graph", "can't load this graph"),
         (b"", "can't load this graph"),

@@ -41,7 +41,11 @@ def test_json_is_a_list_of_objects(
     assert run_predict(sources, bundle, "json") == 1
     rows = json.loads(capsys.readouterr().out)
     assert [row["label"] for row in rows] == ["mel", "nv", "vasc", None]
-    assert set(rows[0]) == {"path", "label", "probabilities", "error"}
+    assert set(rows[3]) == {"path", "label", "probabilities", "error"}
+    assert rows[0]["prediction_set"] == ["mel"]
+    assert rows[0]["abstention"] is None
+    assert rows[0]["unfamiliarity"] < 1
+    assert rows[0]["warnings"] == []
     assert sum(rows[0]["probabilities"].values()) == pytest.approx(1, abs=1e-6)
     assert rows[0]["error"] is None
     assert rows[3]["probabilities"] is None

@@ -1,7 +1,9 @@
 """A small real bundle with known behaviour, made without torch.
 
 The evidence for class i at a place is ``GAIN`` times colour channel i there, so a red
-picture is the first class, a green one the second and a blue one the third.
+picture is the first class, a green one the second and a blue one the third. A picture is
+unfamiliar when its least channel is over half: red, green, blue and black are familiar, white
+is not.
 """
 
 from pathlib import Path
@@ -13,10 +15,13 @@ from onnx import TensorProto, helper, numpy_helper
 from doctor_derma.export.bundle import (
     BundleInfo,
     CodeProvenance,
+    Conformal,
     DataProvenance,
     DiagnosisName,
+    Familiar,
     InputSize,
     Parity,
+    QualityLimits,
     Weights,
     file_sha256,
     write_info,
@@ -39,6 +44,8 @@ def tiny_graph(size: int = SIZE, classes: int = len(CLASSES), input_name: str = 
         "kernel": kernel,
         "temperature": np.array(TEMPERATURE, dtype=np.float32),
         "places": np.array([2, 3], dtype=np.int64),
+        "second": np.array([1], dtype=np.int64),
+        "half": np.array(255 / 2, dtype=np.float32),
     }
     nodes = [
         helper.make_node("Cast", [input_name], ["floats"], to=TensorProto.FLOAT),
@@ -53,6 +60,9 @@ def tiny_graph(size: int = SIZE, classes: int = len(CLASSES), input_name: str = 
         helper.make_node("Conv", ["places_rgb", "kernel"], ["activation_maps"]),
         helper.make_node("ReduceMean", ["activation_maps", "places"], ["logits"], keepdims=0),
         helper.make_node("Div", ["logits", "temperature"], ["cooled"]),
+        helper.make_node("ReduceMean", ["places_rgb", "places"], ["colour"], keepdims=0),
+        helper.make_node("ReduceMin", ["colour", "second"], ["greyness"], keepdims=0),
+        helper.make_node("Div", ["greyness", "half"], ["unfamiliarity"]),
         helper.make_node("Softmax", ["cooled"], ["probabilities"], axis=1),
     ]
     graph = helper.make_graph(
@@ -64,6 +74,7 @@ def tiny_graph(size: int = SIZE, classes: int = len(CLASSES), input_name: str = 
             helper.make_tensor_value_info(
                 "activation_maps", TensorProto.FLOAT, ["n", classes, MAP, MAP]
             ),
+            helper.make_tensor_value_info("unfamiliarity", TensorProto.FLOAT, ["n"]),
         ],
         [numpy_helper.from_array(value, name) for name, value in constants.items()],
     )
@@ -84,6 +95,11 @@ def write_bundle(folder: Path, graph: onnx.ModelProto | bytes | None = None) -> 
         classes=tuple(DiagnosisName(name=short, full_name=full) for short, full in CLASSES),
         input=InputSize(height=SIZE, width=SIZE, mean=(0, 0, 0), std=(1, 1, 1)),
         temperature=TEMPERATURE,
+        class_shares=(0.2, 0.7, 0.1),
+        map_shift=(0.0, 0.0),
+        conformal=Conformal(target=0.95, threshold=0.9, images=100),
+        familiar=Familiar(acceptance=0.95, images=100),
+        quality=QualityLimits(darkest=0.05, brightest=0.95, blurriest=0.0),
         metrics={"val": {"balanced_accuracy": 0.75, "macro_auc": 0.9}},
         data=DataProvenance(
             name="colours", fingerprint="0" * 64, licence="CC0-1.0", images={"train": 3}

@@ -40,6 +40,33 @@ def import_folder(
     _import(images, name, str(folder), licence, val=val, test=test, seed=seed)
 
 
+@import_app.command("masks")
+def import_masks(source: Path) -> None:
+    """Import the lesion masks of the imported images: a folder or zip of IMAGE_segmentation.png."""
+    from doctor_derma.data.masks import MASKS_FOLDER, REPORT_FILE, import_masks
+
+    folder = Workspace.find().data
+    summary = import_masks(source, folder)
+    reasons = ", ".join(f"{reason} {count:,}" for reason, count in summary.reasons.items())
+    Console().print(
+        f"{summary.seen:,} masks seen: {summary.kept:,} imported. "
+        f"Reported: {reasons or 'nothing'}. Reasons are in {folder / MASKS_FOLDER / REPORT_FILE}",
+        highlight=False,
+    )
+
+
+@import_app.command("confirmation")
+def import_confirmation(source: Path) -> None:
+    """Import how diagnoses were confirmed: a table with image_id and dx_type, or its folder."""
+    from doctor_derma.data.confirmation import CONFIRMATION_FILE, import_confirmations
+
+    folder = Workspace.find().data
+    known = import_confirmations(source, folder)
+    Console().print(
+        f"Known of {known:,} images, kept in {folder / CONFIRMATION_FILE}", highlight=False
+    )
+
+
 @app.command("synthesize")
 def synthesize(
     images: Annotated[int, typer.Option(min=70, help="How many images.")] = 420,

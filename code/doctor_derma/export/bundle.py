@@ -68,10 +68,34 @@ class Parity(_Strict):
     images: int
 
 
+class Conformal(_Strict):
+    """Which classes are in a picture's prediction set, see ``evaluation/conformal.py``."""
+
+    method: Literal["aps"] = "aps"
+    target: float = Field(gt=0, lt=1)
+    threshold: float = Field(ge=0, le=1)
+    images: int
+
+
+class Familiar(_Strict):
+    """What the graph's unfamiliarity is scaled to: this share of some images is under 1."""
+
+    acceptance: float = Field(gt=0, lt=1)
+    images: int
+
+
+class QualityLimits(_Strict):
+    """Beyond what all but a few training images are, see ``data/quality.py``."""
+
+    darkest: float
+    brightest: float
+    blurriest: float
+
+
 class BundleInfo(_Strict):
     """Everything in ``model.json``."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     name: str
     run: str
     created: str
@@ -80,6 +104,11 @@ class BundleInfo(_Strict):
     input: InputSize
     temperature: float = Field(gt=0)
     prevalence: float = Field(1.0, ge=0, le=1)
+    class_shares: tuple[float, ...]
+    map_shift: tuple[float, float]
+    conformal: Conformal
+    familiar: Familiar
+    quality: QualityLimits
     metrics: dict[str, dict[str, float]]
     data: DataProvenance
     code: CodeProvenance

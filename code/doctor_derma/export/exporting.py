@@ -12,23 +12,30 @@ from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.diagnoses import full_name
 from doctor_derma.data.manifest import Dataset
+from doctor_derma.data.quality import measure_quality
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.conformal import TARGET, conformal_threshold
 from doctor_derma.evaluation.metrics import classification_metrics
+from doctor_derma.export.alignment import measure_map_shift
 from doctor_derma.export.bundle import (
     GRAPH_FILE,
     INFO_FILE,
     BundleInfo,
     CodeProvenance,
+    Conformal,
     DataProvenance,
     DiagnosisName,
+    Familiar,
     InputSize,
     Parity,
+    QualityLimits,
     Weights,
     file_sha256,
     write_info,
 )
 from doctor_derma.export.calibrating import calibrate
 from doctor_derma.export.card import write_card
+from doctor_derma.export.familiarity import ACCEPTANCE, fit_familiarity
 from doctor_derma.export.graph import ServingGraph, load_network, write_graph
 from doctor_derma.export.parity import check_parity
 from doctor_derma.models.networks import LesionNetwork
@@ -37,6 +44,9 @@ from doctor_derma.training.runs import Run
 
 PARITY_IMAGES = 64
 _BATCH = 64
+_FAMILIAR_IMAGES = 2000
+# The share of training images that is beyond each limit of quality.
+_RARE = 0.002
 
 
 def export_run(
@@ -44,7 +54,8 @@ def export_run(
 ) -> Path:
     """Write the bundle of a run: graph, ``model.json`` and model card.
 
-    The temperature is fitted, and the validation metrics are taken, on the validation split.
+    The temperature, the conformal threshold and the threshold of unfamiliarity are fitted, and
+    the validation metrics are taken, on the validation split.
     Nothing is written unless the graph agrees with the torch network.
 
     Parameters
@@ -72,21 +83,21 @@ def export_run(
         )
     network = load_network(run)
     size = run.config.image_size
-    rows = np.flatnonzero(dataset.table["split"] == "val")
     pixels = pixel_cache(dataset, size, size)
+    rows = np.flatnonzero(dataset.table["split"] == "val")
+    training = _sample(np.flatnonzero(dataset.table["split"] == "train"))
     labels = np.array(dataset.targets(dataset.table.iloc[rows]))
-    logits = network_logits(network, pixels, rows)
+    counts = np.bincount(dataset.targets(dataset.split("train")), minlength=len(dataset.classes))
+    logits, features = network_outputs(network, pixels, rows)
     weight = run.config.prevalence if prevalence is None else prevalence
     calibration = calibrate(
-        logits,
-        labels,
-        np.bincount(dataset.targets(dataset.split("train")), minlength=len(dataset.classes)),
-        balanced=run.config.imbalance != "none",
-        prevalence=weight,
+        logits, labels, counts, balanced=run.config.imbalance != "none", prevalence=weight
     )
-    metrics = classification_metrics(labels, calibration.probabilities(logits), dataset.classes)
+    probabilities = calibration.probabilities(logits)
+    metrics = classification_metrics(labels, probabilities, dataset.classes)
+    familiarity = fit_familiarity(network_outputs(network, pixels, training)[1], features)
 
-    graph = ServingGraph(network, calibration)
+    graph = ServingGraph(network, calibration, familiarity)
     target = destination or run.bundle
     with replacing_own_folder(target, INFO_FILE) as folder:
         path = folder / GRAPH_FILE
@@ -104,6 +115,15 @@ def export_run(
             input=InputSize(height=size, width=size, mean=MEAN, std=STD),
             temperature=calibration.temperature,
             prevalence=weight,
+            class_shares=tuple(float(share) for share in counts / counts.sum()),
+            map_shift=measure_map_shift(network, pixels[checked[:2]]),
+            conformal=Conformal(
+                target=TARGET,
+                threshold=conformal_threshold(probabilities, labels),
+                images=len(labels),
+            ),
+            familiar=Familiar(acceptance=ACCEPTANCE, images=len(labels)),
+            quality=_quality_limits(pixels[training]),
             metrics={"val": {name: value for name, value in metrics.items() if np.isfinite(value)}},
             data=DataProvenance(
                 name=run.info.data_name,
@@ -121,15 +141,44 @@ def export_run(
     return target
 
 
-def network_logits(network: LesionNetwork, pixels: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Return a network's logits of some rows of a pixel cache, float64 of shape (n, classes)."""
+def network_outputs(
+    network: LesionNetwork, pixels: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run a network on some rows of a pixel cache.
+
+    Returns
+    -------
+    logits : float64 of shape (n, classes)
+    features : pooled features, float64 of shape (n, C)
+    """
     batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
     progress = track(
         batches,
-        description="Validating",
+        description="Running the network",
         console=Console(stderr=True),
         transient=True,
     )
     with torch.inference_mode():
-        found = [network(normalise(torch.from_numpy(pixels[batch]))) for batch in progress]
-    return torch.cat(found).double().numpy()
+        found = [
+            network.logits_maps_and_features(normalise(torch.from_numpy(pixels[batch])))
+            for batch in progress
+        ]
+    logits, _, features = (torch.cat(part).double().numpy() for part in zip(*found, strict=True))
+    return logits, features
+
+
+def _sample(rows: np.ndarray) -> np.ndarray:
+    """Choose so many training images that the distribution of their features is known well."""
+    count = min(len(rows), _FAMILIAR_IMAGES)
+    return np.sort(np.random.default_rng(0).choice(rows, count, replace=False))
+
+
+def _quality_limits(pixels: np.ndarray) -> QualityLimits:
+    found = [measure_quality(picture) for picture in pixels]
+    luminance = [quality.luminance for quality in found]
+    sharpness = [quality.sharpness for quality in found]
+    return QualityLimits(
+        darkest=float(np.quantile(luminance, _RARE)),
+        brightest=float(np.quantile(luminance, 1 - _RARE)),
+        blurriest=float(np.quantile(sharpness, _RARE)),
+    )

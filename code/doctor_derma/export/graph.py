@@ -1,4 +1,4 @@
-"""The network as one graph: pixels in, calibrated probabilities and activation maps out."""
+"""The network as one graph: pixels in; calibrated probabilities, maps and unfamiliarity out."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from doctor_derma.export.calibrating import Calibration
+from doctor_derma.export.familiarity import Familiarity
 from doctor_derma.models.networks import LesionNetwork, create_network
 from doctor_derma.training.augmentation import normalise
 from doctor_derma.training.checkpoints import averaged_weights
@@ -14,34 +15,43 @@ from doctor_derma.training.runs import Run
 
 OPSET = 18
 INPUT_NAME = "images"
-OUTPUT_NAMES = ("probabilities", "activation_maps")
+OUTPUT_NAMES = ("probabilities", "activation_maps", "unfamiliarity")
 
 
 class ServingGraph(nn.Module):
-    """Normalisation, network, calibrated softmax and class activation maps.
+    """Normalisation, network, calibrated softmax, class activation maps and unfamiliarity.
 
     Parameters
     ----------
     network : a trained network, put into evaluation mode
     calibration : the temperature and offsets of the softmax
+    familiarity : mean and whitening of the pooled features
     """
 
     offsets: Tensor
+    mean: Tensor
+    whitening: Tensor
 
-    def __init__(self, network: LesionNetwork, calibration: Calibration) -> None:
+    def __init__(
+        self, network: LesionNetwork, calibration: Calibration, familiarity: Familiarity
+    ) -> None:
         super().__init__()
         self.network = network
         self.temperature = calibration.temperature
         self.register_buffer("offsets", torch.from_numpy(calibration.offsets).float())
+        self.register_buffer("mean", torch.from_numpy(familiarity.mean).float())
+        self.register_buffer("whitening", torch.from_numpy(familiarity.whitening).float())
         self.eval()
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return probabilities (n, classes) and maps (n, classes, h, w).
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return probabilities (n, classes), maps (n, classes, h, w) and unfamiliarity (n,).
 
         ``images`` is uint8 RGB of shape (n, height, width, 3).
         """
-        logits, maps = self.network.logits_and_maps(normalise(images))
-        return torch.softmax(logits / self.temperature + self.offsets, dim=1), maps
+        logits, maps, features = self.network.logits_maps_and_features(normalise(images))
+        probabilities = torch.softmax(logits / self.temperature + self.offsets, dim=1)
+        unfamiliarity = ((features - self.mean) @ self.whitening).square().sum(1)
+        return probabilities, maps, unfamiliarity
 
 
 def load_network(run: Run) -> LesionNetwork:

@@ -50,11 +50,12 @@ class LesionNetwork(nn.Module):
         pooled = self.backbone(images).mean((2, 3))
         return self.head(self.dropout(pooled))
 
-    def logits_and_maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (n, classes) and class activation maps (n, classes, h, w)."""
+    def logits_maps_and_features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits (n, classes), class activation maps (n, classes, h, w) and the pooled
+        features (n, C) that the logits are linear in."""
         features = self.backbone(images)
         maps = nn.functional.conv2d(features, self.head.weight[:, :, None, None])
-        return maps.mean((2, 3)) + self.head.bias, maps
+        return maps.mean((2, 3)) + self.head.bias, maps, features.mean((2, 3))
 
 
 def create_network(

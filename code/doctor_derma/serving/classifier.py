@@ -1,8 +1,8 @@
 """Pictures to probabilities with an exported bundle; needs neither torch nor a GPU."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnxruntime as ort
@@ -10,26 +10,34 @@ from PIL import Image
 
 from doctor_derma.data.decoding import ImageSource, UnreadableImage, fit_pixels, open_image
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.alignment import align_maps
+from doctor_derma.evaluation.conformal import prediction_sets
 from doctor_derma.export.bundle import BundleInfo, read_info
+from doctor_derma.serving.faults import Fault, find_faults
 from doctor_derma.serving.graph import INPUT, OUTPUTS, open_graph
+from doctor_derma.serving.prediction import Prediction
 
 
-@dataclass(frozen=True, eq=False)
-class Prediction:
-    """What the model says about one picture. Not a diagnosis.
+class ReadPicture(NamedTuple):
+    """A decoded picture at the network's size, uint8 (height, width, 3), and its faults."""
+
+    pixels: np.ndarray
+    warnings: tuple[Fault, ...]
+
+
+class Outputs(NamedTuple):
+    """What the graph gives for n pictures.
 
     Attributes
     ----------
-    label : short name of the most probable class
-    probabilities : short class name to probability, in the model's class order; sums to 1
-    activation_map : float32 of shape (h, w), the evidence for ``label`` at each place of
-        the picture (class activation mapping, Zhou et al., CVPR 2016); the mean over the
-        map plus a constant is the logit of ``label``
+    probabilities : float32 of shape (n, classes)
+    activation_maps : float32 of shape (n, classes, h, w), moved to where their evidence lies
+    unfamiliarity : float32 of shape (n,), over 1 for a picture unlike the training images
     """
 
-    label: str
-    probabilities: dict[str, float]
-    activation_map: np.ndarray
+    probabilities: np.ndarray
+    activation_maps: np.ndarray
+    unfamiliarity: np.ndarray
 
 
 class Classifier:
@@ -102,25 +110,38 @@ class Classifier:
         if batch_size < 1:
             raise DermaError(f"batch_size: {batch_size} is too few; give 1 or more")
         predictions: list[Prediction] = []
-        batch: list[np.ndarray] = []
+        batch: list[ReadPicture] = []
         for index, source in enumerate(_as_sources(images)):
-            batch.append(self._named_pixels(source, index))
+            batch.append(self._read_named(source, index))
             if len(batch) == batch_size:
-                predictions += self.describe(*self.predict_pixels(np.stack(batch)))
+                predictions += self.classify(batch)
                 batch.clear()
-        if batch:
-            predictions += self.describe(*self.predict_pixels(np.stack(batch)))
-        return predictions
+        return predictions + self.classify(batch)
 
-    def pixels(self, source: ImageSource) -> np.ndarray:
-        """Decode one picture to what the network sees: uint8 of shape (height, width, 3).
+    def read(self, source: ImageSource) -> ReadPicture:
+        """Decode one picture to what the network sees, and look for its faults.
 
         Raises
         ------
         UnreadableImage
             When the picture can't be decoded.
         """
-        return fit_pixels(open_image(source), self.height, self.width)
+        picture = open_image(source)
+        pixels = fit_pixels(picture, self.height, self.width)
+        return ReadPicture(pixels, find_faults(pixels, picture.size, self.info))
+
+    def classify(self, pictures: Sequence[ReadPicture]) -> list[Prediction]:
+        """Classify pictures that were read, all at once."""
+        if not pictures:
+            return []
+        outputs = self.outputs(np.stack([picture.pixels for picture in pictures]))
+        sets = prediction_sets(outputs.probabilities, self.info.conformal.threshold)
+        return [
+            self._predict(row, maps, inside, float(unfamiliarity), picture.warnings)
+            for row, maps, unfamiliarity, inside, picture in zip(
+                *outputs, sets, pictures, strict=True
+            )
+        ]
 
     def predict_pixels(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Run the network on pictures that already have its size.
@@ -134,27 +155,41 @@ class Classifier:
         probabilities : float32 of shape (n, classes)
         activation_maps : float32 of shape (n, classes, h, w)
         """
+        return self.outputs(pixels)[:2]
+
+    def outputs(self, pixels: np.ndarray) -> Outputs:
+        """Run the network as ``predict_pixels`` does, and return all that it gives."""
         expected = (self.height, self.width, 3)
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected:
             raise DermaError(
                 f"pixels: {pixels.dtype} of shape {pixels.shape}; "
                 f"{self.name} takes uint8 of shape (n, {self.height}, {self.width}, 3)"
             )
-        probabilities, maps = self._session.run(list(OUTPUTS), {INPUT: pixels})
-        return probabilities, maps
+        probabilities, maps, unfamiliarity = self._session.run(list(OUTPUTS), {INPUT: pixels})
+        return Outputs(probabilities, align_maps(maps, self.info.map_shift), unfamiliarity)
 
-    def describe(self, probabilities: np.ndarray, activation_maps: np.ndarray) -> list[Prediction]:
-        """Name the outputs of ``predict_pixels``, one prediction a picture."""
-        predictions = []
-        for row, maps in zip(probabilities, activation_maps, strict=True):
-            best = int(row.argmax())
-            named = {name: float(p) for name, p in zip(self.class_names, row, strict=True)}
-            predictions.append(Prediction(self.class_names[best], named, maps[best]))
-        return predictions
+    def _predict(
+        self,
+        probabilities: np.ndarray,
+        maps: np.ndarray,
+        inside: np.ndarray,
+        unfamiliarity: float,
+        warnings: tuple[Fault, ...],
+    ) -> Prediction:
+        ranked = np.argsort(-probabilities, kind="stable")
+        names = self.class_names
+        return Prediction(
+            label=names[ranked[0]],
+            probabilities={name: float(p) for name, p in zip(names, probabilities, strict=True)},
+            prediction_set=tuple(names[index] for index in ranked if inside[index]),
+            unfamiliarity=unfamiliarity,
+            warnings=warnings,
+            activation_map=maps[ranked[0]],
+        )
 
-    def _named_pixels(self, source: ImageSource, index: int) -> np.ndarray:
+    def _read_named(self, source: ImageSource, index: int) -> ReadPicture:
         try:
-            return self.pixels(source)
+            return self.read(source)
         except UnreadableImage as error:
             name = source if isinstance(source, str | Path) else f"image {index}"
             raise UnreadableImage(f"{name}: {error}") from error

@@ -10,7 +10,7 @@ from doctor_derma.errors import DermaError
 from doctor_derma.export.bundle import INFO_FILE, BundleInfo
 
 INPUT = "images"
-OUTPUTS = ("probabilities", "activation_maps")
+OUTPUTS = ("probabilities", "activation_maps", "unfamiliarity")
 
 
 def usable_cpus() -> int:
@@ -49,13 +49,13 @@ def open_graph(path: Path, info: BundleInfo, threads: int | None) -> ort.Inferen
     _check_interface(session, path, info)
     try:
         black = np.zeros((1, info.input.height, info.input.width, 3), dtype=np.uint8)
-        probabilities, maps = session.run(list(OUTPUTS), {INPUT: black})
+        probabilities, maps, unfamiliarity = session.run(list(OUTPUTS), {INPUT: black})
     except Exception as error:
         raise DermaError(
             f"{path}: ONNX Runtime can't run this graph ({_first_line(error)}); "
             "export the run again"
         ) from error
-    _check_outputs(probabilities, maps, path, info)
+    _check_outputs(probabilities, maps, unfamiliarity, path, info)
     return session
 
 
@@ -79,7 +79,11 @@ def _check_interface(session: ort.InferenceSession, path: Path, info: BundleInfo
 
 
 def _check_outputs(
-    probabilities: np.ndarray, maps: np.ndarray, path: Path, info: BundleInfo
+    probabilities: np.ndarray,
+    maps: np.ndarray,
+    unfamiliarity: np.ndarray,
+    path: Path,
+    info: BundleInfo,
 ) -> None:
     classes = len(info.classes)
     if probabilities.shape != (1, classes) or maps.ndim != 4 or maps.shape[:2] != (1, classes):
@@ -87,6 +91,11 @@ def _check_outputs(
             f"{path}: for one picture it gives probabilities of shape {probabilities.shape} and "
             f"activation maps of shape {maps.shape}, but {INFO_FILE} names {classes} classes; "
             "export the run again"
+        )
+    if unfamiliarity.shape != (1,):
+        raise DermaError(
+            f"{path}: for one picture it gives an unfamiliarity of shape {unfamiliarity.shape} "
+            "instead of (1,); export the run again"
         )
     if probabilities.dtype != np.float32 or maps.dtype != np.float32:
         raise DermaError(

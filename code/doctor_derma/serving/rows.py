@@ -2,34 +2,41 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-import numpy as np
-
 from doctor_derma.data.decoding import ImageSource, UnreadableImage
 from doctor_derma.errors import DermaError
-from doctor_derma.serving.classifier import Classifier
+from doctor_derma.serving.classifier import Classifier, ReadPicture
 from doctor_derma.serving.graph import usable_cpus
+from doctor_derma.serving.prediction import Prediction
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """One picture's prediction, or the reason why it has none.
 
     Attributes
     ----------
     path : as given
-    label : short name of the most probable class; None for a bad picture
-    probabilities : short class name to probability; empty for a bad picture
+    prediction : None for a bad picture
     error : why the picture couldn't be read; None for a good one
     """
 
     path: str
-    label: str | None = None
-    probabilities: dict[str, float] = field(default_factory=dict)
+    prediction: Prediction | None = None
     error: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """Short name of the most probable class; None for a bad picture."""
+        return self.prediction.label if self.prediction else None
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Short class name to probability; empty for a bad picture."""
+        return self.prediction.probabilities if self.prediction else {}
 
 
 def predict_rows(
@@ -55,22 +62,19 @@ def predict_sources(
 def _rows(
     classifier: Classifier, sources: Iterator[tuple[str, ImageSource]], batch_size: int
 ) -> Iterator[Row]:
-    def read(source: tuple[str, ImageSource]) -> np.ndarray | UnreadableImage:
+    def read(source: tuple[str, ImageSource]) -> ReadPicture | UnreadableImage:
         try:
-            return classifier.pixels(source[1])
+            return classifier.read(source[1])
         except UnreadableImage as error:
             return error
 
     with ThreadPoolExecutor(usable_cpus()) as pool:
         while batch := list(islice(sources, batch_size)):
             pictures = list(pool.map(read, batch))
-            good = [picture for picture in pictures if isinstance(picture, np.ndarray)]
-            predictions = iter(
-                classifier.describe(*classifier.predict_pixels(np.stack(good))) if good else []
-            )
+            good = [picture for picture in pictures if isinstance(picture, ReadPicture)]
+            predictions = iter(classifier.classify(good))
             for (path, _), picture in zip(batch, pictures, strict=True):
                 if isinstance(picture, UnreadableImage):
                     yield Row(path, error=str(picture))
                 else:
-                    prediction = next(predictions)
-                    yield Row(path, prediction.label, prediction.probabilities)
+                    yield Row(path, next(predictions))

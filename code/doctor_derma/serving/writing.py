@@ -4,7 +4,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterable
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +12,7 @@ from rich.text import Text
 
 from doctor_derma.export.bundle import BundleInfo
 from doctor_derma.serving.notice import NOTICE
+from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.rows import Row
 
 Writer = Callable[[Iterable[Row], BundleInfo, TextIO], None]
@@ -32,17 +33,10 @@ def write_csv(rows: Iterable[Row], info: BundleInfo, stream: TextIO) -> None:
 
 
 def write_json(rows: Iterable[Row], info: BundleInfo, stream: TextIO) -> None:
-    """Write a list of objects, as they come, with the fields of ``Row``."""
+    """Write a list of objects, as they come, with all but the map of each prediction."""
     stream.write("[")
     for index, row in enumerate(rows):
-        numbers = {name: float(_digits(p)) for name, p in row.probabilities.items()}
-        record = {
-            "path": row.path,
-            "label": row.label,
-            "probabilities": numbers or None,
-            "error": row.error,
-        }
-        stream.write((",\n " if index else "\n ") + json.dumps(record))
+        stream.write((",\n " if index else "\n ") + json.dumps(_record(row)))
     stream.write("\n]\n")
 
 
@@ -55,20 +49,45 @@ def write_table(rows: Iterable[Row], info: BundleInfo, stream: TextIO) -> None:
     table.add_column("name")
     table.add_column("probability", justify="right", no_wrap=True)
     table.add_column("next", no_wrap=True)
+    table.add_column("notes")
     for row in rows:
         # A file name that is not UTF-8 can't be printed as it is.
         path = Text(os.fsencode(row.path).decode(errors="replace"))
-        if row.label is None:
-            table.add_row(path, "", Text(row.error or "", style="red"), "", "")
+        prediction = row.prediction
+        if prediction is None:
+            table.add_row(path, "", Text(row.error or "", style="red"), "", "", "")
             continue
-        ranked = sorted(row.probabilities, key=row.probabilities.__getitem__, reverse=True)
-        first, second = (f"{row.probabilities[name]:.1%}" for name in ranked[:2])
-        name = Text(full_names[row.label])
-        table.add_row(path, Text(row.label), name, first, f"{ranked[1]} {second}")
+        ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
+        (label, first), (other, second) = ranked[:2]
+        name = Text(full_names[label])
+        table.add_row(
+            path, Text(label), name, f"{first:.1%}", f"{other} {second:.1%}", _notes(prediction)
+        )
     Console(file=stream).print(table)
 
 
 WRITERS: dict[str, Writer] = {"table": write_table, "json": write_json, "csv": write_csv}
+
+
+def _record(row: Row) -> dict[str, Any]:
+    record: dict[str, Any] = {"path": row.path, "label": row.label}
+    if (prediction := row.prediction) is None:
+        return record | {"probabilities": None, "error": row.error}
+    return record | {
+        "probabilities": {
+            name: float(_digits(value)) for name, value in prediction.probabilities.items()
+        },
+        "prediction_set": prediction.prediction_set,
+        "abstention": prediction.abstention,
+        "unfamiliarity": float(_digits(prediction.unfamiliarity)),
+        "warnings": prediction.warnings,
+        "error": None,
+    }
+
+
+def _notes(prediction: Prediction) -> Text:
+    notes = [prediction.abstention] if prediction.abstention else []
+    return Text(", ".join([*notes, *prediction.warnings]), style="yellow")
 
 
 def _digits(probability: float | None) -> str:

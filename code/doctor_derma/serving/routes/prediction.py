@@ -7,8 +7,10 @@ from pydantic import BaseModel, Field
 
 from doctor_derma.data.decoding import UnreadableImage, open_image
 from doctor_derma.serving.classifier import Classifier
+from doctor_derma.serving.faults import Fault
 from doctor_derma.serving.graph import usable_cpus
 from doctor_derma.serving.notice import NOTICE
+from doctor_derma.serving.prediction import Abstention
 from doctor_derma.serving.routes.model import ModelName
 from doctor_derma.serving.routes.problem import Problem
 from doctor_derma.serving.routes.upload import FIELD, read_picture
@@ -50,6 +52,18 @@ class Answer(BaseModel):
     label: str = Field(description="Short name of the most probable class")
     full_name: str = Field(description="Full name of the most probable class")
     probabilities: list[Probability] = Field(description="Every class, most probable first")
+    prediction_set: list[str] = Field(
+        description="Short names of the classes that can't be ruled out, most probable first: "
+        "for 95% of pictures like those it was tuned on, the true one is among them"
+    )
+    abstention: Abstention | None = Field(
+        description="Why the label is no answer: the picture is unlike those the model knows "
+        "(unfamiliar), or several classes can't be ruled out (unsure)"
+    )
+    unfamiliarity: float = Field(
+        ge=0, description="How unlike the training pictures it is; over 1 is unfamiliar"
+    )
+    warnings: list[Fault] = Field(description="Faults of the picture")
     activation_map: list[list[float]] = Field(
         description="Evidence for the label, rows from the top; "
         "the cells tile the whole picture; higher is more"
@@ -104,6 +118,10 @@ def _answer(classifier: Classifier, encoded: bytes) -> Answer:
             Probability(name=name, full_name=full_names[name], probability=min(probability, 1.0))
             for name, probability in ranked
         ],
+        prediction_set=list(prediction.prediction_set),
+        abstention=prediction.abstention,
+        unfamiliarity=prediction.unfamiliarity,
+        warnings=list(prediction.warnings),
         activation_map=prediction.activation_map.tolist(),
         model=ModelName.of(classifier.info),
         notice=NOTICE,

@@ -1,5 +1,6 @@
 // The upload page: takes a picture, asks the server, shows the answer.
 
+import { describeCertainty, describeFaults } from "./certainty.js";
 import { drawEvidence, drawScale } from "./evidence.js";
 import { describeModel } from "./model.js";
 
@@ -68,7 +69,14 @@ function fail(title, detail, canRetry) {
 
 async function answer(body) {
   byId("label").textContent = body.full_name;
-  byId("bars").replaceChildren(...body.probabilities.map(bar));
+  const possible = new Set(body.prediction_set);
+  byId("bars").replaceChildren(...body.probabilities.map((row) => bar(row, possible.has(row.name))));
+  byId("certainty").textContent = describeCertainty(body);
+  byId("warnings").replaceChildren(
+    ...describeFaults(body.warnings).map((sentence) => part("li", "", sentence)),
+  );
+  show("warnings", body.warnings.length > 0);
+  show("unfamiliar", body.abstention === "unfamiliar");
   show("answer", true);
   byId("evidence-label").textContent = body.full_name;
   const picture = byId("preview");
@@ -80,11 +88,13 @@ async function answer(body) {
   show("evidence", true);
 }
 
-function bar({ full_name: fullName, probability }) {
+function bar({ full_name: fullName, probability }, possible) {
   const item = document.createElement("li");
   const percent = 100 * probability;
+  const name = part("span", "name", fullName);
+  if (possible) name.append(" ", part("span", "mark", "possible"));
   item.append(
-    part("span", "name", fullName),
+    name,
     part("span", "percent", percent < 0.1 ? "< 0.1 %" : `${percent.toFixed(1)} %`),
   );
   const track = part("div", "track", "");

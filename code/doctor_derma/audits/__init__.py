@@ -1,0 +1,1 @@
+"""What a headline figure hides: for whom, under which conditions and why a model is right."""

@@ -1,0 +1,182 @@
+"""Lesion masks: which pixels of an image are lesion, kept as ``masks/<image>.png``."""
+
+import os
+import zipfile
+import zlib
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from doctor_derma.atomic import replacing_own_folder
+from doctor_derma.data.decoding import UnreadableImage, open_image
+from doctor_derma.data.manifest import REPORT_FILE, read_dataset
+from doctor_derma.data.mask_files import MaskFile, find_masks
+from doctor_derma.data.mask_report import MaskReason, MaskSummary, ReportedMask, write_report
+from doctor_derma.errors import DermaError
+
+MASKS_FOLDER = "masks"
+# Rounding to whole pixels changes the proportions of small pictures by about this much.
+ASPECT_TOLERANCE = 0.02
+# The edge of a mask that was scaled is grey, a picture is grey all over.
+MOST_GREY = 0.1
+
+
+def read_mask(folder: Path, image: str) -> np.ndarray | None:
+    """Read the lesion mask of an image.
+
+    Parameters
+    ----------
+    folder : the ``data/`` folder
+    image : name of the image in the manifest
+
+    Returns
+    -------
+    bool [H, W] in the size of the upright image, True inside the lesion; None where there
+    is no mask
+
+    Raises
+    ------
+    DermaError
+        When the file can't be decoded.
+    """
+    path = _mask_path(folder / MASKS_FOLDER, image)
+    if not path.is_file():
+        return None
+    try:
+        return np.asarray(open_image(path))[..., 0] > 127
+    except UnreadableImage as error:
+        raise DermaError(f"{path}: {error}; import the masks again") from error
+
+
+def import_masks(source: Path, folder: Path) -> MaskSummary:
+    """Write the masks of the manifest's images to ``masks/``, replacing earlier ones.
+
+    A mask is light inside the lesion and dark outside, or 1 inside and 0 outside. One of
+    another size but the same proportions is scaled to its image. Everything is written
+    beside ``masks/`` and renamed at the end, with ``masks/import_report.csv``, which lists
+    what isn't usable. The manifest stays as it is.
+
+    Parameters
+    ----------
+    source : folder or zip archive, see `doctor_derma.data.mask_files.find_masks`
+    folder : the ``data/`` folder, which holds the manifest
+
+    Raises
+    ------
+    DermaError
+        When there is no data set, no usable mask of one of its images, ``masks/`` holds
+        files that no import wrote, or it can't be written. Earlier masks stay.
+    """
+    table = read_dataset(folder).table
+    sizes = dict(
+        zip(table["image"], zip(table["width"], table["height"], strict=True), strict=True)
+    )
+    files = find_masks(source)
+    chosen, reported = _choose(files, sizes)
+    with _one_sentence(folder), replacing_own_folder(folder / MASKS_FOLDER, REPORT_FILE) as staging:
+        unusable = _write_masks(chosen, sizes, staging)
+        reported += unusable
+        kept = len(chosen) - len(unusable)
+        if kept == 0:
+            raise DermaError(
+                f"{source}: none of {len(files):,} masks can be used ({reported[0].image}: "
+                f"{reported[0].detail}); name the masks of the images in {folder}"
+            )
+        explained = {file.image for file in chosen}
+        reported += [
+            ReportedMask(name, MaskReason.NO_MASK, f"no mask in {source}")
+            for name in sizes
+            if name not in explained
+        ]
+        write_report(staging / REPORT_FILE, reported)
+    return MaskSummary(len(files), kept, tuple(reported))
+
+
+@contextmanager
+def _one_sentence(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DermaError(
+            f"{folder / MASKS_FOLDER}: can't be written ({error.strerror or error}); free some "
+            "space or check who owns it"
+        ) from error
+
+
+def _choose(
+    files: list[MaskFile], sizes: dict[str, tuple[int, int]]
+) -> tuple[list[MaskFile], list[ReportedMask]]:
+    """Take the first mask of each image of the manifest."""
+    chosen: dict[str, MaskFile] = {}
+    reported = []
+    for file in files:
+        if file.image not in sizes:
+            detail = f"{file.origin}: no image of this name in the data set"
+            reported.append(ReportedMask(file.image, MaskReason.NO_IMAGE, detail))
+        elif file.image in chosen:
+            detail = f"{file.origin}: {chosen[file.image].origin} is taken"
+            reported.append(ReportedMask(file.image, MaskReason.DUPLICATE, detail))
+        else:
+            chosen[file.image] = file
+    return list(chosen.values()), reported
+
+
+def _write_masks(
+    files: list[MaskFile], sizes: dict[str, tuple[int, int]], staging: Path
+) -> list[ReportedMask]:
+    """Write what can be used, and report the rest."""
+
+    def write(file: MaskFile) -> ReportedMask | None:
+        mask = _usable(file, sizes[file.image])
+        if isinstance(mask, ReportedMask):
+            return mask
+        Image.fromarray(mask).save(_mask_path(staging, file.image))
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        outcomes = track(
+            threads.map(write, files),
+            "Importing masks",
+            total=len(files),
+            console=Console(stderr=True),
+        )
+        return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _usable(file: MaskFile, size: tuple[int, int]) -> np.ndarray | ReportedMask:
+    """Return the mask, bool [H, W] of ``size`` (width, height), or why there is none."""
+
+    def bad(reason: MaskReason, detail: object) -> ReportedMask:
+        return ReportedMask(file.image, reason, f"{file.origin}: {detail}")
+
+    try:
+        picture = open_image(file.read()).convert("L")
+    # A member of an archive that is encrypted, or packed in an unknown way, is a RuntimeError.
+    except (UnreadableImage, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+        return bad(MaskReason.UNREADABLE, error)
+    width, height = size
+    if abs(picture.width * height / (picture.height * width) - 1) > ASPECT_TOLERANCE:
+        detail = f"{picture.width}x{picture.height} pixels, but the image has {width}x{height}"
+        return bad(MaskReason.WRONG_SHAPE, detail)
+    grey = np.asarray(picture)
+    if grey.max() <= 1:
+        grey = 255 * grey
+    between = np.mean((grey > 63) & (grey < 192))
+    if between > MOST_GREY:
+        return bad(MaskReason.NOT_BINARY, f"{between:.0%} of its pixels are neither dark nor light")
+    if picture.size != size:
+        grey = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR))
+    mask = grey > 127
+    return mask if mask.any() else bad(MaskReason.EMPTY, "no pixel is inside the lesion")
+
+
+def _mask_path(masks: Path, image: str) -> Path:
+    # Quoted, no name leads out of the folder, and two names never share a file.
+    return masks / f"{quote(image, safe=' ')}.png"

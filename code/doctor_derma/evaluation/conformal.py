@@ -1,0 +1,65 @@
+r"""Sets of classes that hold the true one as often as asked for: conformal prediction.
+
+A class's score is the probability of all classes more probable than itself, a deterministic
+form of adaptive prediction sets (APS, Romano et al. [1]_) in which the most probable class
+scores 0, so that no set is empty. The set of a picture is every class whose score is within
+a threshold, the quantile of the true classes' scores on images that training has not seen. For
+new images like those, the set holds the true
+class with at least the target probability on average over all images, whatever the network; of
+a single class it promises nothing (Angelopoulos and Bates [2]_).
+
+References
+----------
+.. [1] Y. Romano, M. Sesia, E. J. Candes: Classification with Valid and Adaptive Coverage.
+       NeurIPS 2020, arXiv:2006.02544.
+.. [2] A. N. Angelopoulos, S. Bates: A Gentle Introduction to Conformal Prediction and
+       Distribution-Free Uncertainty Quantification. 2021, arXiv:2107.07511.
+"""
+
+import math
+
+import numpy as np
+
+TARGET = 0.95
+
+
+def aps_scores(probabilities: np.ndarray) -> np.ndarray:
+    """Return each class's score, the sum of the probabilities before its own.
+
+    Parameters
+    ----------
+    probabilities : float [n, K]
+
+    Returns
+    -------
+    float64 [n, K], from 0 for the most probable class to below 1
+    """
+    order = np.argsort(-probabilities, axis=1, kind="stable")
+    ranked = np.take_along_axis(probabilities, order, axis=1).astype(np.float64)
+    scores = np.zeros_like(ranked)
+    np.put_along_axis(scores, order[:, 1:], np.cumsum(ranked, axis=1)[:, :-1], axis=1)
+    return scores
+
+
+def conformal_threshold(
+    probabilities: np.ndarray, labels: np.ndarray, target: float = TARGET
+) -> float:
+    """Return the threshold whose sets hold the true class with probability ``target``.
+
+    It is the smallest score that at least ``target`` of n + 1 scores are within, where n are
+    known and one is new; 1, which lets every class in, when n is too small for that.
+
+    Parameters
+    ----------
+    probabilities : float [n, K], of images that training has not seen
+    labels : int [n], index of the true class
+    """
+    scores = np.sort(aps_scores(probabilities)[np.arange(len(labels)), labels])
+    rank = math.ceil((len(scores) + 1) * target)
+    return float(scores[rank - 1]) if rank <= len(scores) else 1.0
+
+
+def prediction_sets(probabilities: np.ndarray, threshold: float) -> np.ndarray:
+    """Return which classes are in each picture's set, bool [n, K]."""
+    # Rounding may carry a sum of float32 probabilities a little over a threshold of 1.
+    return aps_scores(probabilities) <= threshold + 1e-6
