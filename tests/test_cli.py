@@ -68,6 +68,19 @@ def test_the_whole_loop(main: Main, tmp_path: Path) -> None:
     assert (comparison / "report.html").is_file()
     assert not list(comparison.glob("gallery*"))
 
+    output, _ = step("audit", "first", "--only", "coverage", "--only", "calibration")
+    assert "Prediction sets with a target of 95%" in output
+    audits = workspace.evaluation_images / "audits" / "first"
+    assert {path.name for path in (audits / "coverage").iterdir()} == {
+        *("coverage.csv", "coverage.png", "tables.txt")
+    }
+    assert {path.stem for path in (audits / "calibration").glob("*.png")} == {
+        *("reliability_before", "reliability_after")
+    }
+    code, _, error = main("--root", root, "audit", "first", "--only", "luck")
+    assert code == 2
+    assert "audit 'luck': unknown; use calibration, coverage, unfamiliar" in error
+
     output, _ = step("export", "first", "--to", tmp_path / "bundle")
     assert read_info(tmp_path / "bundle").class_names[4] == "mel"
     step("promote", "first")

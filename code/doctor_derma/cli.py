@@ -155,6 +155,25 @@ def compare(
 
 
 @app.command()
+def audit(
+    model: Reference,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="calibration, coverage, unfamiliar, subgroups, explanations, robustness"),
+    ] = None,
+    split: Split = "test",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Images that the robustness audit takes.")
+    ] = None,
+) -> None:
+    """Look behind the headline: for whom, when and why a model is right, and if it knows."""
+    from doctor_derma.pipeline import audit
+
+    for _, found, folder in audit(Workspace.find(), model, only or [], split, limit):
+        Console().print(*found.tables, f"Files: {folder}\n")
+
+
+@app.command()
 def export(
     run: Annotated[str, typer.Argument(help="A run's name or folder.")],
     to: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,

@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from doctor_derma.audits.report import write_audit
+from doctor_derma.audits.suite import AUDITS, Audit, Audited
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import Interval
@@ -103,7 +106,10 @@ def evaluate(
     published whatever the licence of the pictures.
     """
     dataset = read_dataset(workspace.data)
-    predictions, info = _predict(workspace, reference, dataset, split, gallery)
+    classifier, predictions = _predict(workspace, reference, dataset, split)
+    info = classifier.info
+    if not gallery:
+        predictions = _without_pictures(predictions)
     folder = workspace.evaluation_images / predictions.name
     intervals = write_evaluation(predictions, _provenance(info, dataset, split), folder)
     values = {name: found.value for name, found in intervals.items()}
@@ -118,15 +124,53 @@ def compare(
 ) -> tuple[Comparison, Path]:
     """Compare runs or bundles on a split, in ``evaluation_images/comparison/``."""
     dataset = read_dataset(workspace.data)
-    found = [_predict(workspace, reference, dataset, split, gallery) for reference in references]
+    predicted = [_predict(workspace, reference, dataset, split) for reference in references]
+    infos = [classifier.info for classifier, _ in predicted]
+    models = [found if gallery else _without_pictures(found) for _, found in predicted]
     folder = workspace.evaluation_images / "comparison"
     comparison = write_comparison(
-        [predictions for predictions, _ in found],
-        [_provenance(info, dataset, split) for _, info in found],
-        folder,
+        models, [_provenance(info, dataset, split) for info in infos], folder
     )
-    log_comparison(workspace, [info.name for _, info in found], folder)
+    log_comparison(workspace, [info.name for info in infos], folder)
     return comparison, folder
+
+
+def audit(
+    workspace: Workspace, reference: str, names: Sequence[str], split: str, limit: int | None
+) -> Iterator[tuple[str, Audit, Path]]:
+    """Audit a run or bundle, in ``evaluation_images/audits/<model>/<audit>/``, one by one.
+
+    Parameters
+    ----------
+    names : of ``AUDITS``; all of them when empty
+    limit : pictures that the robustness audit takes, None for all
+
+    Raises
+    ------
+    DermaError
+        When a name is unknown, or as ``evaluate`` does.
+    """
+    if unknown := sorted(set(names) - set(AUDITS)):
+        raise DermaError(f"audit '{unknown[0]}': unknown; use {', '.join(AUDITS)}")
+    dataset = read_dataset(workspace.data)
+    classifier, predictions = _predict(workspace, reference, dataset, split)
+    info = classifier.info
+    audited = Audited(
+        classifier,
+        predictions,
+        dataset,
+        temperature=info.temperature,
+        prevalence=info.prevalence,
+        class_shares=info.class_shares,
+        conformal_target=info.conformal.target,
+        conformal_threshold=info.conformal.threshold,
+        limit=limit,
+    )
+    for name in names or AUDITS:
+        folder = workspace.evaluation_images / "audits" / info.name / name
+        found = AUDITS[name](audited)
+        write_audit(found, folder)
+        yield name, found, folder
 
 
 def promote(workspace: Workspace, reference: str | None, destination: Path | None) -> Path:
@@ -139,8 +183,8 @@ def promote(workspace: Workspace, reference: str | None, destination: Path | Non
 
 
 def _predict(
-    workspace: Workspace, reference: str, dataset: Dataset, split: str, gallery: bool
-) -> tuple[Predictions, BundleInfo]:
+    workspace: Workspace, reference: str, dataset: Dataset, split: str
+) -> tuple[Classifier, Predictions]:
     classifier = Classifier.load(find_bundle(workspace, reference))
     info = classifier.info
     if info.class_names != dataset.classes:
@@ -154,10 +198,11 @@ def _predict(
             f"this {split} split may have been in its training, so don't trust the figures",
             highlight=False,
         )
-    predictions = predict_split(classifier, dataset, split)
-    if not gallery:
-        predictions = replace(predictions, paths=np.full(len(predictions.paths), ""))
-    return predictions, info
+    return classifier, predict_split(classifier, dataset, split)
+
+
+def _without_pictures(predictions: Predictions) -> Predictions:
+    return replace(predictions, paths=np.full(len(predictions.paths), ""))
 
 
 def _provenance(info: BundleInfo, dataset: Dataset, split: str) -> dict[str, Any]:

@@ -156,6 +156,38 @@ def test_paths_that_are_no_file(tmp_path: Path) -> None:
         open_image("a\0b.jpg")
 
 
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((1600, 1200), (1600, 1200)),
+        ((4608, 3456), (2304, 1728)),
+        ((2048, 2048), (1024, 1024)),
+        ((3000, 400), (3000, 400)),
+    ],
+)
+def test_a_large_jpeg_is_decoded_smaller_with_enough_left(
+    size: tuple[int, int], expected: tuple[int, int], tmp_path: Path
+) -> None:
+    path = tmp_path / "large.jpg"
+    corners(*size).save(path, quality=92)
+    found = open_image(path)
+    assert found.size == expected
+    shrunk = fit_pixels(found, 64, 64).astype(int)
+    whole = fit_pixels(open_image(path, shrink=False), 64, 64).astype(int)
+    assert open_image(path, shrink=False).size == size
+    assert np.abs(shrunk - whole).mean() < 2
+
+
+def test_a_shrunk_jpeg_is_still_turned_upright(tmp_path: Path) -> None:
+    path = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[ORIENTATION] = 6
+    corners(2048, 2304).save(path, exif=exif, quality=92)
+    found = open_image(path)
+    assert found.size == (1152, 1024)
+    assert found.getexif().get(ORIENTATION, 1) == 1
+
+
 def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encode(corners())
     monkeypatch.setattr(decoding, "MAX_PIXELS", 24 * 16 - 1)
@@ -166,7 +198,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_picture_that_pillow_itself_takes_for_a_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(UnreadableImage, match="more than 100,000,000 pixels, scale it down"):
+    with pytest.raises(UnreadableImage, match="more than 50,000,000 pixels, scale it down"):
         open_image(encode(corners()))
 
 

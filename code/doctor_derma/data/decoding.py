@@ -11,7 +11,10 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from doctor_derma.errors import DermaError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 50_000_000
+# A JPEG may be decoded at a half, a quarter or an eighth, which saves time and memory, as long
+# as no side gets shorter than this: far more than a network looks at.
+DRAFT_SIDE = 1024
 # Pillow knows more, and some of those run other programs on the file, such as EPS.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 
@@ -22,12 +25,13 @@ class UnreadableImage(DermaError):  # noqa: N818
     """A picture that can't be decoded; the message says why."""
 
 
-def open_image(source: ImageSource) -> Image.Image:
+def open_image(source: ImageSource, *, shrink: bool = True) -> Image.Image:
     """Decode a whole picture to RGB, upright by its EXIF orientation.
 
     Parameters
     ----------
     source : path, encoded bytes, PIL image, or uint8 array of shape (height, width, 3)
+    shrink : decode a large encoded JPEG smaller, but with no side under ``DRAFT_SIDE``
 
     Raises
     ------
@@ -44,7 +48,7 @@ def open_image(source: ImageSource) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = source if isinstance(source, Image.Image) else _open_encoded(source)
+            image = source if isinstance(source, Image.Image) else _open_encoded(source, shrink)
             if image.width * image.height > MAX_PIXELS:
                 raise UnreadableImage(
                     f"{image.width}x{image.height} pixels: more than {MAX_PIXELS:,}, scale it down"
@@ -77,17 +81,25 @@ def fit_pixels(image: Image.Image, height: int, width: int) -> np.ndarray:
     return np.asarray(resized, dtype=np.uint8)
 
 
-def _open_encoded(source: str | Path | bytes) -> Image.Image:
+def _open_encoded(source: str | Path | bytes, shrink: bool) -> Image.Image:
     if isinstance(source, bytes):
         if not source:
             raise UnreadableImage("empty file")
-        return Image.open(io.BytesIO(source), formats=FORMATS)
+        return _open_file(io.BytesIO(source), shrink)
     path = Path(source)
     if path.is_dir():
         raise UnreadableImage("a folder, not a picture")
     if path.is_file() and path.stat().st_size == 0:
         raise UnreadableImage("empty file")
-    return Image.open(path, formats=FORMATS)
+    return _open_file(path, shrink)
+
+
+def _open_file(file: Path | io.BytesIO, shrink: bool) -> Image.Image:
+    image = Image.open(file, formats=FORMATS)
+    # What is over the limit keeps its size, to be refused for it.
+    if shrink and image.width * image.height <= MAX_PIXELS:
+        image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+    return image
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -47,7 +47,7 @@ def _inspect(source: SourceImage) -> InspectedImage | ReportedImage:
         return ReportedImage(source.image, Reason.UNLABELLED, f"{source.origin}: no class known")
     try:
         encoded = source.read()
-        picture = open_image(encoded)
+        picture = open_image(encoded, shrink=False)
     except UnreadableImage as error:
         cut = "truncat" in str(error.__cause__).lower()
         reason = Reason.TRUNCATED if cut else Reason.CORRUPT

@@ -50,7 +50,7 @@ def read_mask(folder: Path, image: str) -> np.ndarray | None:
     if not path.is_file():
         return None
     try:
-        return np.asarray(open_image(path))[..., 0] > 127
+        return np.asarray(open_image(path, shrink=False))[..., 0] > 127
     except UnreadableImage as error:
         raise DermaError(f"{path}: {error}; import the masks again") from error
 
@@ -157,7 +157,7 @@ def _usable(file: MaskFile, size: tuple[int, int]) -> np.ndarray | ReportedMask:
         return ReportedMask(file.image, reason, f"{file.origin}: {detail}")
 
     try:
-        picture = open_image(file.read()).convert("L")
+        picture = open_image(file.read(), shrink=False).convert("L")
     # A member of an archive that is encrypted, or packed in an unknown way, is a RuntimeError.
     except (UnreadableImage, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         return bad(MaskReason.UNREADABLE, error)

@@ -59,9 +59,16 @@ Per-class figures are in `model.json`, intervals and pictures in the evaluation 
 ## Limits
 
 - Trained on one data set, of few clinics and mostly light skin: expect worse results elsewhere.
-- It always names one of its {len(info.classes)} classes, also for a picture of something else.
+- It always names one of its {len(info.classes)} classes, also for a picture of something else:
+  heed `unfamiliarity`, which is over 1 for {1 - info.familiar.acceptance:.0%} of the validation
+  images and for most pictures of other things.
 - Probabilities are calibrated on the validation split, whose shares of diagnoses are not those
-  of a practice.
+  of a practice. The class shares of the training split count with the exponent
+  {info.prevalence:g}: at 1 probabilities are those for data like the training data, below it
+  rare classes are called more often.
+- A prediction set (probabilities before a class within {info.conformal.threshold:.3f}) holds the
+  true class for {info.conformal.target:.0%} of images like those of the validation split, on
+  average over all classes; for a single class it may be far less often.
 
 `model.onnx`: {info.weights.bytes / 1e6:.1f} MB, {info.weights.precision}, SHA-256
 `{info.weights.sha256}`; largest difference from the torch network's probabilities on

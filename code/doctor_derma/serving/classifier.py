@@ -157,6 +157,10 @@ class Classifier:
         """
         return self.outputs(pixels)[:2]
 
+    def unfamiliarity(self, pixels: np.ndarray) -> np.ndarray:
+        """Say how unlike the training images pictures are: float32 (n,), over 1 for unfamiliar."""
+        return self.outputs(pixels).unfamiliarity
+
     def outputs(self, pixels: np.ndarray) -> Outputs:
         """Run the network as ``predict_pixels`` does, and return all that it gives."""
         expected = (self.height, self.width, 3)

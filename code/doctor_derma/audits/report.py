@@ -1,0 +1,36 @@
+"""An audit on disk: a folder with its figures as CSV and its pictures."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from doctor_derma.atomic import replacing_own_folder
+from doctor_derma.audits.suite import Audit
+from doctor_derma.evaluation.plots.style import save_png
+from doctor_derma.evaluation.progress import with_progress
+from doctor_derma.evaluation.tables import Table
+
+TABLES_FILE = "tables.txt"
+
+
+def write_audit(audit: Audit, folder: Path) -> None:
+    """Replace the folder of an audit: CSV files, PNG pictures, and the tables as text.
+
+    Raises
+    ------
+    DermaError
+        When ``folder`` holds something else than an audit.
+    """
+    with replacing_own_folder(folder, TABLES_FILE) as scratch:
+        for name, frame in audit.frames.items():
+            frame.to_csv(scratch / f"{name}.csv", index=False, float_format="%.6g")
+        for name, figure in with_progress(list(audit.figures.items()), "Drawing plots"):
+            save_png(figure, scratch / f"{name}.png")
+        (scratch / TABLES_FILE).write_text("\n".join(map(_as_text, audit.tables)))
+
+
+def _as_text(table: Table) -> str:
+    console = Console(width=140, no_color=True, highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()

@@ -1,0 +1,106 @@
+"""Pictures that are not dermatoscopic, and a scorer that knows how green they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from doctor_derma.audits.plots.unfamiliar import plot_unfamiliar, plot_unfamiliar_pictures
+from doctor_derma.audits.unfamiliar import (
+    ALL,
+    FAMILIAR,
+    measure_unfamiliar,
+    score_unfamiliar,
+    unfamiliar_table,
+)
+from doctor_derma.audits.unfamiliar_pictures import (
+    CHANGED,
+    DRAWN,
+    SIZE,
+    channels_swapped,
+    draw_unfamiliar,
+    inverted,
+)
+from doctor_derma.evaluation.predictions import Predictions
+
+
+class Green:
+    """Calls green pictures unfamiliar."""
+
+    height = width = 16
+
+    def unfamiliarity(self, pixels: np.ndarray) -> np.ndarray:
+        assert pixels.shape[1:] == (16, 16, 3)
+        return pixels[..., 1].mean(axis=(1, 2)) / 100
+
+
+@pytest.fixture
+def predictions(tmp_path: Path) -> Predictions:
+    """Ten magenta pictures of five lesions."""
+    paths = [tmp_path / f"{index}.png" for index in range(10)]
+    for path in paths:
+        Image.new("RGB", (20, 15), (200, 10, 180)).save(path)
+    return Predictions(
+        name="model",
+        classes=("mel", "nv"),
+        images=np.array([path.stem for path in paths]),
+        lesions=np.array([f"lesion{index // 2}" for index in range(10)]),
+        paths=np.array([str(path) for path in paths]),
+        labels=np.arange(10) % 2,
+        probabilities=np.full((10, 2), 0.5),
+    )
+
+
+@pytest.mark.parametrize("kind", DRAWN)
+def test_drawn_pictures_repeat_with_their_seed_and_differ(kind: str) -> None:
+    first, second = draw_unfamiliar(kind, 3, 1), draw_unfamiliar(kind, 3, 1)
+    other = draw_unfamiliar(kind, 3, 2)
+    assert all(picture.size == SIZE and picture.mode == "RGB" for picture in first)
+    assert [p.tobytes() for p in first] == [p.tobytes() for p in second]
+    assert len({p.tobytes() for p in first + other}) == 6
+
+
+def test_changed_pictures_by_hand() -> None:
+    picture = Image.new("RGB", (2, 2), (10, 20, 200))
+    assert inverted(picture).getpixel((0, 0)) == (245, 235, 55)
+    assert channels_swapped(picture).getpixel((1, 1)) == (200, 20, 10)
+
+
+def test_every_picture_is_scored_once(predictions: Predictions) -> None:
+    scores = score_unfamiliar(Green(), predictions, each=4, seed=0)
+    counts = scores["kind"].value_counts().to_dict()
+    assert counts == {FAMILIAR: 10} | dict.fromkeys([*DRAWN, *CHANGED], 4)
+    own = scores.loc[scores["kind"] == FAMILIAR]
+    np.testing.assert_allclose(own["unfamiliarity"], 0.1)
+    negatives = scores.loc[scores["kind"] == "inverted", "unfamiliarity"]
+    np.testing.assert_allclose(negatives, 2.45)
+    # Only red and blue are exchanged, so these are as familiar as before.
+    np.testing.assert_allclose(scores.loc[scores["kind"] == "channels swapped"].iloc[:, 2], 0.1)
+
+
+def test_figures_by_hand() -> None:
+    scores = pd.DataFrame(
+        {
+            "kind": [FAMILIAR] * 4 + ["noise"] * 2 + ["text"] * 2,
+            "lesion": list("abcdefgh"),
+            "unfamiliarity": [0.2, 0.4, 0.6, 1.2, 2.0, 3.0, 0.5, 1.5],
+        }
+    )
+    frame = measure_unfamiliar(scores, resamples=200).set_index("kind")
+    assert frame["flagged"].to_dict() == {FAMILIAR: 0.25, ALL: 0.75, "noise": 1, "text": 0.5}
+    assert frame.loc["noise", "auroc"] == 1
+    assert frame.loc["text", "auroc"] == (2 + 4) / 8
+    assert frame.loc[ALL, "auroc"] == (8 + 6) / 16
+    assert np.isnan(frame.loc[FAMILIAR, "auroc"])
+    assert frame.loc["text", "low"] <= 0.75 <= frame.loc["text", "high"]
+
+
+def test_table_and_plots(predictions: Predictions) -> None:
+    scores = score_unfamiliar(Green(), predictions, each=3, seed=0)
+    frame = measure_unfamiliar(scores, resamples=20)
+    assert [row[0] for row in unfamiliar_table(frame).rows] == [FAMILIAR, ALL, *DRAWN, *CHANGED]
+    [axes] = plot_unfamiliar(scores, frame).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == [FAMILIAR, *DRAWN, *CHANGED]
+    assert len(plot_unfamiliar_pictures(columns=2).axes) == 2 * len(DRAWN)
