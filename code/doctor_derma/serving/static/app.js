@@ -1,6 +1,6 @@
 // The upload page: takes a picture, asks the server, shows the answer.
 
-import { describeCertainty, describeFaults } from "./certainty.js";
+import { describeCertainty, describeFaults, verdict } from "./certainty.js";
 import { drawEvidence, drawScale } from "./evidence.js";
 import { describeModel } from "./model.js";
 
@@ -68,7 +68,7 @@ function fail(title, detail, canRetry) {
 }
 
 async function answer(body) {
-  byId("label").textContent = body.full_name;
+  byId("label").textContent = verdict(body);
   const possible = new Set(body.prediction_set);
   byId("bars").replaceChildren(...body.probabilities.map((row) => bar(row, possible.has(row.name))));
   byId("certainty").textContent = describeCertainty(body);

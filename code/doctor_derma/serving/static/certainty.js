@@ -11,13 +11,18 @@ export function describeFaults(faults) {
   return faults.map((fault) => FAULTS[fault]);
 }
 
-export function describeCertainty({ prediction_set: possible, probabilities }) {
-  if (possible.length === 1) {
-    return "The network rules out the other kinds.";
+export function verdict({ abstention, full_name: fullName }) {
+  return { unfamiliar: "No answer", unsure: "Not sure" }[abstention] ?? fullName;
+}
+
+export function describeCertainty({ abstention, full_name: fullName, prediction_set: possible, probabilities }) {
+  if (abstention === null) {
+    return "It rules out the other kinds.";
   }
-  if (possible.length === probabilities.length) {
-    return "The network is not sure: it can't rule out any of the kinds below.";
+  if (abstention === "unfamiliar") {
+    return `Of the kinds it knows, ${fullName} is the most probable.`;
   }
-  return `The network is not sure: it can't rule out ${possible.length} of the ` +
-    `${probabilities.length} kinds below.`;
+  const all = possible.length === probabilities.length;
+  const out = all ? "none of the kinds below" : `only ${probabilities.length - possible.length} of the ${probabilities.length} kinds below`;
+  return `${fullName} is the most probable, but it can rule out ${out}.`;
 }
