@@ -51,8 +51,8 @@ test: setup lint ## Lint, types and every test
 	$(BIN)/python -m pytest
 
 lint: setup ## Ruff and mypy
-	$(BIN)/ruff check code tests benchmarks
-	$(BIN)/ruff format --check code tests benchmarks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 clean: ## Remove the demo and caches

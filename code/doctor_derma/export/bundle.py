@@ -42,7 +42,7 @@ class Weights(_Strict):
     file: str = GRAPH_FILE
     sha256: str
     bytes: int
-    precision: Literal["fp32", "fp16"]
+    precision: Literal["fp32"]
 
 
 class DataProvenance(_Strict):

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from doctor_derma.atomic import replacing_file
+from doctor_derma.data.ham10000 import HAM10000
+from doctor_derma.data.synthesis import SYNTHETIC
 from doctor_derma.export.bundle import CARD_FILE, BundleInfo
 
 _HEADLINES = {
@@ -58,7 +60,7 @@ Per-class figures are in `model.json`, intervals and pictures in the evaluation 
 
 ## Limits
 
-- Trained on one data set, of few clinics and mostly light skin: expect worse results elsewhere.
+- {_origin_limit(info)}
 - It always names one of its {len(info.classes)} classes, also for a picture of something else:
   heed `unfamiliarity`, which is over 1 for {1 - info.familiar.acceptance:.0%} of the validation
   images and for most pictures of other things.
@@ -74,6 +76,17 @@ Per-class figures are in `model.json`, intervals and pictures in the evaluation 
 `{info.weights.sha256}`; largest difference from the torch network's probabilities on
 {info.parity.images} images: {info.parity.max_probability_difference:.1e}.
 """
+
+
+def _origin_limit(info: BundleInfo) -> str:
+    if info.data.name == SYNTHETIC[0]:
+        return "Trained on drawn lesions: it knows nothing of real ones."
+    if info.data.name == HAM10000[0]:
+        return (
+            "Trained on one data set, of few clinics and mostly light skin: expect worse results "
+            "elsewhere."
+        )
+    return "Trained on one data set: expect worse results elsewhere."
 
 
 def _licence_note(info: BundleInfo) -> str:
