@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -27,9 +28,9 @@ from doctor_derma.audits.robustness import measure_robustness, robustness_table
 from doctor_derma.audits.skin_tone import measure_skin_tones
 from doctor_derma.audits.subgroups import measure_subgroups, subgroups_table
 from doctor_derma.audits.temperature import (
-    measure_temperature,
-    temperature_table,
-    without_temperature,
+    calibration_table,
+    calibration_versions,
+    measure_calibration,
 )
 from doctor_derma.audits.unfamiliar import (
     UnfamiliarityScorer,
@@ -76,21 +77,23 @@ class Audit:
 
 
 def _calibration(of: Audited) -> Audit:
-    shares = pd.Series(of.class_shares).to_numpy()
-    before = without_temperature(of.predictions, of.temperature, of.prevalence, shares)
-    found = measure_temperature(before, of.predictions)
+    versions = calibration_versions(
+        of.predictions, of.temperature, of.prevalence, np.array(of.class_shares)
+    )
+    found = measure_calibration(versions)
     frame = pd.DataFrame(
         [
-            {"when": when, "metric": name, "value": i.value, "low": i.low, "high": i.high}
-            for when, intervals in found.items()
+            {"version": version, "metric": name, "value": i.value, "low": i.low, "high": i.high}
+            for version, intervals in found.items()
             for name, i in intervals.items()
         ]
     )
     figures = {
-        "reliability_before": plot_reliability(before, found["before"]),
-        "reliability_after": plot_reliability(of.predictions, found["after"]),
+        f"reliability_{version}": plot_reliability(versions[version], found[version])
+        for version in versions
     }
-    return Audit([temperature_table(found, of.temperature)], {"calibration": frame}, figures)
+    table = calibration_table(found, of.temperature, of.prevalence)
+    return Audit([table], {"calibration": frame}, figures)
 
 
 def _coverage(of: Audited) -> Audit:

@@ -1,4 +1,4 @@
-"""What the temperature did to the probabilities, on images it was not fitted on."""
+"""What temperature and prevalence did to the probabilities, on images neither was fitted on."""
 
 from dataclasses import replace
 
@@ -9,6 +9,7 @@ from doctor_derma.evaluation.bootstrap import RESAMPLES, Interval, bootstrap_met
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.tables import Table
 
+BEFORE, AFTER, SHIPPED = "before", "after", "shipped"
 MEASURES = {
     "ece": "Expected calibration error",
     "brier": "Brier score",
@@ -16,43 +17,57 @@ MEASURES = {
 }
 
 
-def without_temperature(
+def calibration_versions(
     predictions: Predictions, temperature: float, prevalence: float, class_shares: np.ndarray
-) -> Predictions:
-    r"""Return what the model would say at a temperature of 1.
+) -> dict[str, Predictions]:
+    r"""Return the predictions at three stages of calibration.
 
-    With class shares :math:`\pi_k` and prevalence s the probabilities are
+    With class shares :math:`\pi_k` and prevalence s the shipped probabilities are
     :math:`p_k \propto \pi_k^{s-1} \exp(g_k / T)`, so the evidence g is known but for a constant.
 
     Parameters
     ----------
-    predictions : float64 probabilities [n, K], all over 0
+    predictions : as shipped
     temperature, prevalence, class_shares : as in the bundle's ``model.json``
+
+    Returns
+    -------
+    ``before`` the temperature, ``softmax(g)``; ``after`` it, ``softmax(g / T)``, where it was
+    fitted; and ``shipped``, with the class shares at their chosen weight
     """
-    offsets = (prevalence - 1) * np.log(class_shares)
     smallest = np.finfo(np.float32).tiny
-    evidence = temperature * (np.log(np.maximum(predictions.probabilities, smallest)) - offsets)
-    return replace(predictions, probabilities=softmax(evidence + offsets, axis=1))
-
-
-def measure_temperature(
-    before: Predictions, after: Predictions, resamples: int = RESAMPLES, seed: int = 0
-) -> dict[str, dict[str, Interval]]:
-    """Return every metric with its 95% interval, ``before`` and ``after`` the temperature."""
+    logarithms = np.log(np.maximum(predictions.probabilities, smallest))
+    evidence = temperature * (logarithms - (prevalence - 1) * np.log(class_shares))
     return {
-        "before": bootstrap_metrics(before, resamples, seed),
-        "after": bootstrap_metrics(after, resamples, seed),
+        BEFORE: replace(predictions, probabilities=softmax(evidence, axis=1)),
+        AFTER: replace(predictions, probabilities=softmax(evidence / temperature, axis=1)),
+        SHIPPED: predictions,
     }
 
 
-def temperature_table(found: dict[str, dict[str, Interval]], temperature: float) -> Table:
-    """Tabulate the measures of calibration before and after."""
+def measure_calibration(
+    versions: dict[str, Predictions], resamples: int = RESAMPLES, seed: int = 0
+) -> dict[str, dict[str, Interval]]:
+    """Return every metric of every version with its 95% interval."""
+    return {name: bootstrap_metrics(of, resamples, seed) for name, of in versions.items()}
+
+
+def calibration_table(
+    found: dict[str, dict[str, Interval]], temperature: float, prevalence: float
+) -> Table:
+    """Tabulate the measures of calibration of each version."""
     return Table(
-        f"Calibration before and after the temperature of {temperature:.3f} (95% interval)",
-        ("Measure, lower is better", "Before", "After"),
+        "Calibration (95% interval)",
+        (
+            "Measure, lower is better",
+            "Before the temperature",
+            f"After it ({temperature:.3f})",
+            f"Shipped, prevalence {prevalence:g}",
+        ),
         tuple(
-            (title, str(found["before"][name]), str(found["after"][name]))
+            (title, *(str(found[version][name]) for version in (BEFORE, AFTER, SHIPPED)))
             for name, title in MEASURES.items()
         ),
-        "The temperature was fitted on the validation split.",
+        "The temperature was fitted on the validation split, for data with its shares of "
+        "diagnoses. A prevalence below 1 calls rare classes more often and is less calibrated.",
     )
