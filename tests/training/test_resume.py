@@ -128,9 +128,9 @@ def test_going_on_needs_no_hub(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
     asked: list[bool] = []
 
     class Recorder(LesionModule):
-        def __init__(self, config, counts) -> None:  # type: ignore[no-untyped-def]
+        def __init__(self, config, *others) -> None:  # type: ignore[no-untyped-def]
             asked.append(config.pretrained)
-            super().__init__(config.model_copy(update={"pretrained": False}), counts)
+            super().__init__(config.model_copy(update={"pretrained": False}), *others)
 
     monkeypatch.setattr(loop, "LesionModule", Recorder)
     run, dataset = new_run(root, "fetched", pretrained=True, epochs=1), read_dataset(root / "data")
