@@ -11,7 +11,7 @@ from itertools import chain
 
 import numpy as np
 
-from doctor_derma.evaluation.bootstrap import CHUNK_RESAMPLES, lesion_weights
+from doctor_derma.evaluation.bootstrap import chunk_sizes, lesion_weights
 from doctor_derma.evaluation.metrics import weighted_metrics
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.progress import with_progress
@@ -50,9 +50,7 @@ def resampled_parts(
     predictions: Predictions, parts: list[np.ndarray], resamples: int, seed: int
 ) -> list[Part]:
     """Compute the metrics of each part, bool [n], on the same draws of all lesions."""
-    sizes = [
-        min(CHUNK_RESAMPLES, resamples - done) for done in range(0, resamples, CHUNK_RESAMPLES)
-    ]
+    sizes = chunk_sizes(resamples, len(predictions.labels))
     as_it_is = np.ones((1, len(predictions.labels)))
     weights = chain([as_it_is], lesion_weights(predictions.lesions, sizes, seed))
     collected: list[list[dict[str, np.ndarray]]] = [[] for _ in parts]

@@ -7,9 +7,9 @@ import pandas as pd
 
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import (
-    CHUNK_RESAMPLES,
     RESAMPLES,
     Interval,
+    chunk_sizes,
     lesion_weights,
     percentile_interval,
 )
@@ -50,9 +50,7 @@ def group_means(
     """
     if resamples < 1:
         raise DermaError(f"resamples: {resamples} is too few; use 1 or more, such as {RESAMPLES}")
-    sizes = [
-        min(CHUNK_RESAMPLES, resamples - start) for start in range(0, resamples, CHUNK_RESAMPLES)
-    ]
+    sizes = chunk_sizes(resamples, len(lesions))
     chunks = with_progress(
         lesion_weights(lesions, sizes, seed), "Bootstrap over lesions", len(sizes)
     )

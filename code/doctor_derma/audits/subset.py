@@ -1,7 +1,5 @@
 """Fewer images of the same mix, for audits that predict each image many times."""
 
-from dataclasses import replace
-
 import numpy as np
 
 from doctor_derma.errors import DermaError
@@ -46,17 +44,4 @@ def stratified_subset(predictions: Predictions, limit: int, seed: int) -> Predic
         before = np.cumsum(sizes[shuffled]) - sizes[shuffled]
         kept[shuffled[before < wanted - 0.5]] = True
         kept[shuffled[0]] = True
-    return _take(predictions, np.flatnonzero(kept[lesion_of]))
-
-
-def _take(predictions: Predictions, rows: np.ndarray) -> Predictions:
-    maps = predictions.activation_maps
-    return replace(
-        predictions,
-        images=predictions.images[rows],
-        lesions=predictions.lesions[rows],
-        paths=predictions.paths[rows],
-        labels=predictions.labels[rows],
-        probabilities=predictions.probabilities[rows],
-        activation_maps=None if maps is None else maps[rows],
-    )
+    return predictions.take(np.flatnonzero(kept[lesion_of]))

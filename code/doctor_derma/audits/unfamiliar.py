@@ -11,9 +11,9 @@ from PIL import Image
 from doctor_derma.audits.unfamiliar_pictures import CHANGED, DRAWN, draw_unfamiliar
 from doctor_derma.data.decoding import fit_pixels
 from doctor_derma.evaluation.bootstrap import (
-    CHUNK_RESAMPLES,
     RESAMPLES,
     Interval,
+    chunk_sizes,
     lesion_weights,
     percentile_interval,
 )
@@ -143,9 +143,7 @@ def _auroc(scores: pd.DataFrame, resamples: int, seed: int) -> Interval:
     positive = (scores["kind"] != FAMILIAR).to_numpy()
     values = scores["unfamiliarity"].to_numpy()
     lesions = (scores["kind"] + scores["lesion"]).to_numpy(dtype=str)
-    whole, rest = divmod(resamples, CHUNK_RESAMPLES)
-    sizes = [CHUNK_RESAMPLES] * whole + ([rest] if rest else [])
-    weights = lesion_weights(lesions, sizes, seed)
+    weights = lesion_weights(lesions, chunk_sizes(resamples, len(lesions)), seed)
     draws = np.concatenate([weighted_auc(positive, values, chunk) for chunk in weights])
     value = weighted_auc(positive, values, np.ones((1, len(values))))[0]
     return percentile_interval(float(value), draws)

@@ -86,7 +86,7 @@ def bootstrap_distributions(
     if resamples < 1:
         raise DermaError(f"resamples: {resamples} is too few; use 1 or more, such as {RESAMPLES}")
     chunks: list[list[dict[str, np.ndarray]]] = [[] for _ in models]
-    sizes = _chunk_sizes(resamples, len(models[0].labels))
+    sizes = chunk_sizes(resamples, len(models[0].labels))
     weight_chunks = lesion_weights(models[0].lesions, sizes, seed)
     for weights in with_progress(weight_chunks, "Bootstrap over lesions", len(sizes)):
         for model, collected in zip(models, chunks, strict=True):
@@ -120,7 +120,8 @@ def percentile_interval(value: float, draws: np.ndarray, level: float = LEVEL) -
     return Interval(value, float(low), float(high))
 
 
-def _chunk_sizes(resamples: int, images: int) -> list[int]:
+def chunk_sizes(resamples: int, images: int) -> list[int]:
+    """Divide resamples into the sizes that ``lesion_weights`` draws at a time."""
     size = min(CHUNK_RESAMPLES, max(1, CHUNK_WEIGHTS // images))
     whole, rest = divmod(resamples, size)
     return [size] * whole + ([rest] if rest else [])

@@ -174,16 +174,7 @@ def _in_order_of(first: Predictions, other: Predictions) -> Predictions:
         )
     rows = np.empty(len(first.images), dtype=np.int64)
     rows[np.argsort(first.images, kind="stable")] = np.argsort(other.images, kind="stable")
-    maps = other.activation_maps
-    aligned = replace(
-        other,
-        images=other.images[rows],
-        lesions=other.lesions[rows],
-        paths=other.paths[rows],
-        labels=other.labels[rows],
-        probabilities=other.probabilities[rows],
-        activation_maps=None if maps is None else maps[rows],
-    )
+    aligned = other.take(rows)
     same_truth = np.array_equal(aligned.labels, first.labels)
     if not same_truth or not np.array_equal(aligned.lesions, first.lesions):
         raise DermaError(

@@ -1,7 +1,7 @@
 """What a model said about a split: the one thing every other file of this room reads."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -96,6 +96,19 @@ class Predictions:
     def lesion_count(self) -> int:
         """Number of lesions that the images show."""
         return len(np.unique(self.lesions))
+
+    def take(self, rows: np.ndarray) -> "Predictions":
+        """Return the predictions of some images, in the order of ``rows``, int [m]."""
+        maps = self.activation_maps
+        return replace(
+            self,
+            images=self.images[rows],
+            lesions=self.lesions[rows],
+            paths=self.paths[rows],
+            labels=self.labels[rows],
+            probabilities=self.probabilities[rows],
+            activation_maps=None if maps is None else maps[rows],
+        )
 
     def class_counts(self) -> dict[str, tuple[int, int]]:
         """Count the images and the lesions of each class."""
