@@ -2,7 +2,8 @@
 
 Every image draws its own rotation, flip, zoom, stretch and shift, which are one affine map
 and so one bilinear sampling; and its own brightness, contrast, saturation, hue and colour
-cast, which with the normalisation are one affine map of RGB. A patch may be cut out [1]_.
+cast, which with the normalisation are one affine map of RGB. Noise may be added, and a patch
+may be cut out [1]_.
 
 References
 ----------
@@ -23,6 +24,8 @@ MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 
 _LUMINANCE = (0.299, 0.587, 0.114)
+# The largest deviation of added noise, as a share of the range of a pixel.
+_MOST_NOISE = 0.15
 
 
 def normalise(pixels: Tensor) -> Tensor:
@@ -39,7 +42,8 @@ def augment(pixels: Tensor, size: int, config: TrainConfig, aspect_ratio: float 
     ----------
     pixels : uint8 of shape (n, H, W, 3)
     size : side of the result
-    config : the strengths ``rotation``, ``zoom``, ``aspect``, ``colour`` and ``cutout``
+    config : the strengths ``rotation``, ``zoom``, ``aspect`` and ``colour``, and the shares of
+        images with ``noise`` and ``cutout``
     aspect_ratio : width over height that the pictures had before they were made square
 
     Returns
@@ -56,6 +60,8 @@ def augment(pixels: Tensor, size: int, config: TrainConfig, aspect_ratio: float 
     recoloured = torch.baddbmm(
         offset.to(pixels.device), matrix.to(pixels.device), warped.flatten(2)
     ).view_as(warped)
+    noisy = torch.rand(count).less(config.noise).nonzero().flatten().to(pixels.device)
+    recoloured[noisy] += random_noise(len(noisy), size).to(pixels.device)
     cut = torch.rand(count).less(config.cutout).nonzero().flatten().to(pixels.device)
     recoloured[cut] *= random_patches(len(cut), size).to(pixels.device)
     return recoloured.contiguous(memory_format=torch.channels_last)
@@ -119,6 +125,15 @@ def random_colour(count: int, config: TrainConfig) -> tuple[Tensor, Tensor]:
     matrix = gain * cast * matrix / (255 * std)
     offset = (mean * (1 - gain) + brightness - mean) / std
     return matrix, offset.expand(count, 3, 1)
+
+
+def random_noise(count: int, size: int) -> Tensor:
+    """Draw Gaussian noise for normalised images, shape (count, 3, size, size).
+
+    Its deviation differs between images, up to 38 of 255 grey levels.
+    """
+    deviation = _uniform(count, 0, _MOST_NOISE).view(-1, 1, 1, 1)
+    return torch.randn(count, 3, size, size) * deviation / torch.tensor(STD).view(3, 1, 1)
 
 
 def random_patches(count: int, size: int) -> Tensor:

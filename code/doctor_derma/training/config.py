@@ -54,6 +54,7 @@ class TrainConfig(BaseModel):
     aspect: float = Field(1.2, ge=1, description="Largest stretch of the aspect ratio")
     colour: float = Field(0.2, ge=0, le=1, description="Strength of the colour changes")
     cutout: float = Field(0.3, ge=0, le=1, description="Share of images with a patch cut out")
+    noise: float = Field(0.0, ge=0, le=1, description="Share of images with sensor noise added")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto takes bf16 where the processor computes in it"
     )
