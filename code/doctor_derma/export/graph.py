@@ -57,7 +57,9 @@ class ServingGraph(nn.Module):
 def load_network(run: Run) -> LesionNetwork:
     """Load the averaged weights of the best epoch of a run."""
     # Never pretrained: the checkpoint holds every weight.
-    network = create_network(run.config.model, len(run.info.classes))
+    network = create_network(
+        run.config.model, len(run.info.classes), colour_constancy=run.config.colour_constancy
+    )
     network.load_state_dict(averaged_weights(run.best_checkpoint))
     return network.eval()
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from doctor_derma.errors import DermaError
 from doctor_derma.models.attention import EfficientChannelAttention, SqueezeExcitation
+from doctor_derma.models.colour import ShadesOfGray
 from doctor_derma.models.names import parse_name
 
 _ATTENTION: dict[str, Callable[[int], nn.Module]] = {
@@ -39,21 +40,29 @@ class LesionNetwork(nn.Module):
            Discriminative Localization. CVPR 2016, arXiv:1512.04150.
     """
 
-    def __init__(self, backbone: nn.Module, features: int, classes: int, dropout: float = 0.0):
+    def __init__(
+        self,
+        backbone: nn.Module,
+        features: int,
+        classes: int,
+        dropout: float = 0.0,
+        colour: nn.Module | None = None,
+    ) -> None:
         super().__init__()
+        self.colour = colour or nn.Identity()
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(features, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits of shape (n, classes) for normalised images of shape (n, 3, H, W)."""
-        pooled = self.backbone(images).mean((2, 3))
+        pooled = self.backbone(self.colour(images)).mean((2, 3))
         return self.head(self.dropout(pooled))
 
     def logits_maps_and_features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits (n, classes), class activation maps (n, classes, h, w) and the pooled
         features (n, C) that the logits are linear in."""
-        features = self.backbone(images)
+        features = self.backbone(self.colour(images))
         maps = nn.functional.conv2d(features, self.head.weight[:, :, None, None])
         return maps.mean((2, 3)) + self.head.bias, maps, features.mean((2, 3))
 
@@ -65,6 +74,7 @@ def create_network(
     pretrained: bool = False,
     dropout: float = 0.0,
     drop_path: float = 0.0,
+    colour_constancy: bool = False,
 ) -> LesionNetwork:
     """Build a network by name.
 
@@ -77,6 +87,7 @@ def create_network(
     pretrained : start from timm's weights; an attention network takes those of the plain
         backbone and keeps its attention weights fresh
     dropout, drop_path : probabilities of dropping a pooled feature, or a residual branch
+    colour_constancy : take the light's colour out of images first, see ``ShadesOfGray``
 
     Raises
     ------
@@ -97,7 +108,8 @@ def create_network(
     if pretrained:
         weights = _pretrained(backbone_name, options).state_dict()
         backbone.load_state_dict(weights, strict=attention is None)
-    return LesionNetwork(backbone, features, classes, dropout)
+    colour = ShadesOfGray() if colour_constancy else None
+    return LesionNetwork(backbone, features, classes, dropout, colour)
 
 
 def _build(name: str, backbone_name: str, options: dict[str, Any]) -> nn.Module:

@@ -17,11 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from doctor_derma.models.colour import MEAN, STD
 from doctor_derma.training.config import TrainConfig
-
-# Mean and standard deviation of ImageNet in RGB, so that pretrained weights fit.
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 # The largest deviation of added noise, as a share of the range of a pixel.

@@ -44,6 +44,7 @@ class LesionModule(lightning.LightningModule):
             pretrained=config.pretrained,
             dropout=config.dropout,
             drop_path=config.drop_path,
+            colour_constancy=config.colour_constancy,
         )
         self.network = network.to(memory_format=torch.channels_last)
         self.ema = ModelEmaV3(self.network, decay=config.ema_decay, use_warmup=True)
