@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from audits.explained import CLASSES, dataset_in, explained
+from audits.explained import CLASSES, explained
 from doctor_derma.audits.changing_pictures import (
     SHARES,
     STEPS,
@@ -65,7 +65,7 @@ def follow(folder: Path, called_map: np.ndarray, size: int = 16, count: int = 12
         called=[0] * count,
         paths=corner_pictures(folder, size, count),
     )
-    return measure_deletion(CornerModel(size), predictions, dataset_in(folder), resamples=100)
+    return measure_deletion(CornerModel(size), predictions, resamples=100)
 
 
 def area(frame: pd.DataFrame, curve: str, order: str, column: str = "value") -> float:
@@ -150,13 +150,13 @@ def test_pictures_are_drawn_in_turns_one_a_lesion() -> None:
     assert len(pick_pictures(predictions, 1000, seed=0)) == 23
 
 
-def test_what_is_wrong_is_named(tmp_path: Path) -> None:
+def test_what_is_wrong_is_named() -> None:
     predictions = many([0, 1], ["a", "b"])
     with pytest.raises(DermaError, match="pictures: 0 is too few"):
         pick_pictures(predictions, 0, seed=0)
     bare = replace(predictions, activation_maps=None)
     with pytest.raises(DermaError, match="hold no activation maps"):
-        measure_deletion(CornerModel(16), bare, dataset_in(tmp_path))
+        measure_deletion(CornerModel(16), bare)
 
 
 @pytest.mark.filterwarnings("error")

@@ -38,8 +38,7 @@ def write_masks(folder: Path, masks: dict[str, np.ndarray]) -> None:
 
 
 def measure(predictions: Predictions, folder: Path, resamples: int = 30) -> pd.DataFrame:
-    # The maps are in the predictions, so no model is asked.
-    return measure_localisation(None, predictions, dataset_in(folder), resamples)  # type: ignore[arg-type]
+    return measure_localisation(predictions, dataset_in(folder), resamples)
 
 
 def value(frame: pd.DataFrame, *key: str, column: str = "value") -> float:

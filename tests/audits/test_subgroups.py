@@ -225,7 +225,9 @@ def test_from_a_data_set_with_masks(tmp_path: Path) -> None:
         probabilities=np.full((len(rows), 2), 0.5),
     )
 
-    frame = measure_subgroups(predictions, dataset, resamples=5)
+    frame, tones = measure_subgroups(predictions, dataset, resamples=5)
+
+    assert tones["image"].tolist() == predictions.images.tolist()
 
     # All are 50 years old, which leaves nobody to compare with.
     assert list(frame["attribute"].unique())[:2] == ["all", "sex"]

@@ -18,7 +18,6 @@ from doctor_derma.audits.changing_pictures import (
 from doctor_derma.audits.evidence_maps import called_maps, centred_gaussian, resize_map
 from doctor_derma.audits.group_means import ALL, group_means, interval_at
 from doctor_derma.data.decoding import fit_pixels
-from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES
 from doctor_derma.evaluation.predictions import PixelClassifier, Predictions, open_picture
@@ -34,7 +33,6 @@ DIFFERENCES = ("model minus gaussian", "model minus random")
 def measure_deletion(
     classifier: PixelClassifier,
     predictions: Predictions,
-    dataset: Dataset,
     pictures: int = PICTURES,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -55,8 +53,7 @@ def measure_deletion(
     Parameters
     ----------
     classifier : that made the predictions
-    predictions : with activation maps and picture paths
-    dataset : not read again, as the predictions hold the paths
+    predictions : with activation maps and the paths of the pictures
     pictures : at most so many, one a lesion, drawn in turns from each true class
     resamples : of the bootstrap over lesions
     seed : of the choice of pictures, the random maps and the bootstrap

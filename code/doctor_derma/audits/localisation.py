@@ -9,7 +9,7 @@ from doctor_derma.data.manifest import Dataset
 from doctor_derma.data.masks import read_mask
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES
-from doctor_derma.evaluation.predictions import PixelClassifier, Predictions
+from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.progress import with_progress
 from doctor_derma.evaluation.tables import Table
 
@@ -22,7 +22,6 @@ DECISIONS = (ALL, "right", "wrong")
 
 
 def measure_localisation(
-    classifier: PixelClassifier,
     predictions: Predictions,
     dataset: Dataset,
     resamples: int = RESAMPLES,
@@ -48,7 +47,6 @@ def measure_localisation(
 
     Parameters
     ----------
-    classifier : not asked again, as the predictions hold its maps
     predictions : with activation maps
     dataset : with lesion masks; pictures without one, or with an empty one, are left out
     resamples, seed : of the bootstrap over lesions

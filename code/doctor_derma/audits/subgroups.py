@@ -33,7 +33,7 @@ SIGNIFICANCE = 0.05
 
 def measure_subgroups(
     predictions: Predictions, dataset: Dataset, resamples: int = RESAMPLES, seed: int = 0
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compute metrics of each group of images, and the gaps to all other images.
 
     Groups have different mixes of classes, so a group is held against what all others have
@@ -55,7 +55,8 @@ def measure_subgroups(
 
     Returns
     -------
-    One row a group and metric; undefined figures are nan:
+    The skin tones of the images, see `doctor_derma.audits.skin_tone.measure_skin_tones`, after
+    a frame with one row a group and metric; undefined figures are nan:
 
     - ``attribute``, ``group``: the first rows are ``all``, ``all images``
     - ``images``, ``lesions``, ``classes`` (names of those that were averaged, or empty)
@@ -77,10 +78,11 @@ def measure_subgroups(
             f"{dataset.folder}: image '{absent[0]}' is not in the data set; audit predictions "
             "of this data set"
         )
-    rows = table.loc[predictions.images]
-    bands = measure_skin_tones(dataset.folder, rows)["band"].tolist()
-    groups = image_groups(rows, read_confirmations(dataset.folder), bands)
-    return compare_groups(predictions, groups, resamples, seed)
+    tones = measure_skin_tones(dataset.folder, table.loc[predictions.images])
+    groups = image_groups(
+        table.loc[predictions.images], read_confirmations(dataset.folder), tones["band"].tolist()
+    )
+    return compare_groups(predictions, groups, resamples, seed), tones
 
 
 def compare_groups(

@@ -25,7 +25,6 @@ from doctor_derma.audits.plots.skin_tone import plot_skin_tones
 from doctor_derma.audits.plots.subgroups import plot_subgroups
 from doctor_derma.audits.plots.unfamiliar import plot_unfamiliar, plot_unfamiliar_pictures
 from doctor_derma.audits.robustness import measure_robustness, robustness_table
-from doctor_derma.audits.skin_tone import measure_skin_tones
 from doctor_derma.audits.subgroups import measure_subgroups, subgroups_table
 from doctor_derma.audits.temperature import (
     calibration_table,
@@ -114,22 +113,21 @@ def _unfamiliar(of: Audited) -> Audit:
 
 
 def _subgroups(of: Audited) -> Audit:
-    frame = measure_subgroups(of.predictions, of.dataset)
+    frame, tones = measure_subgroups(of.predictions, of.dataset)
     present = [name for name in ATTRIBUTES if name in set(frame["attribute"])]
     figures = {f"subgroups_{name}": plot_subgroups(frame, name) for name in present}
     if "skin" in present:
-        rows = of.dataset.table.set_index("image", drop=False).loc[of.predictions.images]
-        figures["skin_tones"] = plot_skin_tones(measure_skin_tones(of.dataset.folder, rows))
+        figures["skin_tones"] = plot_skin_tones(tones)
     return Audit([subgroups_table(frame)], {"subgroups": frame}, figures)
 
 
 def _explanations(of: Audited) -> Audit:
-    deletion = measure_deletion(of.classifier, of.predictions, of.dataset)
+    deletion = measure_deletion(of.classifier, of.predictions)
     tables, frames = [deletion_table(deletion)], {"deletion": deletion}
     figures = {"deletion": plot_deletion(deletion)}
     folder = of.dataset.folder
     if any(read_mask(folder, str(image)) is not None for image in of.predictions.images):
-        located = measure_localisation(of.classifier, of.predictions, of.dataset)
+        located = measure_localisation(of.predictions, of.dataset)
         tables.append(localisation_table(located))
         frames["localisation"] = located
         figures["localisation"] = plot_localisation(located)

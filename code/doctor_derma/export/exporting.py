@@ -38,8 +38,8 @@ from doctor_derma.export.card import write_card
 from doctor_derma.export.familiarity import ACCEPTANCE, fit_familiarity
 from doctor_derma.export.graph import ServingGraph, load_network, write_graph
 from doctor_derma.export.parity import check_parity
-from doctor_derma.models.networks import LesionNetwork
 from doctor_derma.models.colour import MEAN, STD
+from doctor_derma.models.networks import LesionNetwork
 from doctor_derma.training.augmentation import normalise
 from doctor_derma.training.runs import Run
 
