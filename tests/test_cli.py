@@ -10,7 +10,7 @@ import pytest
 
 from data.pictures import class_folders, encoded, picture, write
 from doctor_derma import __version__, cli
-from doctor_derma.export.bundle import read_info
+from doctor_derma.export.bundle import read_card, read_info
 from doctor_derma.workspace import Workspace
 from project import Project, copy_data, derma, flags, largest_file, own_environment
 from serving.tiny_bundle import write_bundle
@@ -67,12 +67,20 @@ def test_the_whole_loop(main: Main, tmp_path: Path) -> None:
     comparison = workspace.evaluation_images / "comparison"
     assert (comparison / "report.html").is_file()
     assert not list(comparison.glob("gallery*"))
+    output, _ = step("compare", "--over-seeds", "first", "second")
+    assert "One seed says nothing" in " ".join(output.split())
+    seeds = workspace.evaluation_images / "seeds"
+    assert json.loads((seeds / "metrics.json").read_text())["seeds"] == [0]
+    assert "test_resnet" in (seeds / "cost.csv").read_text()
+    code, _, error = main("--root", root, "compare", "--over-seeds", "first", "first")
+    assert code == 2
+    assert "first and first are both eca_resnet18 with seed 0; name one run" in error
 
     output, _ = step("audit", "first", "--only", "coverage", "--only", "calibration")
     assert "Prediction sets with a target of 95%" in output
     audits = workspace.evaluation_images / "audits" / "first"
     assert {path.name for path in (audits / "coverage").iterdir()} == {
-        *("coverage.csv", "coverage.png", "tables.txt")
+        *("coverage.csv", "coverage.png", "provenance.json", "tables.txt")
     }
     assert {path.stem for path in (audits / "calibration").glob("*.png")} == {
         *("reliability_before", "reliability_after", "reliability_shipped")
@@ -80,6 +88,13 @@ def test_the_whole_loop(main: Main, tmp_path: Path) -> None:
     code, _, error = main("--root", root, "audit", "first", "--only", "luck")
     assert code == 2
     assert "audit 'luck': unknown; use calibration, coverage, unfamiliar" in error
+
+    output, _ = step("card", "first")
+    assert "Not in it: robustness, was not measured" in output
+    assert "Not in it: coverage" not in output
+    card = read_card(workspace.runs / "first" / "bundle")
+    assert f"| {figures['images']} |" in card
+    assert "Prediction sets with a target of 95%" in card
 
     output, _ = step("export", "first", "--to", tmp_path / "bundle")
     assert read_info(tmp_path / "bundle").class_names[4] == "mel"

@@ -145,13 +145,29 @@ def compare(
     runs: Annotated[list[str], typer.Argument(help="Two or more runs or bundles.")],
     split: Split = "test",
     gallery: Gallery = True,
+    over_seeds: Annotated[
+        bool,
+        typer.Option("--over-seeds", help="Compare architectures, each trained with every seed."),
+    ] = False,
 ) -> None:
     """Compare models on the same images, with paired differences and p-values."""
+    if over_seeds:
+        _compare_over_seeds(runs, split)
+        return
     from doctor_derma.evaluation.tables import comparison_tables
     from doctor_derma.pipeline import compare
 
     comparison, folder = compare(Workspace.find(), runs, split, gallery)
     Console().print(*comparison_tables(comparison), f"Report: {folder / 'report.html'}")
+
+
+def _compare_over_seeds(runs: list[str], split: str) -> None:
+    from doctor_derma.evaluation.replicates_tables import seed_comparison_tables
+    from doctor_derma.pipeline import compare_over_seeds
+
+    comparison, costs, folder = compare_over_seeds(Workspace.find(), runs, split)
+    tables = seed_comparison_tables(comparison, costs)
+    Console().print(*tables, f"Report: {folder / 'report.html'}")
 
 
 @app.command()
@@ -180,15 +196,27 @@ def export(
     prevalence: Annotated[
         float | None, typer.Option(min=0, max=1, help="Another weight of the classes' shares.")
     ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"],
+        typer.Option(help="Bits of the network; fewer are a second bundle, beside the first."),
+    ] = "fp32",
 ) -> None:
     """Write a run's bundle again: the graph, model.json and the model card."""
+    if precision != "fp32" and prevalence is not None:
+        raise DermaError(
+            f"--prevalence: an {precision} bundle keeps that of the run's own; leave it out"
+        )
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.export.exporting import export_run
+    from doctor_derma.export.reducing import export_reduced
     from doctor_derma.training.runs import open_run
 
     workspace = Workspace.find()
-    found = open_run(workspace.runs, run)
-    bundle = export_run(found, read_dataset(workspace.data), to, prevalence)
+    found, dataset = open_run(workspace.runs, run), read_dataset(workspace.data)
+    if precision == "fp32":
+        bundle = export_run(found, dataset, to, prevalence)
+    else:
+        bundle = export_reduced(found, dataset, precision, to)
     Console().print(f"Bundle: {bundle}", highlight=False)
 
 
@@ -206,16 +234,42 @@ def promote(
 
 
 @app.command()
+def card(model: Reference) -> None:
+    """Write a model's card again, from what was measured of it by now."""
+    from doctor_derma.pipeline import write_model_card
+
+    path, evidence = write_model_card(Workspace.find(), model)
+    console = Console(soft_wrap=True)
+    for name, reason in evidence.missing.items():
+        console.print(f"Not in it: {name}, {reason}", highlight=False)
+    console.print(f"Model card: {path}", highlight=False)
+
+
+@app.command()
 def predict(
     paths: Annotated[list[str], typer.Argument(help="Files, folders or patterns.")],
     model: Annotated[Path | None, typer.Option(help="Bundle, else the champion.")] = None,
     format: Annotated[Literal["table", "json", "csv"], typer.Option(help="Output.")] = "table",
     output: Annotated[Path | None, typer.Option(help="File, else the screen.")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Address of a server that has the model instead.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="DERMA_API_KEY", help="Key that the server asks for.")
+    ] = None,
 ) -> None:
     """Classify pictures. Exits with 1 when some couldn't be read. Not a diagnosis."""
-    from doctor_derma.serving.predict import run_predict
+    if url and model:
+        raise DermaError("--url: the server has its own model; leave --model out")
+    if url:
+        from doctor_derma.client.predict import run_remote_predict
 
-    if run_predict(paths, model or Workspace.find().champion, format, output):
+        failed = run_remote_predict(paths, url, api_key, format, output)
+    else:
+        from doctor_derma.serving.predict import run_predict
+
+        failed = run_predict(paths, model or Workspace.find().champion, format, output)
+    if failed:
         raise typer.Exit(1)
 
 
@@ -224,8 +278,13 @@ def serve(
     model: Annotated[Path | None, typer.Option(help="Bundle, else the champion.")] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(envvar="PORT", help="Port.")] = 5555,
+    workers: Annotated[
+        int, typer.Option(envvar="DERMA_WORKERS", min=1, help="Processes that share the port.")
+    ] = 1,
 ) -> None:
     """Serve the upload page and the API."""
-    from doctor_derma.serving.app import serve
+    from doctor_derma.serving.server import serve
+    from doctor_derma.serving.settings import Settings
 
-    serve(model or Workspace.find().champion, host, port)
+    settings = Settings.from_environment().model_copy(update={"workers": workers})
+    serve(model or Workspace.find().champion, host, port, settings)

@@ -12,13 +12,23 @@ from rich.console import Console
 
 from doctor_derma.audits.report import write_audit
 from doctor_derma.audits.suite import AUDITS, Audit, Audited
-from doctor_derma.data.manifest import Dataset, read_dataset
+from doctor_derma.data.manifest import MANIFEST_FILE, Dataset, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import Interval
 from doctor_derma.evaluation.comparison import Comparison
+from doctor_derma.evaluation.cost import Cost, measure_costs
 from doctor_derma.evaluation.predictions import Predictions, predict_split
+from doctor_derma.evaluation.replicate_design import (
+    Replicate,
+    differing_settings,
+    pair_replicates,
+)
+from doctor_derma.evaluation.replicates import SeedComparison
+from doctor_derma.evaluation.replicates_report import write_seed_comparison
 from doctor_derma.evaluation.report import write_comparison, write_evaluation
 from doctor_derma.export.bundle import INFO_FILE, BundleInfo, read_info
+from doctor_derma.export.card.evidence import Evidence, read_evidence
+from doctor_derma.export.card.writing import write_card
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.promotion import promote_bundle
 from doctor_derma.serving.classifier import Classifier
@@ -135,6 +145,39 @@ def compare(
     return comparison, folder
 
 
+def compare_over_seeds(
+    workspace: Workspace, references: list[str], split: str
+) -> tuple[SeedComparison, dict[str, Cost], Path]:
+    """Compare architectures over the seeds of their runs, in ``evaluation_images/seeds/``.
+
+    Raises
+    ------
+    DermaError
+        When the runs are not two or more architectures with the same seeds, or as ``compare``.
+    """
+    dataset = read_dataset(workspace.data)
+    bundles = [find_bundle(workspace, reference) for reference in references]
+    infos = [read_info(bundle) for bundle in bundles]
+    replicates = [_replicate(info) for info in infos]
+    paired = pair_replicates(replicates)
+    if settings := differing_settings([info.recipe for info in infos]):
+        Console(stderr=True).print(
+            f"[yellow]These runs differ in more than model and seed: {', '.join(settings)}",
+            highlight=False,
+        )
+    models = [_predict(workspace, reference, dataset, split)[1] for reference in references]
+    by_name = {info.name: bundle for info, bundle in zip(infos, bundles, strict=True)}
+    firsts = {architecture: next(iter(runs.values())) for architecture, runs in paired.items()}
+    costs = measure_costs(
+        {name: Classifier.load(by_name[run.name], threads=1) for name, run in firsts.items()}
+    )
+    folder = workspace.evaluation_images / "seeds"
+    provenances = [_provenance(info, dataset, split) for info in infos]
+    comparison = write_seed_comparison(replicates, models, provenances, costs, folder)
+    log_comparison(workspace, [info.name for info in infos], folder)
+    return comparison, costs, folder
+
+
 def audit(
     workspace: Workspace, reference: str, names: Sequence[str], split: str, limit: int | None
 ) -> Iterator[tuple[str, Audit, Path]]:
@@ -169,7 +212,7 @@ def audit(
     for name in names or AUDITS:
         folder = workspace.evaluation_images / "audits" / info.name / name
         found = AUDITS[name](audited)
-        write_audit(found, folder)
+        write_audit(found, _provenance(info, dataset, split), folder)
         yield name, found, folder
 
 
@@ -179,7 +222,31 @@ def promote(workspace: Workspace, reference: str | None, destination: Path | Non
         bundle = fetch_champion(workspace, read_dataset(workspace.data).info.name)
     else:
         bundle = find_bundle(workspace, reference)
-    return promote_bundle(bundle, destination or workspace.champion, workspace.evaluation_images)
+    return promote_bundle(
+        bundle,
+        destination or workspace.champion,
+        workspace.evaluation_images,
+        _dataset_if_any(workspace),
+    )
+
+
+def write_model_card(workspace: Workspace, reference: str) -> tuple[Path, Evidence]:
+    """Write the model card of a run or bundle again, with what was measured of it by now.
+
+    Raises
+    ------
+    DermaError
+        When there is no such bundle, or its evaluation or an audit can't be read.
+    """
+    bundle = find_bundle(workspace, reference)
+    info = read_info(bundle)
+    evidence = read_evidence(info, workspace.evaluation_images, _dataset_if_any(workspace))
+    return write_card(bundle, info, evidence), evidence
+
+
+def _dataset_if_any(workspace: Workspace) -> Dataset | None:
+    imported = (workspace.data / MANIFEST_FILE).is_file()
+    return read_dataset(workspace.data) if imported else None
 
 
 def _predict(
@@ -199,6 +266,13 @@ def _predict(
             highlight=False,
         )
     return classifier, predict_split(classifier, dataset, split)
+
+
+def _replicate(info: BundleInfo) -> Replicate:
+    seed = info.recipe.get("seed")
+    if not isinstance(seed, int):
+        raise DermaError(f"{info.name}: its recipe names no seed; export the run again")
+    return Replicate(info.name, info.architecture, seed)
 
 
 def _without_pictures(predictions: Predictions) -> Predictions:

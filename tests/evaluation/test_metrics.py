@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from doctor_derma.evaluation.metrics import classification_metrics, weighted_metrics
+from doctor_derma.evaluation.ranking import weighted_sensitivity_at_specificity
 from evaluation.fake_predictions import fake_predictions
 
 TWO = ("benign", "malignant")
@@ -73,7 +74,8 @@ def test_absent_class_is_nan_and_left_out_of_the_means() -> None:
     labels = np.array([0, 0, 1, 1])
     probabilities = np.array([[0.7, 0.3, 0], [0.4, 0.6, 0], [0.2, 0.8, 0], [0.3, 0.7, 0]])
     values = classification_metrics(labels, probabilities, ("a", "b", "never"))
-    for metric in ("auc", "average_precision", "sensitivity", "ppv"):
+    ranking = ("auc", "average_precision", "sensitivity_at_90_specificity")
+    for metric in (*ranking, "sensitivity", "ppv"):
         assert np.isnan(values[f"{metric}_never"])
     assert values["specificity_never"] == 1
     assert values["balanced_accuracy"] == pytest.approx(0.75)
@@ -112,6 +114,45 @@ def test_weights_equal_repeated_rows(cases: tuple[np.ndarray, np.ndarray, np.nda
         np.testing.assert_allclose(
             weighted[name], [repeated[name], plain[name]], atol=1e-12, err_msg=name
         )
+
+
+def test_sensitivity_at_90_specificity_equals_the_roc_curve(values: dict[str, float]) -> None:
+    fake = fake_predictions(400)
+    for index, name in enumerate(fake.classes):
+        false_rate, true_rate, _ = sk.roc_curve(
+            fake.labels == index, fake.probabilities[:, index], drop_intermediate=False
+        )
+        best = true_rate[1 - false_rate >= 0.9].max()
+        assert values[f"sensitivity_at_90_specificity_{name}"] == pytest.approx(best)
+
+
+@pytest.mark.parametrize(
+    ("scores", "expected"),
+    [
+        # Ten negatives at 0.0 to 0.9: above 0.9 none is called, at 0.9 one is, at 0.8 two are.
+        ([0.95, 0.85, 0.84, 0.5], 3 / 4),
+        ([0.95, 0.9, 0.8, 0.5], 2 / 4),  # A tie with a negative is called with it.
+        ([0.1, 0.1, 0.1, 0.1], 0),
+        ([1.0, 1.0, 1.0, 1.0], 1),
+    ],
+)
+def test_sensitivity_at_90_specificity_by_hand(scores: list[float], expected: float) -> None:
+    positive = np.array(scores + [index / 10 for index in range(10)])
+    labels = np.array([1] * 4 + [0] * 10)
+    probabilities = np.stack([1 - positive, positive], axis=1)
+    values = classification_metrics(labels, probabilities, TWO)
+    assert values["sensitivity_at_90_specificity_malignant"] == pytest.approx(expected)
+
+
+@given(count=st.integers(1, 60))
+def test_a_specificity_of_exactly_90_is_enough(count: int) -> None:
+    # Nine of ten negatives are below the positive case, whatever their weight.
+    positive = np.array([False] * 10 + [True])
+    scores = np.array([0.1] * 9 + [0.9, 0.5])
+    weights = np.full((1, 11), float(count))
+    for level, expected in ((0.9, 1), (0.91, 0)):
+        found = weighted_sensitivity_at_specificity(positive, scores, weights, level)
+        assert found.tolist() == [expected]
 
 
 def test_ties_count_half() -> None:

@@ -53,10 +53,21 @@ def test_axes_are_titled_and_legends_tell_the_area() -> None:
         axes = figure.axes[0]
         assert axes.get_title(loc="left")
         assert figure.axes[-1].get_xlabel()
-    for name, metric in (("roc", "auc"), ("pr", "average_precision")):
+    sensitivity = intervals["sensitivity_at_90_specificity_mel"].value
+    for name, text in (
+        ("roc", f"mel  {intervals['auc_mel']};  {sensitivity:.3f}"),
+        ("pr", f"mel  {intervals['average_precision_mel']}"),
+    ):
         (legend,) = figures[name].legends
-        texts = [text.get_text() for text in legend.get_texts()]
-        assert f"mel  {intervals[f'{metric}_mel']}" in texts
+        assert text in [entry.get_text() for entry in legend.get_texts()]
+
+
+def test_roc_marks_each_class_at_90_specificity() -> None:
+    intervals = bootstrap_metrics(FAKE, resamples=20)
+    axes = evaluation_plots(FAKE, intervals)["roc"].axes[0]
+    points = [line.get_xydata() for line in axes.lines if line.get_marker() == "o"]
+    expected = [intervals[f"sensitivity_at_90_specificity_{name}"].value for name in FAKE.classes]
+    np.testing.assert_allclose(np.concatenate(points), [[0.1, value] for value in expected])
 
 
 def test_comparison_plots_name_the_models(tmp_path: Path) -> None:

@@ -1,15 +1,14 @@
 """Promotion copies a checked bundle, with test figures that belong to it; the card tells all."""
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from doctor_derma.errors import DermaError
-from doctor_derma.export.bundle import BundleInfo, file_sha256, read_info
-from doctor_derma.export.card import model_card
+from doctor_derma.export.bundle import file_sha256, read_card, read_info
+from doctor_derma.export.card.writing import model_card
 from doctor_derma.export.promotion import promote_bundle
+from export.measured import write_audits, write_evaluation
 from serving.tiny_bundle import write_bundle
 
 
@@ -18,32 +17,25 @@ def bundle(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "bundle")
 
 
-def evaluation(folder: Path, info: BundleInfo, **changes: Any) -> Path:
-    """Write the results of an evaluation, as ``derma evaluate`` does."""
-    results = {
-        "weights_sha256": info.weights.sha256,
-        "dataset_fingerprint": info.data.fingerprint,
-        "split": "test",
-        "metrics": {
-            "balanced_accuracy": {"value": 0.625, "low": 0.5, "high": 0.7},
-            "auc.df": {"value": None, "low": None, "high": None},
-        },
-    }
-    path = folder / "evaluation_images" / info.name / "metrics.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(results | changes))
-    return folder / "evaluation_images"
-
-
 def test_a_copy_with_the_figures_of_its_test(bundle: Path, tmp_path: Path) -> None:
     info = read_info(bundle)
     target = tmp_path / "deployment" / "models" / "champion"
-    promote_bundle(bundle, target, evaluation(tmp_path, info))
+    write_audits(tmp_path, info)
+    promote_bundle(bundle, target, write_evaluation(tmp_path, info))
     promoted = read_info(target)
-    assert promoted.metrics == info.metrics | {"test": {"balanced_accuracy": 0.625}}
+    # The undefined AUC is not among them.
+    assert promoted.metrics == info.metrics | {
+        "test": {
+            "balanced_accuracy": 0.625,
+            "sensitivity_mel": 0.7,
+            "sensitivity_at_90_specificity_mel": 0.81,
+        }
+    }
     assert promoted.model_copy(update={"metrics": info.metrics}) == info
     assert file_sha256(target / "model.onnx") == file_sha256(bundle / "model.onnx")
-    assert "| Balanced accuracy | 0.750 | 0.625 |" in (target / "README.md").read_text()
+    card = read_card(target)
+    assert "| Balanced accuracy | 0.750 | 0.625 (0.500\N{EN DASH}0.700) |" in card
+    assert "Not measured" not in card
 
 
 @pytest.mark.parametrize(
@@ -53,7 +45,7 @@ def test_figures_of_other_weights_data_or_split_are_left_out(
     changes: dict[str, str], bundle: Path, tmp_path: Path
 ) -> None:
     info = read_info(bundle)
-    promote_bundle(bundle, tmp_path / "champion", evaluation(tmp_path, info, **changes))
+    promote_bundle(bundle, tmp_path / "champion", write_evaluation(tmp_path, info, **changes))
     assert read_info(tmp_path / "champion") == info
 
 
@@ -69,7 +61,7 @@ def test_a_champion_replaces_the_one_before(bundle: Path, tmp_path: Path) -> Non
     names = sorted(path.name for path in target.iterdir())
     assert names == ["README.md", "model.json", "model.onnx"]
     # A champion may be promoted onto its own place, to add its figures.
-    promote_bundle(target, target, evaluation(tmp_path, read_info(target)))
+    promote_bundle(target, target, write_evaluation(tmp_path, read_info(target)))
     assert "test" in read_info(target).metrics
 
 
@@ -84,7 +76,7 @@ def test_a_damaged_bundle_leaves_the_champion_alone(bundle: Path, tmp_path: Path
 
 @pytest.mark.parametrize("content", ["{", "{}", "[]", '{"metrics": 5}'])
 def test_a_damaged_evaluation_is_one_sentence(content: str, bundle: Path, tmp_path: Path) -> None:
-    evaluations = evaluation(tmp_path, read_info(bundle))
+    evaluations = write_evaluation(tmp_path, read_info(bundle))
     (evaluations / "tiny" / "metrics.json").write_text(content)
     with pytest.raises(DermaError, match=r"metrics\.json: can't be read .*; evaluate tiny again"):
         promote_bundle(bundle, tmp_path / "champion", evaluations)

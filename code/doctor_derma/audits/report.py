@@ -1,6 +1,8 @@
-"""An audit on disk: a folder with its figures as CSV and its pictures."""
+"""An audit on disk: a folder with its figures as CSV, its pictures, and what it is of."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -8,13 +10,20 @@ from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.audits.suite import Audit
 from doctor_derma.evaluation.plots.style import save_png
 from doctor_derma.evaluation.progress import with_progress
+from doctor_derma.evaluation.results import write_json
 from doctor_derma.evaluation.tables import Table
 
 TABLES_FILE = "tables.txt"
+PROVENANCE_FILE = "provenance.json"
 
 
-def write_audit(audit: Audit, folder: Path) -> None:
+def write_audit(audit: Audit, provenance: Mapping[str, Any], folder: Path) -> None:
     """Replace the folder of an audit: CSV files, PNG pictures, and the tables as text.
+
+    Parameters
+    ----------
+    provenance : what was audited, JSON values, kept in ``provenance.json``. Expected:
+        ``split``, ``dataset_fingerprint``, ``weights_sha256``
 
     Raises
     ------
@@ -26,6 +35,7 @@ def write_audit(audit: Audit, folder: Path) -> None:
             frame.to_csv(scratch / f"{name}.csv", index=False, float_format="%.6g")
         for name, figure in with_progress(list(audit.figures.items()), "Drawing plots"):
             save_png(figure, scratch / f"{name}.png")
+        write_json(dict(provenance), scratch / PROVENANCE_FILE)
         (scratch / TABLES_FILE).write_text("\n".join(map(_as_text, audit.tables)))
 
 

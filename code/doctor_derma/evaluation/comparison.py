@@ -81,7 +81,7 @@ def compare(
         When there are fewer than two models, two have one name, or their classes, images,
         lesions or true labels differ.
     """
-    models = _aligned(models)
+    models = align_models(models)
     draws = bootstrap_distributions(models, resamples, seed)
     values = [classification_metrics(m.labels, m.probabilities, m.classes) for m in models]
     intervals = {
@@ -152,7 +152,14 @@ def _lesion_correct(predictions: Predictions) -> np.ndarray:
     return summed.argmax(axis=1) == predictions.labels[first_image]
 
 
-def _aligned(models: list[Predictions]) -> list[Predictions]:
+def align_models(models: list[Predictions]) -> list[Predictions]:
+    """Put the predictions of several models in the order of the first one's images.
+
+    Raises
+    ------
+    DermaError
+        As ``compare`` does.
+    """
     if len(models) < 2:
         raise DermaError(f"compare: {len(models)} model given; name two or more")
     names = [model.name for model in models]

@@ -2,14 +2,21 @@
 
 Decisions are taken at one operating point: the most probable class (argmax).
 Sensitivity, specificity and PPV of a class set that decision against the rest.
+The other metrics of a class rank the images by its probability.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from doctor_derma.evaluation.calibration import BINS, confidence_bins
-from doctor_derma.evaluation.ranking import ratio, weighted_auc, weighted_average_precision
+from doctor_derma.evaluation.ranking import (
+    ratio,
+    weighted_auc,
+    weighted_average_precision,
+    weighted_sensitivity_at_specificity,
+)
 
 HEADLINE_METRICS = {
     "macro_auc": "Macro ROC AUC",
@@ -25,7 +32,9 @@ CLASS_METRICS = {
     "ppv": "PPV",
     "auc": "ROC AUC",
     "average_precision": "Average precision",
+    "sensitivity_at_90_specificity": "Sensitivity at 90% specificity",
 }
+SPECIFICITY = 0.9
 LOWER_IS_BETTER = frozenset({"ece", "brier", "log_loss"})
 
 
@@ -53,6 +62,8 @@ def classification_metrics(
       (Guo et al., ICML 2017).
     - ``brier``: mean over the images of the squared error summed over the classes, from 0
       to 2 (Brier, Monthly Weather Review 78, 1950).
+    - ``sensitivity_at_90_specificity``: of a class against the rest, the largest sensitivity
+      over the thresholds on its probability whose specificity is 0.90 or more.
     - ``log_loss``: mean negative natural logarithm of the true class's probability.
     """
     weights = np.ones((1, len(labels)))
@@ -76,7 +87,13 @@ def weighted_metrics(
     """
     total = weights.sum(axis=1)
     decisions = _decision_metrics(labels, probabilities, weights, total)
-    curves = {"auc": weighted_auc, "average_precision": weighted_average_precision}
+    curves: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
+        "auc": weighted_auc,
+        "average_precision": weighted_average_precision,
+        "sensitivity_at_90_specificity": partial(
+            weighted_sensitivity_at_specificity, specificity=SPECIFICITY
+        ),
+    }
     by_class = {
         **decisions,
         **{

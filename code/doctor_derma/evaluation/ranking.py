@@ -2,6 +2,8 @@
 
 import numpy as np
 
+_ROUNDING = 1e-12
+
 
 def weighted_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Area under the ROC curve for each set of case weights.
@@ -58,6 +60,39 @@ def weighted_average_precision(
     precision = np.nan_to_num(ratio(found[:, ends], called[:, ends]))
     own = weights[:, positive]
     return ratio((own * precision).sum(axis=1), own.sum(axis=1))
+
+
+def weighted_sensitivity_at_specificity(
+    positive: np.ndarray, scores: np.ndarray, weights: np.ndarray, specificity: float
+) -> np.ndarray:
+    """Sensitivity at a specificity, for each set of case weights.
+
+    It is the largest sensitivity over the thresholds t (called are the cases of score t or
+    more) whose specificity is ``specificity`` or more; nothing is interpolated between
+    thresholds. Raising t never lowers the specificity, so a positive case is found at such
+    a threshold if its own score is one.
+
+    Parameters
+    ----------
+    positive : bool [n]
+    scores : float [n]
+    weights : float [R, n], at least 0
+    specificity : from 0 to 1
+
+    Returns
+    -------
+    float64 [R]; nan where the positive or the negative cases have no weight
+    """
+    negatives = np.flatnonzero(~positive)
+    negatives = negatives[np.argsort(scores[negatives], kind="stable")]
+    below = np.zeros((len(weights), len(negatives) + 1))
+    np.cumsum(weights[:, negatives], axis=1, out=below[:, 1:])
+    spared = below[:, np.searchsorted(scores[negatives], scores[positive], side="left")]
+    # Rounding must not lose a threshold that meets the specificity exactly.
+    needed = (specificity - _ROUNDING) * below[:, -1:]
+    own = weights[:, positive]
+    found = (own * (spared >= needed)).sum(axis=1)
+    return ratio(found, np.where(below[:, -1] > 0, own.sum(axis=1), 0))
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -97,7 +97,7 @@ def write_evaluation(
         ]
         report = Report(
             title=f"Evaluation of {predictions.name}",
-            subtitle=f"{_extent(predictions)}, split '{info.get('split', 'unknown')}'",
+            subtitle=f"{extent(predictions)}, split '{info.get('split', 'unknown')}'",
             tables=evaluation_tables(predictions, intervals),
             plots=_save_plots(evaluation_plots(predictions, intervals), scratch),
             galleries=_save_galleries(galleries, scratch),
@@ -140,7 +140,7 @@ def write_comparison(
         galleries = [_gallery("gallery_disagreements", title, comparison.models, rows)]
         report = Report(
             title=f"Comparison of {', '.join(names)}",
-            subtitle=_extent(comparison.models[0]),
+            subtitle=extent(comparison.models[0]),
             tables=comparison_tables(comparison),
             plots=_save_plots(comparison_plots(comparison), scratch),
             galleries=_save_galleries(galleries, scratch),
@@ -150,7 +150,8 @@ def write_comparison(
     return comparison
 
 
-def _extent(predictions: Predictions) -> str:
+def extent(predictions: Predictions) -> str:
+    """Say how many images, lesions and classes there are."""
     return (
         f"{len(predictions.images):,} images of {predictions.lesion_count:,} lesions, "
         f"{len(predictions.classes)} classes"

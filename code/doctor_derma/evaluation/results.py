@@ -29,8 +29,8 @@ def evaluation_summary(
     return {
         **info,
         "model": predictions.name,
-        **_cases(predictions),
-        "bootstrap": _bootstrap(resamples, seed),
+        **count_cases(predictions),
+        "bootstrap": describe_bootstrap(resamples, seed),
         "metrics": {name: asdict(interval) for name, interval in intervals.items()},
     }
 
@@ -40,8 +40,8 @@ def comparison_summary(
 ) -> dict[str, Any]:
     """Sum up several models: each one's metrics, then differences and tests of every pair."""
     return {
-        **_cases(comparison.models[0]),
-        "bootstrap": _bootstrap(resamples, seed),
+        **count_cases(comparison.models[0]),
+        "bootstrap": describe_bootstrap(resamples, seed),
         "models": {
             name: {
                 **infos[name],
@@ -76,7 +76,8 @@ def write_joint_csv(models: tuple[Predictions, ...], path: Path) -> None:
     pd.DataFrame(columns).to_csv(path, index=False, float_format="%.9g")
 
 
-def _cases(predictions: Predictions) -> dict[str, Any]:
+def count_cases(predictions: Predictions) -> dict[str, Any]:
+    """Count images and lesions, in all and of each class."""
     return {
         "images": len(predictions.images),
         "lesions": predictions.lesion_count,
@@ -87,7 +88,8 @@ def _cases(predictions: Predictions) -> dict[str, Any]:
     }
 
 
-def _bootstrap(resamples: int, seed: int) -> dict[str, Any]:
+def describe_bootstrap(resamples: int, seed: int) -> dict[str, Any]:
+    """Say what was resampled, and how often."""
     return {"unit": "lesion", "resamples": resamples, "seed": seed, "level": LEVEL}
 
 

@@ -60,18 +60,19 @@ def evaluation_tables(predictions: Predictions, intervals: dict[str, Interval]) 
         tuple((_titled(metric), str(intervals[metric])) for metric in OVERALL_METRICS),
         BOOTSTRAP_NOTE,
     )
-    # Average precision is left to the plot: the table fits a terminal of 80 columns.
-    shown = {key: title for key, title in CLASS_METRICS.items() if key != "average_precision"}
-    by_class = Table(
-        "By class, each against the rest (95% interval)",
-        ("Class", *shown.values()),
-        tuple(
-            (name, *(str(intervals[f"{metric}_{name}"]) for metric in shown))
-            for name in predictions.classes
-        ),
-        "Sensitivity, specificity and PPV of calling the most probable class.",
+    decisions = _by_class_table(
+        "Calling the most probable class, each against the rest (95% interval)",
+        ("sensitivity", "specificity", "ppv"),
+        predictions.classes,
+        intervals,
     )
-    return [overall, _class_table(predictions), by_class]
+    ranking = _by_class_table(
+        "Ranking by probability, each against the rest (95% interval)",
+        ("auc", "average_precision", "sensitivity_at_90_specificity"),
+        predictions.classes,
+        intervals,
+    )
+    return [overall, _class_table(predictions), decisions, ranking]
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
@@ -106,15 +107,25 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
     return [metrics, *differences, mcnemar]
 
 
+def counted(number: int, name: str) -> str:
+    """Write a number of things: "1 seed", "3 seeds"."""
+    return f"{number:,} {name}" if number == 1 else f"{number:,} {name}s"
+
+
 def format_p(p_value: float) -> str:
     """Write a p-value with three decimals, or as less than 0.001."""
     return "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
+def state_p(p_value: float) -> str:
+    """Write a p-value into a text: "p = 0.040", or "p < 0.001"."""
+    return "p < 0.001" if p_value < 0.001 else f"p = {p_value:.3f}"
+
+
 def provenance_table(infos: Mapping[str, Mapping[str, Any]]) -> Table:
     """Tabulate what is known of each model's evaluation, one column a model."""
     keys = list(dict.fromkeys(key for info in infos.values() for key in info))
-    rows = ((key, *(_as_text(info.get(key, "")) for info in infos.values())) for key in keys)
+    rows = ((key, *(as_text(info.get(key, "")) for info in infos.values())) for key in keys)
     return Table("Provenance", ("", *infos), tuple(rows), words=1 + len(infos))
 
 
@@ -133,6 +144,16 @@ def _difference_table(comparison: Comparison, first: str, second: str) -> Table:
     )
 
 
+def _by_class_table(
+    title: str,
+    metrics: tuple[str, ...],
+    classes: tuple[str, ...],
+    intervals: dict[str, Interval],
+) -> Table:
+    rows = ((name, *(str(intervals[f"{metric}_{name}"]) for metric in metrics)) for name in classes)
+    return Table(title, ("Class", *(CLASS_METRICS[metric] for metric in metrics)), tuple(rows))
+
+
 def _class_table(predictions: Predictions) -> Table:
     rows = (
         (name, full_name(name), f"{images:,}", f"{lesions:,}")
@@ -141,7 +162,8 @@ def _class_table(predictions: Predictions) -> Table:
     return Table("Classes", ("Class", "Diagnosis", "Images", "Lesions"), tuple(rows), words=2)
 
 
-def _as_text(value: Any) -> str:
+def as_text(value: Any) -> str:
+    """Write a JSON value: a text as it is, anything else as JSON."""
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 

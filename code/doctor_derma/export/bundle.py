@@ -13,6 +13,7 @@ from doctor_derma.errors import DermaError
 GRAPH_FILE = "model.onnx"
 INFO_FILE = "model.json"
 CARD_FILE = "README.md"
+Precision = Literal["fp32", "fp16", "int8"]
 
 
 class _Strict(BaseModel):
@@ -42,7 +43,7 @@ class Weights(_Strict):
     file: str = GRAPH_FILE
     sha256: str
     bytes: int
-    precision: Literal["fp32"]
+    precision: Precision
 
 
 class DataProvenance(_Strict):
@@ -62,9 +63,15 @@ class CodeProvenance(_Strict):
 
 
 class Parity(_Strict):
-    """How far the graph is from the torch network, on real images."""
+    """How far the graph is from what it was made from, on real images.
 
+    An fp32 graph is made from the torch network; one of fewer bits from the fp32 graph, and
+    then ``same_label`` is the share of images whose most probable class is the same.
+    """
+
+    reference: Literal["torch network", "fp32 graph"] = "torch network"
     max_probability_difference: float
+    same_label: float | None = Field(default=None, ge=0, le=1)
     images: int
 
 
@@ -156,6 +163,23 @@ def read_info(bundle: Path) -> BundleInfo:
             "the file is damaged or not this model's, export the run again"
         )
     return info
+
+
+def read_card(bundle: Path) -> str:
+    """Return the model card of a bundle, Markdown with a YAML head.
+
+    Raises
+    ------
+    DermaError
+        When the bundle has none or it can't be read.
+    """
+    path = bundle / CARD_FILE
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DermaError(f"{path}: missing; write the model card with 'derma card'") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DermaError(f"{path}: can't be read; write it again with 'derma card'") from error
 
 
 def write_info(bundle: Path, info: BundleInfo) -> None:

@@ -34,7 +34,8 @@ from doctor_derma.export.bundle import (
     write_info,
 )
 from doctor_derma.export.calibrating import calibrate
-from doctor_derma.export.card import write_card
+from doctor_derma.export.card.evidence import Evidence
+from doctor_derma.export.card.writing import write_card
 from doctor_derma.export.familiarity import ACCEPTANCE, fit_familiarity
 from doctor_derma.export.graph import ServingGraph, load_network, write_graph
 from doctor_derma.export.parity import check_parity
@@ -86,7 +87,7 @@ def export_run(
     size = run.config.image_size
     pixels = pixel_cache(dataset, size, size)
     rows = np.flatnonzero(dataset.table["split"] == "val")
-    training = _sample(np.flatnonzero(dataset.table["split"] == "train"))
+    training = training_sample(np.flatnonzero(dataset.table["split"] == "train"))
     labels = np.array(dataset.targets(dataset.table.iloc[rows]))
     counts = np.bincount(dataset.targets(dataset.split("train")), minlength=len(dataset.classes))
     logits, features = network_outputs(network, pixels, rows)
@@ -138,7 +139,7 @@ def export_run(
             parity=Parity(max_probability_difference=difference, images=len(checked)),
         )
         write_info(folder, info)
-        write_card(folder, info)
+        write_card(folder, info, Evidence(dataset=dataset))
     return target
 
 
@@ -168,7 +169,7 @@ def network_outputs(
     return logits, features
 
 
-def _sample(rows: np.ndarray) -> np.ndarray:
+def training_sample(rows: np.ndarray) -> np.ndarray:
     """Choose so many training images that the distribution of their features is known well."""
     count = min(len(rows), _FAMILIAR_IMAGES)
     return np.sort(np.random.default_rng(0).choice(rows, count, replace=False))

@@ -33,7 +33,7 @@ def plot_model_metrics(comparison: Comparison) -> Figure:
             interval = comparison.intervals[name][metric]
             draw_interval(axes, row, interval, colours[name], markers[name])
             write_beside(axes, row, str(interval))
-        _style_panel(axes, f"{title}  ({_direction(metric)} is better)", "")
+        style_panel(axes, metric, title)
         axes.set_yticks(rows, names)
         axes.set_ylim(-0.6, len(names) - 0.4)
     return figure
@@ -54,7 +54,7 @@ def plot_differences(comparison: Comparison) -> Figure:
         )
         limit = 1.12 * widest if np.isfinite(widest) and widest > 0 else 0.01
         axes.axvline(0, color=INK, linewidth=1)
-        _style_panel(axes, f"{title}  ({_direction(metric)} is better)", "")
+        style_panel(axes, metric, title)
         axes.set_xlim(-limit, limit)
         axes.set_yticks(rows, [f"{d.second}\nminus {d.first}" for d in family])
         axes.set_ylim(-0.6, pairs - 0.4)
@@ -73,12 +73,10 @@ def _draw_difference(axes: Axes, row: int, difference: Difference) -> None:
     write_beside(axes, row, f"{difference.interval.value:+.3f}   p = {difference.p_holm:.3f}")
 
 
-def _style_panel(axes: Axes, title: str, x_label: str) -> None:
-    style_axes(axes, title, x_label, "")
+def style_panel(axes: Axes, metric: str, title: str) -> None:
+    """Title the panel of a metric, with the direction that is better, and space its ticks."""
+    direction = "lower" if metric in LOWER_IS_BETTER else "higher"
+    style_axes(axes, f"{title}  ({direction} is better)", "", "")
     axes.title.set_fontsize(10.5)
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-
-
-def _direction(metric: str) -> str:
-    return "lower" if metric in LOWER_IS_BETTER else "higher"

@@ -3,11 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_curve
 
 from doctor_derma.evaluation.bootstrap import Interval
 from doctor_derma.evaluation.comparison import Comparison
+from doctor_derma.evaluation.metrics import SPECIFICITY
 from doctor_derma.evaluation.plots.style import (
     DASHES,
     INK,
@@ -34,6 +36,7 @@ class _Curve:
     colour: str
     dash: str | tuple
     width: float = 1.8
+    operating_sensitivity: float | None = None
 
 
 def class_roc(predictions: Predictions, index: int) -> tuple[np.ndarray, np.ndarray]:
@@ -62,19 +65,22 @@ def macro_roc(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
 
 
 def plot_roc(predictions: Predictions, intervals: dict[str, Interval]) -> Figure:
-    """Draw the ROC curve of each class, and their mean."""
+    """Draw the ROC curve of each class, and their mean; dots mark 90% specificity."""
     colours = class_colours(predictions.classes)
     dashes = class_dashes(predictions.classes)
     curves = []
     for index in predictions.testable_classes:
         name = predictions.classes[index]
-        label = f"{name}  {intervals[f'auc_{name}']}"
+        found = intervals[f"sensitivity_at_90_specificity_{name}"].value
+        label = f"{name}  {intervals[f'auc_{name}']};  {found:.3f}"
         rates = class_roc(predictions, index)
-        curves.append(_Curve(*rates, label, colours[name], dashes[name]))
+        curve = _Curve(*rates, label, colours[name], dashes[name], operating_sensitivity=found)
+        curves.append(curve)
     label = f"mean  {intervals['macro_auc']}"
     curves.append(_Curve(*macro_roc(predictions), label, INK, "-", 2.4))
     title = f"ROC, each class against the rest\n{predictions.name}"
-    return _plot(curves, title, "Area under the curve (95% interval)", 2)
+    legend = "Area under the curve (95% interval);  sensitivity at 90% specificity (dots)"
+    return _plot(curves, title, legend, 2)
 
 
 def plot_macro_roc(comparison: Comparison) -> Figure:
@@ -104,6 +110,7 @@ def _plot(curves: list[_Curve], title: str, legend: str, columns: int) -> Figure
                 linewidth=curve.width,
                 label=curve.label,
             )
+        _mark_specificity(panel, curves)
     style_axes(
         axes, title, "False positive rate (1 - specificity)", "True positive rate (sensitivity)"
     )
@@ -115,3 +122,24 @@ def _plot(curves: list[_Curve], title: str, legend: str, columns: int) -> Figure
     corner.tick_params(labelsize=8)
     legend_below(figure, axes, columns, legend)
     return figure
+
+
+def _mark_specificity(panel: Axes, curves: list[_Curve]) -> None:
+    """Draw a line at 90% specificity and a dot on it for each curve whose sensitivity is given."""
+    points = [
+        (curve.operating_sensitivity, curve.colour)
+        for curve in curves
+        if curve.operating_sensitivity is not None
+    ]
+    if points:
+        panel.axvline(1 - SPECIFICITY, color=MUTED, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
+    for sensitivity, colour in points:
+        panel.plot(
+            1 - SPECIFICITY,
+            sensitivity,
+            marker="o",
+            markersize=5.5,
+            color=colour,
+            markeredgecolor="white",
+            zorder=4,
+        )
