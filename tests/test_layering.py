@@ -13,7 +13,7 @@ import doctor_derma
 PACKAGE = Path(doctor_derma.__file__).parent
 ROOMS = (
     *("data", "models", "training", "tracking"),
-    *("evaluation", "audits", "export", "serving"),
+    *("evaluation", "audits", "export", "serving", "client"),
 )
 # What every room may import, and what joins the rooms up, which no room may import.
 SHARED = {"doctor_derma", "doctor_derma.errors", "doctor_derma.workspace", "doctor_derma.atomic"}
@@ -21,10 +21,22 @@ COMPOSERS = {"cli", "pipeline"}
 SERVING_READS = {
     "doctor_derma.data.decoding",
     "doctor_derma.data.diagnoses",
+    "doctor_derma.data.jpeg_scans",
     "doctor_derma.data.quality",
     "doctor_derma.evaluation.alignment",
     "doctor_derma.evaluation.conformal",
     "doctor_derma.export.bundle",
+}
+# What a client shares with its server: the answers, and what is done with them.
+CLIENT_READS = {
+    "doctor_derma.data.decoding",
+    "doctor_derma.serving.prediction",
+    "doctor_derma.serving.reporting",
+    "doctor_derma.serving.routes.answer",
+    "doctor_derma.serving.routes.problem",
+    "doctor_derma.serving.routes.provenance",
+    "doctor_derma.serving.row",
+    "doctor_derma.serving.sources",
 }
 HEAVY = ("torch", "torchvision", "timm", "lightning", "pandas", "sklearn", "matplotlib", "mlflow")
 
@@ -78,6 +90,24 @@ def test_serving_reads_exported_bundles_only() -> None:
             if not name.startswith("doctor_derma.serving"):
                 wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
     assert wrong == []
+
+
+def test_a_client_shares_answers_only_with_its_server() -> None:
+    wrong = []
+    for path in (PACKAGE / "client").rglob("*.py"):
+        for name in imported(path) - SHARED - CLIENT_READS:
+            if not name.startswith("doctor_derma.client"):
+                wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
+    assert wrong == []
+
+
+def test_a_client_loads_neither_a_model_nor_a_server() -> None:
+    code = (
+        "import sys, doctor_derma.client, doctor_derma.client.predict\n"
+        "print(*({'onnxruntime', 'fastapi', 'uvicorn'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
 
 
 @pytest.mark.parametrize("name", sorted(SERVING_READS | SHARED))

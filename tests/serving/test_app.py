@@ -126,7 +126,7 @@ def test_a_request_without_a_picture_gets_a_reason(
     assert reason in response.json()["detail"]
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(body=st.binary(max_size=300))
 def test_no_body_breaks_the_server(client: TestClient, body: bytes) -> None:
     for content in (body, PART + body, PART + body + END):

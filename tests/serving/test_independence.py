@@ -25,6 +25,7 @@ SERVE_ALL = """
 from pathlib import Path
 from fastapi.testclient import TestClient
 from doctor_derma import Classifier
+from doctor_derma.client import Client
 from doctor_derma.serving.app import create_app
 from doctor_derma.serving.predict import run_predict
 bundle, pictures = map(Path, sys.argv[1:])

@@ -98,7 +98,10 @@ def test_every_answer_carries_the_security_headers(client: TestClient, path: str
 def test_the_reference_tells_every_route_and_type(client: TestClient) -> None:
     openapi = client.get("/openapi.json").json()
     html = client.get("/docs").text
-    assert set(openapi["paths"]) == {"/predict", "/healthz", "/model"}
+    assert set(openapi["paths"]) == {
+        *("/v1/predict", "/v1/predict/batch", "/v1/model", "/v1/model/card"),
+        *("/predict", "/model", "/healthz", "/readyz", "/metrics"),
+    }
     for path in openapi["paths"]:
         assert path in html
     for name in openapi["components"]["schemas"]:

@@ -113,8 +113,9 @@ def test_only_rows_reach_standard_output_and_odd_names_stay_as_they_are(
 
     def run(form: str) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-c", code, str(pictures), str(bundle), form]
+        screen = {"TTY_COMPATIBLE": "1", "COLUMNS": "300"}
         return subprocess.run(
-            command, capture_output=True, check=True, env={**os.environ, "TTY_COMPATIBLE": "1"}
+            command, capture_output=True, check=True, env={**os.environ, **screen}
         )
 
     written = run("csv")

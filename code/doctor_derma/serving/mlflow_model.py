@@ -68,7 +68,7 @@ class DermaModel(PythonModel):
             [row.path, row.label or "", *map(row.probabilities.get, names), row.error or ""]
             for row in predict_sources(self._classifier, sources)
         ]
-        table = pd.DataFrame(records, columns=columns(self._classifier.info))
+        table = pd.DataFrame(records, columns=columns(self._classifier.info.classes))
         return table.astype({name: "float64" for name in names})
 
 

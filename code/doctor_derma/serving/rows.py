@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
@@ -10,33 +9,7 @@ from doctor_derma.data.decoding import ImageSource, UnreadableImage
 from doctor_derma.errors import DermaError
 from doctor_derma.serving.classifier import Classifier, ReadPicture
 from doctor_derma.serving.graph import usable_cpus
-from doctor_derma.serving.prediction import Prediction
-
-
-@dataclass(frozen=True, eq=False)
-class Row:
-    """One picture's prediction, or the reason why it has none.
-
-    Attributes
-    ----------
-    path : as given
-    prediction : None for a bad picture
-    error : why the picture couldn't be read; None for a good one
-    """
-
-    path: str
-    prediction: Prediction | None = None
-    error: str | None = None
-
-    @property
-    def label(self) -> str | None:
-        """Short name of the most probable class; None for a bad picture."""
-        return self.prediction.label if self.prediction else None
-
-    @property
-    def probabilities(self) -> dict[str, float]:
-        """Short class name to probability; empty for a bad picture."""
-        return self.prediction.probabilities if self.prediction else {}
+from doctor_derma.serving.row import Row
 
 
 def predict_rows(

@@ -3,36 +3,37 @@
 import csv
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from doctor_derma.export.bundle import BundleInfo
+from doctor_derma.export.bundle import DiagnosisName
 from doctor_derma.serving.notice import NOTICE
 from doctor_derma.serving.prediction import Prediction
-from doctor_derma.serving.rows import Row
+from doctor_derma.serving.row import Row
 
-Writer = Callable[[Iterable[Row], BundleInfo, TextIO], None]
+Classes = Sequence[DiagnosisName]
+Writer = Callable[[Iterable[Row], Classes, TextIO], None]
 
 
-def columns(info: BundleInfo) -> list[str]:
+def columns(classes: Classes) -> list[str]:
     """Return the columns of the CSV: ``path``, ``label``, one a class, ``error``."""
-    return ["path", "label", *info.class_names, "error"]
+    return ["path", "label", *(diagnosis.name for diagnosis in classes), "error"]
 
 
-def write_csv(rows: Iterable[Row], info: BundleInfo, stream: TextIO) -> None:
+def write_csv(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
     """Write one line a row, as it comes."""
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns(info))
+    writer.writerow(columns(classes))
     for row in rows:
-        numbers = [_digits(row.probabilities.get(name)) for name in info.class_names]
+        numbers = [_digits(row.probabilities.get(diagnosis.name)) for diagnosis in classes]
         writer.writerow([row.path, row.label or "", *numbers, row.error or ""])
 
 
-def write_json(rows: Iterable[Row], info: BundleInfo, stream: TextIO) -> None:
+def write_json(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
     """Write a list of objects, as they come, with all but the map of each prediction."""
     stream.write("[")
     for index, row in enumerate(rows):
@@ -40,9 +41,9 @@ def write_json(rows: Iterable[Row], info: BundleInfo, stream: TextIO) -> None:
     stream.write("\n]\n")
 
 
-def write_table(rows: Iterable[Row], info: BundleInfo, stream: TextIO) -> None:
+def write_table(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
     """Write a table with the two most probable classes of each row, when all have come."""
-    full_names = {diagnosis.name: diagnosis.full_name for diagnosis in info.classes}
+    full_names = {diagnosis.name: diagnosis.full_name for diagnosis in classes}
     table = Table(caption=NOTICE, caption_style="bold")
     table.add_column("picture", overflow="fold")
     table.add_column("label", no_wrap=True)

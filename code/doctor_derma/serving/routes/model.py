@@ -1,34 +1,26 @@
-"""``GET /healthz`` and ``GET /model``: whether the server is well and which model it runs."""
+"""``GET /v1/model``, its card, and ``GET /model``: which model the server runs."""
 
-from math import isfinite
-from typing import Literal
+from pathlib import Path
 
 from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from pydantic import BaseModel, Field
 
-from doctor_derma.export.bundle import BundleInfo, DiagnosisName
-from doctor_derma.serving.classifier import Classifier
+from doctor_derma.errors import DermaError
+from doctor_derma.export.bundle import BundleInfo, DiagnosisName, read_card
+from doctor_derma.serving.card_page import card_html
 from doctor_derma.serving.notice import NOTICE
+from doctor_derma.serving.routes.answer import ModelName
+from doctor_derma.serving.routes.kinds import NOT_FOUND
+from doctor_derma.serving.routes.problem import Refusal, describe
+from doctor_derma.serving.routes.provenance import CARD_PATH, MODEL_PATH, Provenance
+
+CARD_PAGE = "/card"
+MARKDOWN = "text/markdown"
 
 
-class ModelName(BaseModel):
-    """Which model gave an answer."""
-
-    name: str
-    run: str = Field(description="The tracked run that trained it")
-    weights_sha256: str = Field(description="SHA-256 of model.onnx")
-
-    @classmethod
-    def of(cls, info: BundleInfo) -> "ModelName":
-        """Name the model of a bundle."""
-        return cls(name=info.name, run=info.run, weights_sha256=info.weights.sha256)
-
-
-class Health(BaseModel):
-    """The server is up and its model is loaded."""
-
-    status: Literal["ok"] = "ok"
-    model: ModelName
+class MarkdownResponse(PlainTextResponse):
+    media_type = MARKDOWN
 
 
 class TrainingData(BaseModel):
@@ -50,33 +42,66 @@ class ModelDescription(ModelName):
     notice: str = Field(default=NOTICE, description=NOTICE)
 
 
-def model_routes(classifier: Classifier) -> APIRouter:
-    """Return the routes that describe the server's model."""
+def model_routes(info: BundleInfo, bundle: Path) -> APIRouter:
+    """Return the routes that describe the server's model; the card is read once, here."""
     router = APIRouter(tags=["model"])
-    info = classifier.info
     name = ModelName.of(info)
-    # JSON has no number for a metric that is undefined.
-    metrics = {
-        split: {metric: value for metric, value in values.items() if isfinite(value)}
-        for split, values in info.metrics.items()
-    }
+    provenance = Provenance.of_bundle(info)
+    card = _read_card(bundle)
     description = ModelDescription(
         **name.model_dump(),
         architecture=info.architecture,
         created=info.created,
         classes=list(info.classes),
-        metrics=metrics,
+        metrics=provenance.metrics,
         data=TrainingData(name=info.data.name, licence=info.data.licence, images=info.data.images),
     )
 
-    @router.get("/healthz", summary="Whether the server is well", response_description="It is")
-    async def healthz() -> Health:
-        return Health(model=name)
+    @router.get(
+        MODEL_PATH,
+        summary="What the server's model is and where it comes from",
+        response_description="Its provenance",
+        responses=describe(),
+    )
+    async def provenance_of_model() -> Provenance:
+        return provenance
 
     @router.get(
-        "/model", summary="Which model the server runs", response_description="Its description"
+        CARD_PATH,
+        summary="The model card",
+        response_class=MarkdownResponse,
+        responses={
+            **describe(NOT_FOUND),
+            200: {"description": "Markdown", "content": {MARKDOWN: {"schema": {"type": "string"}}}},
+        },
+    )
+    async def card_of_model() -> MarkdownResponse:
+        return MarkdownResponse(_present(card))
+
+    @router.get(CARD_PAGE, include_in_schema=False)
+    async def page_of_card() -> HTMLResponse:
+        return HTMLResponse(card_html(_present(card)))
+
+    @router.get(
+        "/model",
+        summary="Which model the server runs, as before /v1",
+        response_description="Its description",
+        responses=describe(),
     )
     async def model() -> ModelDescription:
         return description
 
     return router
+
+
+def _read_card(bundle: Path) -> str | None:
+    try:
+        return read_card(bundle)
+    except DermaError:  # The model answers all the same.
+        return None
+
+
+def _present(card: str | None) -> str:
+    if card is None:
+        raise Refusal(NOT_FOUND, "This model's bundle has no card that can be read.")
+    return card

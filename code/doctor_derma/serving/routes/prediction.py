@@ -1,128 +1,93 @@
-"""``POST /predict``: a picture in, ranked probabilities and the activation map out."""
+"""``POST /v1/predict`` and ``POST /predict``: pictures in, answers out."""
 
-from anyio import CapacityLimiter, to_thread
-from fastapi import APIRouter, HTTPException, Request
-from PIL import UnidentifiedImageError
-from pydantic import BaseModel, Field
+from collections.abc import AsyncIterator, Iterable
 
-from doctor_derma.data.decoding import UnreadableImage, open_image
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.faults import Fault
-from doctor_derma.serving.graph import usable_cpus
-from doctor_derma.serving.notice import NOTICE
-from doctor_derma.serving.prediction import Abstention
-from doctor_derma.serving.routes.model import ModelName
-from doctor_derma.serving.routes.problem import Problem
-from doctor_derma.serving.routes.upload import FIELD, read_picture
+from fastapi import APIRouter, Request, Response
 
-FORMATS = "JPEG, PNG, WebP, TIFF or BMP"
-_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": [FIELD],
-                    "properties": {
-                        FIELD: {
-                            "type": "string",
-                            "format": "binary",
-                            "description": f"{FORMATS}, at most 20 MB",
-                        }
-                    },
-                }
+from doctor_derma.export.bundle import BundleInfo
+from doctor_derma.serving.engine import Engine
+from doctor_derma.serving.routes.answer import Answer, Answers, PlainAnswer, plain_answer
+from doctor_derma.serving.routes.answering import answer_item, answer_picture
+from doctor_derma.serving.routes.form import Upload
+from doctor_derma.serving.routes.keys import key_needed
+from doctor_derma.serving.routes.memory import UploadMemory
+from doctor_derma.serving.routes.outcomes import classify_uploads, pictures_ahead
+from doctor_derma.serving.routes.problem import Refusal
+from doctor_derma.serving.routes.requests import POST_PROBLEMS, MapQuery, form_of, raw_pictures
+from doctor_derma.serving.routes.upload import (
+    FIELD,
+    FORM_BYTES,
+    MANY_FIELD,
+    MAX_IMAGE_BYTES,
+    Limits,
+    read_pictures,
+)
+from doctor_derma.serving.settings import Settings
+
+MAX_PICTURES = 32
+ONE = Limits(1, MAX_IMAGE_BYTES + FORM_BYTES, frozenset({FIELD}))
+SOME = Limits(MAX_PICTURES, 2 * MAX_IMAGE_BYTES + MAX_PICTURES * FORM_BYTES, raw=True)
+
+
+def prediction_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIRouter:
+    """Return the routes that classify pictures and answer with one JSON object."""
+    router = APIRouter(tags=["prediction"], dependencies=key_needed(settings.api_keys))
+    ahead = pictures_ahead(settings)
+    memory = UploadMemory()
+
+    @router.post(
+        "/v1/predict",
+        summary="Classify one picture or a few",
+        response_description="An Answer for one picture in 'image'; Answers for several or for "
+        "'images'",
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "content": {**form_of(FIELD, MANY_FIELD), **raw_pictures()},
             }
         },
-    }
-}
-
-
-class Probability(BaseModel):
-    """One class of the answer."""
-
-    name: str = Field(description="Short name, such as mel")
-    full_name: str = Field(description="The name people read, such as Melanoma")
-    probability: float = Field(ge=0, le=1)
-
-
-class Answer(BaseModel):
-    """What the model says about one picture."""
-
-    label: str = Field(description="Short name of the most probable class")
-    full_name: str = Field(description="Full name of the most probable class")
-    probabilities: list[Probability] = Field(description="Every class, most probable first")
-    prediction_set: list[str] = Field(
-        description="Short names of the classes that can't be ruled out, most probable first: "
-        "for 95% of pictures like those it was tuned on, the true one is among them"
+        responses=POST_PROBLEMS,
     )
-    abstention: Abstention | None = Field(
-        description="Why the label is no answer: the picture is unlike those the model knows "
-        "(unfamiliar), or several classes can't be ruled out (unsure)"
-    )
-    unfamiliarity: float = Field(
-        ge=0, description="How unlike the training pictures it is; over 1 is unfamiliar"
-    )
-    warnings: list[Fault] = Field(description="Faults of the picture")
-    activation_map: list[list[float]] = Field(
-        description="Evidence for the label, rows from the top; "
-        "the cells tile the whole picture; higher is more"
-    )
-    model: ModelName
-    notice: str = Field(description=NOTICE)
+    async def predict(
+        request: Request, response: Response, activation_map: MapQuery = "none"
+    ) -> Answer | Answers:
+        """Several pictures are each answered or refused; a bad one doesn't fail the others.
 
-
-def prediction_routes(classifier: Classifier) -> APIRouter:
-    """Return the routes that classify pictures."""
-    router = APIRouter(tags=["prediction"])
-    # Decoding and inference run in threads, so that the event loop stays free, and no more
-    # of them at a time than processors, so that large pictures can't fill the memory.
-    limiter = CapacityLimiter(usable_cpus())
+        Pictures are decoded in memory, classified and forgotten: never stored or logged.
+        """
+        response.headers["Cache-Control"] = "no-store"
+        with memory.share() as share:
+            uploads = [upload async for upload in read_pictures(request, SOME, share)]
+            if len(uploads) == 1 and uploads[0].field == FIELD:
+                picture = _taken(uploads[0])
+                return await answer_picture(await engine.predict(picture), info, activation_map)
+            outcomes = classify_uploads(engine, _each(uploads), share, ahead)
+            items = [await answer_item(outcome, info, activation_map) async for outcome in outcomes]
+        return Answers(items=items)
 
     @router.post(
         "/predict",
-        summary="Classify one picture",
+        summary="Classify one picture, as before /v1",
         response_description="The ranked classes and the activation map",
-        openapi_extra=_FORM,
-        responses={
-            400: {"model": Problem, "description": "The form is malformed or was cut off"},
-            413: {"model": Problem, "description": "The picture is over 20 MB"},
-            415: {"model": Problem, "description": "Not a form with a picture in it"},
-            422: {"model": Problem, "description": "The picture is missing or damaged"},
-        },
+        openapi_extra={"requestBody": {"required": True, "content": form_of(FIELD)}},
+        responses=POST_PROBLEMS,
     )
-    async def predict(request: Request) -> Answer:
-        """The picture is decoded in memory, classified and forgotten: never stored or logged."""
-        encoded = await read_picture(request)
-        return await to_thread.run_sync(_answer, classifier, encoded, limiter=limiter)
+    async def predict_one(request: Request, response: Response) -> PlainAnswer:
+        """An alias of /v1/predict with the answer it has always had, for those who use it."""
+        response.headers["Cache-Control"] = "no-store"
+        with memory.share() as share:
+            (upload,) = [upload async for upload in read_pictures(request, ONE, share)]
+            return plain_answer(await engine.predict(_taken(upload)), info)
 
     return router
 
 
-def _answer(classifier: Classifier, encoded: bytes) -> Answer:
-    try:
-        picture = open_image(encoded)
-    except UnreadableImage as error:
-        reason = str(error)[:1].upper() + str(error)[1:]
-        if isinstance(error.__cause__, UnidentifiedImageError):
-            raise HTTPException(415, f"{reason}; send {FORMATS}.") from error
-        raise HTTPException(422, f"{reason}.") from error
-    (prediction,) = classifier.predict(picture)
-    full_names = {diagnosis.name: diagnosis.full_name for diagnosis in classifier.info.classes}
-    ranked = sorted(prediction.probabilities.items(), key=lambda item: item[1], reverse=True)
-    return Answer(
-        label=prediction.label,
-        full_name=full_names[prediction.label],
-        probabilities=[
-            # float32 softmax can exceed 1 by a rounding.
-            Probability(name=name, full_name=full_names[name], probability=min(probability, 1.0))
-            for name, probability in ranked
-        ],
-        prediction_set=list(prediction.prediction_set),
-        abstention=prediction.abstention,
-        unfamiliarity=prediction.unfamiliarity,
-        warnings=list(prediction.warnings),
-        activation_map=prediction.activation_map.tolist(),
-        model=ModelName.of(classifier.info),
-        notice=NOTICE,
-    )
+def _taken(upload: Upload) -> bytes:
+    if isinstance(upload.picture, Refusal):
+        raise upload.picture
+    return upload.picture
+
+
+async def _each(uploads: Iterable[Upload]) -> AsyncIterator[Upload]:
+    for upload in uploads:
+        yield upload

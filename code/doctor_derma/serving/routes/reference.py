@@ -3,7 +3,9 @@
 FastAPI's own page takes its scripts from a CDN, which this server must not.
 """
 
+import json
 from html import escape
+from itertools import groupby
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -26,7 +28,7 @@ _PAGE = """<!doctype html>
 <main>
 <h1>{title} API</h1>
 <p><a href="/">Upload page</a> · <a href="/openapi.json">openapi.json</a> (OpenAPI 3.1)</p>
-<pre><code>curl -F image=@lesion.jpg {base}predict</code></pre>
+<pre><code>curl -F image=@lesion.jpg {base}v1/predict</code></pre>
 {operations}
 <h2>Types</h2>
 {types}
@@ -75,19 +77,37 @@ def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
         f"<section><h2><code>{method.upper()} {escape(path)}</code></h2>",
         f"<p>{escape(operation['summary'])}. {escape(operation.get('description', ''))}</p>",
     ]
-    for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
-        parts.append(f"<h3>Request: {escape(media_type)}</h3>{_fields(content['schema'])}")
+    if operation.get("security"):
+        parts.append("<p>It needs an API key, as a bearer token or as X-API-Key.</p>")
+    if parameters := operation.get("parameters"):
+        named = {each["name"]: each["schema"] | each for each in parameters}
+        parts.append(f"<h3>Query</h3>{_fields({'properties': named})}")
+    # Types of a body that are described alike share one heading.
+    bodies = operation.get("requestBody", {}).get("content", {}).items()
+    for schema, same in groupby(bodies, key=lambda body: body[1]["schema"]):
+        parts.append(f"<h3>Request: {escape(', '.join(name for name, _ in same))}</h3>")
+        parts.append(
+            _fields(schema) if "properties" in schema else f"<p>{escape(schema['description'])}</p>"
+        )
     rows = []
     for status, response in operation["responses"].items():
-        schema = response.get("content", {}).get("application/json", {}).get("schema", {})
-        rows.append([status, _type_name(schema), escape(response["description"])])
+        body = " or ".join(
+            f"{_type_name(content['schema'])} as <code>{escape(media_type)}</code>"
+            for media_type, content in response.get("content", {}).items()
+        )
+        rows.append([status, body, escape(response["description"])])
     parts.append("<h3>Responses</h3>" + _table(["status", "body", "meaning"], rows))
     return "".join([*parts, "</section>"])
 
 
 def _type(name: str, schema: dict[str, Any]) -> str:
     description = escape(schema.get("description", ""))
-    return f'<h3 id="{escape(name)}">{escape(name)}</h3><p>{description}</p>{_fields(schema)}'
+    examples = "".join(
+        f'<pre tabindex="0"><code>{escape(json.dumps(example, indent=2))}</code></pre>'
+        for example in schema.get("examples", ())
+    )
+    heading = f'<h3 id="{escape(name)}">{escape(name)}</h3><p>{description}</p>'
+    return heading + _fields(schema) + examples
 
 
 def _fields(schema: dict[str, Any]) -> str:
@@ -102,9 +122,14 @@ def _type_name(schema: dict[str, Any]) -> str:
     if reference := schema.get("$ref"):
         name = escape(reference.rpartition("/")[2])
         return f'<a href="#{name}">{name}</a>'
-    kind = schema.get("type", "")
+    if choices := schema.get("anyOf"):
+        return " or ".join(map(_type_name, choices))
+    if values := schema.get("enum"):
+        return " or ".join(f"<code>{escape(value)}</code>" for value in values)
+    kind = schema.get("type", "anything")
     if kind == "array":
-        return f"list of {_type_name(schema['items'])}"
+        item = schema["items"] if "items" in schema else schema["prefixItems"][0]
+        return f"list of {_type_name(item)}"
     if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
         return f"object of {_type_name(schema['additionalProperties'])}"
     return escape("file" if schema.get("format") == "binary" else kind)

@@ -1,71 +1,81 @@
-"""The picture of a multipart request, read into memory and nowhere else."""
+"""The pictures of a request: a multipart form, or one picture as the whole body."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 
-from fastapi import HTTPException, Request
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
-from starlette.requests import ClientDisconnect
+from fastapi import Request
 
+from doctor_derma.serving.routes.body import read_body
+from doctor_derma.serving.routes.form import Upload, read_form
+from doctor_derma.serving.routes.kinds import MALFORMED, UNREADABLE, WRONG_TYPE
+from doctor_derma.serving.routes.memory import Share
+from doctor_derma.serving.routes.problem import Refusal
+
+FORM = "multipart/form-data"
 FIELD = "image"
+MANY_FIELD = "images"
+FORMATS = "JPEG, PNG, WebP, TIFF or BMP"
 MAX_IMAGE_BYTES = 20_000_000
-# Boundaries, part headers and a file name around the picture.
-_MAX_BODY_BYTES = MAX_IMAGE_BYTES + 4_096
+# Boundaries, part headers and a file name around a picture.
+FORM_BYTES = 4_096
+RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp")
+ANY_BYTES = "application/octet-stream"
 
 
-class _MemoryParser(MultiPartParser):
-    # Starlette would write a part over 1 MB to a temporary file; pictures are never stored.
-    spool_max_size = _MAX_BODY_BYTES
+@dataclass(frozen=True)
+class Limits:
+    """What one request may hold.
+
+    Attributes
+    ----------
+    pictures : number of them
+    body : bytes of the whole request
+    fields : form fields that take pictures
+    raw : whether one picture may be the whole body, without a form
+    """
+
+    pictures: int
+    body: int
+    fields: frozenset[str] = frozenset({FIELD, MANY_FIELD})
+    raw: bool = False
 
 
-async def read_picture(request: Request) -> bytes:
-    """Return the encoded picture in the field ``image`` of a multipart/form-data request.
+async def read_pictures(request: Request, limits: Limits, share: Share) -> AsyncIterator[Upload]:
+    """Yield the encoded pictures of a request, each as soon as it has come.
 
     Raises
     ------
-    HTTPException
-        413 as soon as more than ``MAX_IMAGE_BYTES`` have come or are announced, 415 when
-        the body is not multipart, 400 when it is malformed or cut off, 422 when it has no
-        file in the field.
+    Refusal
+        When the request is too large, too slow, malformed, cut off, of another type, or has
+        too many pictures or none.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "multipart/form-data":
-        raise HTTPException(
-            415, f"Send multipart/form-data with the picture as a file in the field '{FIELD}'."
-        )
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > _MAX_BODY_BYTES:
-        raise _too_large()
-    parser = _MemoryParser(request.headers, _limited(request), max_files=1, max_fields=10)
-    try:
-        form = await parser.parse()
-    except MultiPartException as error:
-        raise HTTPException(400, f"The form can't be read: {error.message}") from error
-    except ClientDisconnect as error:
-        raise HTTPException(400, "The upload was cut off; send it again.") from error
-    try:
-        picture = form.get(FIELD)
-        if not isinstance(picture, UploadFile):
-            raise HTTPException(422, f"There is no file in the field '{FIELD}'.")
-        encoded = await picture.read()
-    finally:
-        await form.close()
-    if len(encoded) > MAX_IMAGE_BYTES:
-        raise _too_large()
-    return encoded
+    content_type = request.headers.get("content-type", "")
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == FORM:
+        body = read_body(request, limits.body)
+        uploads = read_form(body, content_type, limits.fields, MAX_IMAGE_BYTES, share)
+    elif limits.raw and (media_type.startswith("image/") or media_type == ANY_BYTES):
+        uploads = _read_raw(read_body(request, MAX_IMAGE_BYTES), share)
+    else:
+        raise _wrong_type(limits)
+    count = 0
+    async for upload in uploads:
+        count += 1
+        if count > limits.pictures:
+            raise Refusal(MALFORMED, f"Too many files: send at most {limits.pictures} at a time.")
+        yield upload
+    if not count:
+        raise Refusal(UNREADABLE, f"There is no file in the field '{FIELD}'.")
 
 
-async def _limited(request: Request) -> AsyncGenerator[bytes, None]:
-    received = 0
-    async for chunk in request.stream():
-        received += len(chunk)
-        if received > _MAX_BODY_BYTES:
-            raise _too_large()
-        yield chunk
+async def _read_raw(body: AsyncIterator[bytes], share: Share) -> AsyncIterator[Upload]:
+    picture = bytearray()
+    async for chunk in body:
+        share.take(len(chunk))
+        picture += chunk
+    yield Upload(FIELD, bytes(picture))
 
 
-def _too_large() -> HTTPException:
-    megabytes = MAX_IMAGE_BYTES // 1_000_000
-    return HTTPException(
-        413, f"The picture is over {megabytes} MB; send a smaller or more compressed one."
-    )
+def _wrong_type(limits: Limits) -> Refusal:
+    raw = ", or the picture alone with its own Content-Type" if limits.raw else ""
+    return Refusal(WRONG_TYPE, f"Send {FORM} with the picture in the field '{FIELD}'{raw}.")

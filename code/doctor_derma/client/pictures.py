@@ -1,0 +1,75 @@
+"""Pictures from anywhere to the bytes that are sent, in groups that make one request each."""
+
+import io
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeGuard
+
+import numpy as np
+from PIL import Image
+
+from doctor_derma.data.decoding import ImageSource, UnreadableImage, open_image
+
+GROUP_PICTURES = 32
+GROUP_BYTES = 32_000_000
+
+Encoded = bytes | UnreadableImage
+
+
+def is_one(images: ImageSource | Iterable[ImageSource]) -> TypeGuard[ImageSource]:
+    """Say whether this is one picture and not several."""
+    if isinstance(images, np.ndarray):
+        return images.ndim != 4
+    return isinstance(images, str | Path | bytes | Image.Image)
+
+
+def encode(source: ImageSource) -> bytes:
+    """Return a picture as a file: one on disk or in memory as it is, pixels as a PNG.
+
+    Raises
+    ------
+    UnreadableImage
+        When the file can't be read or the array is no picture.
+    """
+    if isinstance(source, bytes):
+        return source
+    if isinstance(source, np.ndarray | Image.Image):
+        stream = io.BytesIO()
+        open_image(source).save(stream, "PNG", compress_level=1)
+        return stream.getvalue()
+    try:
+        return Path(source).read_bytes()
+    except FileNotFoundError as error:
+        raise UnreadableImage("no such file") from error
+    except IsADirectoryError as error:
+        raise UnreadableImage("a folder, not a picture") from error
+    except PermissionError as error:
+        raise UnreadableImage("no permission to read it") from error
+    except (OSError, ValueError) as error:
+        raise UnreadableImage(f"can't be read ({error})") from error
+
+
+def grouped(images: Iterable[ImageSource]) -> Iterator[list[Encoded]]:
+    """Encode pictures and put them in groups; one group at a time is in memory.
+
+    A picture that can't be read is in its place as the reason why.
+    """
+    group: list[Encoded] = []
+    size = 0
+    for image in images:
+        encoded = _try_encode(image)
+        length = len(encoded) if isinstance(encoded, bytes) else 0
+        if group and (len(group) == GROUP_PICTURES or size + length > GROUP_BYTES):
+            yield group
+            group, size = [], 0
+        group.append(encoded)
+        size += length
+    if group:
+        yield group
+
+
+def _try_encode(image: ImageSource) -> Encoded:
+    try:
+        return encode(image)
+    except UnreadableImage as error:
+        return error

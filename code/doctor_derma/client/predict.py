@@ -1,0 +1,62 @@
+"""What ``derma predict --url`` does: the same as without, but a server has the model."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from doctor_derma.client.errors import ProblemError
+from doctor_derma.client.exchange import Outcome
+from doctor_derma.client.synchronous import Client
+from doctor_derma.serving.prediction import Prediction
+from doctor_derma.serving.reporting import Format, check_output, report_rows
+from doctor_derma.serving.row import Row
+from doctor_derma.serving.sources import find_images
+
+
+def run_remote_predict(
+    sources: Sequence[str],
+    url: str,
+    api_key: str | None = None,
+    format: Format = "table",
+    output: Path | None = None,
+) -> int:
+    """Classify pictures on a server and write the rows to a file or to standard output.
+
+    Parameters
+    ----------
+    sources : files, folders and patterns, see ``find_images``
+    url : address of the server
+    api_key : for a server that needs one
+    format : ``table``, ``json`` or ``csv``
+    output : file that appears when it is whole; standard output when None
+
+    Returns
+    -------
+    number of pictures that got no answer; each has a row with its error
+
+    Raises
+    ------
+    DermaError
+        When there is no picture, the server can't be reached or refuses, or the output can't
+        be written.
+    """
+    check_output(format, output)
+    paths = find_images(sources)
+    with Client(url, api_key) as client:
+        with Console(stderr=True).status(f"Asking {url}"):
+            classes = client.model().classes
+        return report_rows(_rows(client, paths), len(paths), classes, format, output)
+
+
+def _rows(client: Client, paths: Sequence[Path]) -> Iterator[Row]:
+    for path, outcome in zip(paths, client.predict_batch(paths), strict=True):
+        yield _row(str(path), outcome)
+
+
+def _row(path: str, outcome: Outcome) -> Row:
+    if isinstance(outcome, Prediction):
+        return Row(path, outcome)
+    # As the local command words it: the middle of a sentence.
+    reason = outcome.detail if isinstance(outcome, ProblemError) else str(outcome)
+    return Row(path, error=reason[:1].lower() + reason[1:].removesuffix("."))

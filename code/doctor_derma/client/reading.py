@@ -1,0 +1,74 @@
+"""What a server sends to what a caller gets."""
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import TypeVar
+
+import numpy as np
+from pydantic import BaseModel, ValidationError
+
+from doctor_derma.client.errors import ProblemError, UnexpectedAnswer
+from doctor_derma.errors import DermaError
+from doctor_derma.serving.prediction import Prediction
+from doctor_derma.serving.routes.answer import Answer
+from doctor_derma.serving.routes.problem import Problem
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_as(model: type[Model], body: bytes | str) -> Model:
+    """Read an answer in JSON.
+
+    Raises
+    ------
+    UnexpectedAnswer
+        When it is none of this kind.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the answer"
+        raise UnexpectedAnswer(
+            f"{where}: {first['msg']}; this is no Doctor Derma server, or one of another version"
+        ) from error
+
+
+def read_prediction(answer: Answer) -> Prediction:
+    """Return what ``Classifier.predict`` gives for the same picture."""
+    in_order = sorted(answer.probabilities, key=lambda shown: shown.index)
+    return Prediction(
+        label=answer.label,
+        probabilities={shown.name: shown.probability for shown in in_order},
+        prediction_set=tuple(answer.prediction_set),
+        unfamiliarity=answer.unfamiliarity,
+        warnings=tuple(answer.warnings),
+        activation_map=np.array(answer.activation_map, dtype=np.float32),
+    )
+
+
+def without_errors(outcomes: Iterable[Prediction | DermaError]) -> list[Prediction]:
+    """Return the predictions, or raise the first exception among them."""
+    predictions = []
+    for outcome in outcomes:
+        if isinstance(outcome, DermaError):
+            raise outcome
+        predictions.append(outcome)
+    return predictions
+
+
+def problem_error(problem: Problem) -> ProblemError:
+    """Return the exception for a problem."""
+    return ProblemError(
+        problem.status, problem.title, problem.detail, problem.type, problem.instance
+    )
+
+
+def read_problem(status: int, body: bytes) -> ProblemError:
+    """Return the exception for an answer that is an error, whoever on the way gave it."""
+    try:
+        return problem_error(Problem.model_validate_json(body))
+    except ValidationError:
+        known = status in {each.value for each in HTTPStatus}
+        title = HTTPStatus(status).phrase if known else "Unknown status"
+        return ProblemError(status, title, "what answers is not the server itself, but a proxy.")

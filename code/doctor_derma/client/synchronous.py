@@ -1,0 +1,147 @@
+"""The client for programs that wait for their answers."""
+
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import TypeVar, overload
+
+import httpx
+
+from doctor_derma.client.exchange import (
+    READY,
+    Exchange,
+    Outcome,
+    Pause,
+    Reply,
+    Request,
+    fetch,
+    is_ready,
+    predict_group,
+    predict_one,
+)
+from doctor_derma.client.pictures import encode, grouped, is_one
+from doctor_derma.client.reading import read_as, without_errors
+from doctor_derma.client.retries import Retries
+from doctor_derma.client.transport import Collected, build, settings
+from doctor_derma.data.decoding import ImageSource
+from doctor_derma.serving.prediction import Prediction
+from doctor_derma.serving.routes.provenance import CARD_PATH, MODEL_PATH, Provenance
+
+T = TypeVar("T")
+
+
+class Client:
+    """Asks a server for predictions. Safe to use from several threads.
+
+    Parameters
+    ----------
+    url : address of the server, such as ``http://localhost:5555``
+    api_key : for a server that needs one
+    timeout : seconds that the server may be silent before an attempt counts as failed
+    retries : when to ask again; ``Retries(attempts=1)`` never does
+
+    Raises
+    ------
+    DermaError
+        When ``url`` is no address.
+
+    Notes
+    -----
+    Every method raises ``ProblemError`` when the server refuses, ``Unreachable`` when it
+    doesn't answer after all retries, and ``UnexpectedAnswer`` when it is another kind of server.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        api_key: str | None = None,
+        timeout: float = 30.0,
+        retries: Retries | None = None,
+    ) -> None:
+        self._http = httpx.Client(**settings(url, api_key))
+        self._timeout = timeout
+        self._retries = retries or Retries()
+
+    @overload  # A path is also an iterable of paths, but not meant as one.
+    def predict(self, images: ImageSource) -> Prediction: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def predict(self, images: Iterable[ImageSource]) -> list[Prediction]: ...
+
+    def predict(self, images: ImageSource | Iterable[ImageSource]) -> Prediction | list[Prediction]:
+        """Classify one picture, or several.
+
+        Parameters
+        ----------
+        images : one picture or several, each a path, the bytes of an encoded file, a PIL image
+            or a uint8 RGB array of shape (height, width, 3)
+
+        Raises
+        ------
+        UnreadableImage, ProblemError
+            When a picture can't be read here or there, see ``predict_batch`` for the others.
+        """
+        if is_one(images):
+            return self._play(predict_one(encode(images), self._retries))
+        return without_errors(self.predict_batch(images))  # type: ignore[arg-type]
+
+    def predict_batch(self, images: Iterable[ImageSource]) -> Iterator[Outcome]:
+        """Classify any number of pictures, a few in memory at a time.
+
+        Yields
+        ------
+        a Prediction for each picture in order, or the exception that says why it has none
+        """
+        for group in grouped(images):
+            yield from self._play(predict_group(group, self._retries))
+
+    def model(self) -> Provenance:
+        """Return which model answers and where it comes from."""
+        return read_as(Provenance, self._play(fetch(MODEL_PATH, self._retries)))
+
+    def model_card(self) -> str:
+        """Return the model card, Markdown."""
+        return self._play(fetch(CARD_PATH, self._retries)).decode()
+
+    def ready(self) -> bool:
+        """Say whether the server takes pictures now; False also where nothing answers."""
+        return is_ready(self._send(Request("GET", READY, self._timeout)))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _play(self, exchange: Exchange[T]) -> T:
+        reply = None
+        while True:
+            try:
+                step = exchange.send(reply)
+            except StopIteration as done:
+                return done.value
+            if isinstance(step, Pause):
+                time.sleep(step.seconds)
+                reply = None
+            else:
+                reply = self._send(step)
+
+    def _send(self, request: Request) -> Reply:
+        collected = Collected(self._http.base_url, request.seconds)
+        try:
+            with self._http.stream(**build(request, self._timeout)) as response:
+                collected.begin(response)
+                for chunk in response.iter_bytes():
+                    collected.add(chunk)
+        except httpx.RequestError as error:
+            return collected.reply(error)
+        return collected.reply()

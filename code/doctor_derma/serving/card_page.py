@@ -1,0 +1,85 @@
+"""The model card as a page: Markdown to HTML that runs nothing and loads from this server only."""
+
+import re
+from collections.abc import Sequence
+from html import escape
+from itertools import pairwise
+
+from markdown_it import MarkdownIt
+from markdown_it.renderer import RendererHTML
+from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
+
+from doctor_derma.serving.notice import NOTICE
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<meta name="color-scheme" content="light dark">
+<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="/static/style.css">
+<link rel="stylesheet" href="/static/card.css">
+</head>
+<body class="reference card">
+<p class="notice" role="note"><strong>{notice}</strong></p>
+<main>
+<p><a href="/">Upload page</a></p>
+{card}
+</main>
+</body>
+</html>
+"""
+_FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
+
+
+def card_html(markdown: str) -> str:
+    """Return a page with a model card.
+
+    The head between dashes, which is for programs, is left out. HTML inside the Markdown is
+    shown as text.
+
+    Parameters
+    ----------
+    markdown : as ``doctor_derma.export.bundle.read_card`` returns it
+    """
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser.add_render_rule("table_open", _table_open)
+    parser.add_render_rule("table_close", _table_close)
+    parser.add_render_rule("th_open", _cell_open)
+    parser.add_render_rule("td_open", _cell_open)
+    text = _FRONT_MATTER.sub("", markdown)
+    return _PAGE.format(
+        title=escape(_title(parser.parse(text))), notice=escape(NOTICE), card=parser.render(text)
+    )
+
+
+def _title(tokens: Sequence[Token]) -> str:
+    for heading, inline in pairwise(tokens):
+        if heading.type == "heading_open" and heading.tag == "h1":
+            return f"Model card of {inline.content}"
+    return "Model card"
+
+
+def _table_open(
+    renderer: RendererHTML, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+) -> str:
+    # Wide tables scroll by themselves, also with the keyboard.
+    return '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>\n'
+
+
+def _table_close(
+    renderer: RendererHTML, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+) -> str:
+    return "</table></div>\n"
+
+
+def _cell_open(
+    renderer: RendererHTML, tokens: Sequence[Token], idx: int, options: OptionsDict, env: EnvType
+) -> str:
+    # The server's content security policy forbids the style that sets a column right.
+    if tokens[idx].attrs.pop("style", None):
+        tokens[idx].attrSet("class", "number")
+    return renderer.renderToken(tokens, idx, options, env)

@@ -1,0 +1,6 @@
+"""From encoded pictures to predictions, many at a time, never more than can be answered."""
+
+from doctor_derma.serving.engine.engine import Engine
+from doctor_derma.serving.engine.refusals import DeadlineExceeded, Draining, Overloaded
+
+__all__ = ["DeadlineExceeded", "Draining", "Engine", "Overloaded"]

@@ -1,0 +1,135 @@
+"""The engine: admission, decoding, batching, and an end without loss."""
+
+import asyncio
+from collections.abc import Sequence
+from time import perf_counter
+
+from doctor_derma.data.decoding import UnreadableImage
+from doctor_derma.serving.classifier import Classifier, ReadPicture
+from doctor_derma.serving.engine.admission import Admission
+from doctor_derma.serving.engine.batching import Batcher, Classified
+from doctor_derma.serving.engine.decoding import Decoder
+from doctor_derma.serving.engine.refusals import DeadlineExceeded, Draining, Overloaded
+from doctor_derma.serving.graph import usable_cpus
+from doctor_derma.serving.metrics import Metrics
+from doctor_derma.serving.prediction import Prediction
+from doctor_derma.serving.request import CURRENT
+from doctor_derma.serving.settings import Settings
+
+RUNS = 1
+
+
+class Engine:
+    """Classifies encoded pictures for many requests at once.
+
+    Parameters
+    ----------
+    classifier : the loaded bundle
+    settings : limits, see ``Settings``
+    metrics : is told of everything that happens
+    """
+
+    def __init__(self, classifier: Classifier, settings: Settings, metrics: Metrics) -> None:
+        self.ready = False
+        self._admission = Admission(settings.queue_limit)
+        self._decoder = Decoder(classifier, usable_cpus())
+        self._batcher = Batcher(self._run_network, settings.max_batch, RUNS)
+        self._network = classifier.classify
+        self._deadline = settings.deadline_seconds
+        self._metrics = metrics
+        self._answered = asyncio.Event()
+
+    async def start(self) -> None:
+        """Take pictures from now on."""
+        self.ready = True
+
+    async def drain(self) -> None:
+        """Take no more pictures, and return when those that were accepted are answered.
+
+        A request that was accepted before, see ``RequestRecord``, may go on bringing pictures.
+        """
+        self.ready = False
+        while self._admission.waiting:
+            self._answered.clear()
+            await self._answered.wait()
+
+    async def stop(self) -> None:
+        """Drain, and let go of the threads; the engine can't be used after it."""
+        await self.drain()
+        self._decoder.close()
+        self._batcher.close()
+
+    def refusal(self) -> Overloaded | None:
+        """Return why a picture would be refused if it came now; None if it would not."""
+        if not self.ready:
+            return Draining(self._admission.retry_after)
+        return Overloaded(self._admission.retry_after) if self._admission.full else None
+
+    async def predict(self, encoded: bytes) -> Prediction:
+        """Classify one encoded picture.
+
+        Raises
+        ------
+        UnreadableImage
+            When the picture can't be decoded.
+        Overloaded
+            When too many pictures wait; ``Draining`` when the engine starts or stops.
+        DeadlineExceeded
+            When there is no answer in ``Settings.deadline_seconds``.
+        """
+        self._enter()
+        answered = False
+        try:
+            async with asyncio.timeout(self._deadline) as deadline:
+                classified = await self._classify(encoded)
+            answered = True
+        except TimeoutError as error:
+            if not deadline.expired():
+                raise
+            self._metrics.refused("late")
+            raise DeadlineExceeded(f"no answer in {self._deadline:g} s") from error
+        except UnreadableImage:
+            answered = True
+            self._metrics.refused("unreadable")
+            raise
+        except asyncio.CancelledError:
+            self._metrics.refused("gone")
+            raise
+        except Exception:
+            self._metrics.refused("failed")
+            raise
+        finally:
+            self._leave(answered)
+        self._metrics.predicted(classified.prediction)
+        if record := CURRENT.get():
+            record.add_picture(classified.batch)
+        return classified.prediction
+
+    def _enter(self) -> None:
+        record = CURRENT.get()
+        if not self.ready and not (record and record.accepted):
+            self._metrics.refused("draining")
+            raise Draining(self._admission.retry_after)
+        try:
+            self._admission.enter()
+        except Overloaded:
+            self._metrics.refused("overloaded")
+            raise
+        self._metrics.waiting(self._admission.waiting)
+
+    def _leave(self, answered: bool) -> None:
+        self._admission.leave(answered)
+        self._metrics.waiting(self._admission.waiting)
+        self._answered.set()
+
+    async def _classify(self, encoded: bytes) -> Classified:
+        start = perf_counter()
+        decoded = await self._decoder.decode(encoded)
+        classified = await self._batcher.classify(decoded.picture)
+        waited = perf_counter() - start - decoded.seconds - classified.seconds
+        self._metrics.timed(decoded.seconds, waited, classified.seconds)
+        return classified
+
+    def _run_network(self, pictures: Sequence[ReadPicture]) -> list[Prediction]:
+        self._metrics.ran(len(pictures))
+        return self._network(pictures)

@@ -1,0 +1,107 @@
+"""HTTP connections with clients that take their time, and with those that are cut short."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+# From the first byte of a request, or from the connection, to the end of its headers.
+HEADER_SECONDS = 10.0
+# For an answer that has filled every buffer on the way, until the client reads on.
+READING_SECONDS = 30.0
+# For a client that is refused while it sends, until it has read so and closes the connection.
+LINGERING_SECONDS = 5.0
+
+
+class PatientProtocol(HttpToolsProtocol):
+    """Uvicorn's protocol with the ends that it lacks: patience, but not for ever.
+
+    Uvicorn closes connections that are idle between requests, and ``routes/body.py`` times the
+    bodies. What remains is a client that never ends its headers (Slowloris), one that never
+    reads its answer, and one whose upload is refused half-way. That one would never see why:
+    closing a connection on which something unread arrives resets it, and a reset overtakes the
+    answer (RFC 9112, section 9.6). So the answer goes out, and what still comes is thrown away
+    until the client closes.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._header_timer: asyncio.TimerHandle | None = None
+        self._reading_timer: asyncio.TimerHandle | None = None
+        self._lingering = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start to wait for headers."""
+        super().connection_made(_Lingering(transport, self))  # type: ignore[arg-type]
+        self._await_headers()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes, unless the answer is out and the end is near."""
+        if not self._lingering:
+            super().data_received(data)
+
+    def on_message_begin(self) -> None:
+        """Start to wait for the headers of this request."""
+        super().on_message_begin()
+        self._await_headers()
+
+    def on_headers_complete(self) -> None:
+        """The headers are there."""
+        self._end_wait_for_headers()
+        super().on_headers_complete()
+
+    def pause_writing(self) -> None:
+        """Start to wait until the client reads its answer."""
+        super().pause_writing()
+        self._reading_timer = self.loop.call_later(READING_SECONDS, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """The client reads on."""
+        self._end_wait_for_reader()
+        super().resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        self._end_wait_for_headers()
+        self._end_wait_for_reader()
+        super().connection_lost(exc)
+
+    def linger(self, transport: asyncio.Transport) -> bool:
+        """Begin a slow end where the client still sends; say whether it has begun."""
+        sending = self.cycle is not None and self.cycle.more_body
+        if self._lingering or not sending or not transport.can_write_eof():
+            return False
+        self._lingering = True
+        transport.write_eof()
+        self.flow.resume_reading()
+        self.loop.call_later(LINGERING_SECONDS, transport.abort)
+        return True
+
+    def _await_headers(self) -> None:
+        if self._header_timer is None:
+            self._header_timer = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+
+    def _end_wait_for_headers(self) -> None:
+        if self._header_timer is not None:
+            self._header_timer.cancel()
+            self._header_timer = None
+
+    def _end_wait_for_reader(self) -> None:
+        if self._reading_timer is not None:
+            self._reading_timer.cancel()
+            self._reading_timer = None
+
+
+class _Lingering:
+    """A transport whose first ``close`` may be the protocol's slow end."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: PatientProtocol) -> None:
+        self._transport = transport
+        self._protocol = protocol
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def close(self) -> None:
+        if not self._protocol.linger(self._transport):
+            self._transport.close()

@@ -1,0 +1,55 @@
+"""What a model is and where it comes from, as ``GET /v1/model`` tells it."""
+
+from math import isfinite
+from typing import Any
+
+from pydantic import Field
+
+from doctor_derma.export.bundle import (
+    BundleInfo,
+    CodeProvenance,
+    Conformal,
+    DataProvenance,
+    DiagnosisName,
+    Familiar,
+    InputSize,
+    Parity,
+    Weights,
+)
+from doctor_derma.serving.notice import NOTICE
+from doctor_derma.serving.routes.answer import ModelName
+
+MODEL_PATH = "/v1/model"
+CARD_PATH = "/v1/model/card"
+
+
+class Provenance(ModelName):
+    """What the model is, and all that it came from."""
+
+    architecture: str
+    created: str
+    classes: list[DiagnosisName] = Field(description="In the model's own order")
+    input: InputSize
+    temperature: float = Field(description="What the logits are divided by, for calibration")
+    prevalence: float = Field(description="How much of the classes' shares the answer keeps, 0..1")
+    conformal: Conformal
+    familiar: Familiar
+    metrics: dict[str, dict[str, float]] = Field(description="Split (val, test) to metric to value")
+    data: DataProvenance
+    code: CodeProvenance
+    recipe: dict[str, Any] = Field(description="Settings of the training")
+    weights: Weights
+    parity: Parity
+    card: str = Field(default=CARD_PATH, description="Address of the model card")
+    notice: str = Field(default=NOTICE, description=NOTICE)
+
+    @classmethod
+    def of_bundle(cls, info: BundleInfo) -> "Provenance":
+        """Tell all of ``model.json`` that is of use outside."""
+        told = info.model_dump(include=set(cls.model_fields) & set(BundleInfo.model_fields))
+        # JSON has no number for a metric that is undefined.
+        told["metrics"] = {
+            split: {metric: value for metric, value in values.items() if isfinite(value)}
+            for split, values in info.metrics.items()
+        }
+        return cls(**told, weights_sha256=info.weights.sha256)

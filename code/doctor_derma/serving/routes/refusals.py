@@ -1,0 +1,36 @@
+"""What went wrong with a picture or with the engine, as the refusal that a client is told."""
+
+from PIL import UnidentifiedImageError
+
+from doctor_derma.data.decoding import UnreadableImage
+from doctor_derma.serving.engine import DeadlineExceeded, Draining, Overloaded
+from doctor_derma.serving.routes.kinds import LATE, NOT_READY, OVERLOADED, UNREADABLE, WRONG_TYPE
+from doctor_derma.serving.routes.problem import Refusal
+from doctor_derma.serving.routes.upload import FORMATS
+
+FORESEEN = (UnreadableImage, Overloaded, DeadlineExceeded)
+LATE_RETRY_SECONDS = 1
+
+
+def as_refusal(error: Exception) -> Refusal:
+    """Return the refusal for an error of one of the types in ``FORESEEN``."""
+    match error:
+        case UnreadableImage():
+            reason = str(error)[:1].upper() + str(error)[1:]
+            if isinstance(error.__cause__, UnidentifiedImageError):
+                return Refusal(WRONG_TYPE, f"{reason}; send {FORMATS}.")
+            return Refusal(UNREADABLE, f"{reason}.")
+        case Draining():
+            detail = "The server is stopping; send this again in a moment."
+            return Refusal(NOT_READY, detail, _wait(error.retry_after))
+        case Overloaded():
+            detail = "Too many pictures are waiting; send this again in a moment."
+            return Refusal(OVERLOADED, detail, _wait(error.retry_after))
+        case DeadlineExceeded():
+            detail = "The picture waited too long and was given up; send it again."
+            return Refusal(LATE, detail, _wait(LATE_RETRY_SECONDS))
+    raise TypeError(f"{type(error).__name__} is no error that a client is told of") from error
+
+
+def _wait(seconds: int) -> dict[str, str]:
+    return {"Retry-After": str(seconds)}

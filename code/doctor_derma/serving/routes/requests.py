@@ -1,0 +1,60 @@
+"""What the routes that take pictures have in common in their OpenAPI description."""
+
+from typing import Annotated, Any
+
+from fastapi import Query
+
+from doctor_derma.serving.routes.answer import MapForm
+from doctor_derma.serving.routes.kinds import (
+    FAILED,
+    INVALID,
+    KEY_NEEDED,
+    LATE,
+    MALFORMED,
+    NOT_READY,
+    OVERLOADED,
+    TOO_LARGE,
+    TOO_MANY,
+    TOO_SLOW,
+    UNREADABLE,
+    WRONG_TYPE,
+)
+from doctor_derma.serving.routes.problem import describe
+from doctor_derma.serving.routes.upload import (
+    ANY_BYTES,
+    FIELD,
+    FORM,
+    FORMATS,
+    MAX_IMAGE_BYTES,
+    RAW_TYPES,
+)
+
+POST_PROBLEMS = describe(
+    *(MALFORMED, KEY_NEEDED, TOO_SLOW, TOO_LARGE, WRONG_TYPE, UNREADABLE, INVALID),
+    *(TOO_MANY, FAILED, OVERLOADED, LATE, NOT_READY),
+)
+MapQuery = Annotated[
+    MapForm, Query(description="Whether and how to draw where the evidence for the label is")
+]
+_PICTURE = {
+    "type": "string",
+    "format": "binary",
+    "description": f"{FORMATS}, at most {MAX_IMAGE_BYTES // 1_000_000} MB",
+}
+
+
+def form_of(*fields: str) -> dict[str, Any]:
+    """Describe a multipart form: one picture in ``image``, any number in any other field."""
+    many = {"type": "array", "items": _PICTURE, "description": f"Several of {FORMATS}"}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {field: _PICTURE if field == FIELD else many for field in fields},
+    }
+    if len(fields) == 1:
+        schema["required"] = list(fields)
+    return {FORM: {"schema": schema}}
+
+
+def raw_pictures() -> dict[str, Any]:
+    """Describe a picture that is the whole body."""
+    return {media_type: {"schema": _PICTURE} for media_type in (*RAW_TYPES, ANY_BYTES)}

@@ -1,0 +1,147 @@
+"""Both clients against a real server: the same predictions as the model at hand."""
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import numpy as np
+import pytest
+from PIL import Image
+
+from client.conftest import KEY, Server
+from doctor_derma.client import AsyncClient, Client, ProblemError, Retries, Unreachable
+from doctor_derma.client.errors import UnexpectedAnswer
+from doctor_derma.client.pictures import GROUP_PICTURES
+from doctor_derma.data.decoding import UnreadableImage
+from doctor_derma.errors import DermaError
+from doctor_derma.serving.engine import Overloaded
+from doctor_derma.serving.prediction import Prediction
+from serving.fake_engine import encoded
+from serving.tiny_bundle import BLUE, GREEN, RED
+
+FAST = Retries(attempts=3, first_seconds=0.01, patience_seconds=5)
+Ask = Callable[..., Any]
+
+
+@pytest.fixture(params=["sync", "async"])
+def ask(request: pytest.FixtureRequest, server: Server) -> Ask:
+    """Call a method of either client by name."""
+
+    def call(method: str, *arguments: Any, url: str = server.url, key: str | None = KEY) -> Any:
+        if request.param == "sync":
+            with Client(url, key, retries=FAST) as client:
+                answer = getattr(client, method)(*arguments)
+                return list(answer) if method == "predict_batch" else answer
+
+        async def run() -> Any:
+            async with AsyncClient(url, key, retries=FAST) as client:
+                answer = getattr(client, method)(*arguments)
+                if method == "predict_batch":
+                    return [outcome async for outcome in answer]
+                return await answer
+
+        return anyio.run(run)
+
+    return call
+
+
+def assert_same(found: Prediction, expected: Prediction) -> None:
+    np.testing.assert_allclose(found.activation_map, expected.activation_map, rtol=1e-6)
+    assert list(found.probabilities) == list(expected.probabilities)
+    assert found.probabilities == pytest.approx(expected.probabilities)
+    for name in ("label", "prediction_set", "abstention", "warnings"):
+        assert getattr(found, name) == getattr(expected, name)
+
+
+@pytest.mark.parametrize("form", ["path", "str", "bytes", "image", "array"])
+def test_a_picture_from_anywhere_is_what_the_classifier_says(
+    ask: Ask, server: Server, tmp_path: Path, form: str
+) -> None:
+    path = tmp_path / "private.png"
+    path.write_bytes(encoded(GREEN))
+    image = Image.open(path)
+    sources = {
+        "path": path,
+        "str": str(path),
+        "bytes": path.read_bytes(),
+        "image": image,
+        "array": np.asarray(image),
+    }
+    found = ask("predict", sources[form])
+    assert_same(found, server.classifier.predict(path)[0])
+
+
+def test_a_list_gives_a_list_and_raises_for_a_bad_picture(ask: Ask) -> None:
+    labels = [each.label for each in ask("predict", [encoded(BLUE), encoded(RED)])]
+    assert labels == ["vasc", "mel"]
+    assert ask("predict", []) == []
+    with pytest.raises(ProblemError, match=r"^Picture can't be decoded \(422\): Empty file\.$"):
+        ask("predict", [encoded(BLUE), b""])
+
+
+def test_a_batch_has_an_outcome_for_every_picture(ask: Ask, tmp_path: Path) -> None:
+    pictures = [encoded(RED), b"nonsense", tmp_path / "missing.png", tmp_path, encoded(BLUE)]
+    outcomes = ask("predict_batch", pictures * 10)
+    assert len(outcomes) == 50 > GROUP_PICTURES
+    for start in range(0, 50, 5):
+        first, second, third, fourth, fifth = outcomes[start : start + 5]
+        assert (first.label, fifth.label) == ("mel", "vasc")
+        assert isinstance(second, ProblemError)
+        assert (second.status, second.type) == (415, "/problems/wrong-type")
+        assert isinstance(third, UnreadableImage)
+        assert str(third) == "no such file"
+        assert str(fourth) == "a folder, not a picture"
+
+
+def test_a_busy_server_is_asked_again(ask: Ask, server: Server) -> None:
+    server.engine.errors += [Overloaded(0), Overloaded(0)]
+    assert ask("predict", encoded(RED)).label == "mel"
+    server.engine.errors += [Overloaded(100)]
+    assert [each.label for each in ask("predict_batch", [encoded(RED)] * 3)] == ["mel"] * 3
+
+
+def test_patience_ends(ask: Ask, server: Server) -> None:
+    server.engine.errors += [Overloaded(0)] * 3
+    with pytest.raises(ProblemError) as refused:
+        ask("predict", encoded(RED))
+    assert (refused.value.status, refused.value.title) == (503, "Busy")
+    assert refused.value.detail.startswith("Too many pictures are waiting")
+
+
+def test_without_a_key_the_server_says_what_it_wants(ask: Ask) -> None:
+    with pytest.raises(ProblemError) as refused:
+        ask("predict", encoded(RED), key=None)
+    assert refused.value.status == 401
+    with pytest.raises(ProblemError, match="not one of the server's"):
+        ask("predict_batch", [encoded(RED)], key="another")
+
+
+def test_model_card_and_readiness(ask: Ask, server: Server) -> None:
+    model = ask("model")
+    assert model.name == "tiny"
+    assert [each.name for each in model.classes] == ["mel", "nv", "vasc"]
+    assert ask("model_card") == "# Tiny\n"
+    assert ask("ready") is True
+    server.engine.ready = False
+    assert ask("ready") is False
+
+
+def test_nobody_there(ask: Ask) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    assert ask("ready", url=url) is False
+    with pytest.raises(Unreachable, match=rf"^{url}: no answer .*; see whether a server is"):
+        ask("predict", encoded(RED), url=url)
+
+
+def test_another_kind_of_server_is_told_apart(ask: Ask, server: Server) -> None:
+    with pytest.raises(UnexpectedAnswer, match="no Doctor Derma server"):
+        ask("model", url=f"{server.url}/openapi.json?")
+
+
+@pytest.mark.parametrize("url", ["localhost:5555", "ftp://host", "http://", "http://[::1"])
+def test_a_wrong_address_is_one_sentence(url: str) -> None:
+    with pytest.raises(DermaError, match="give one such as http://localhost:5555"):
+        Client(url)

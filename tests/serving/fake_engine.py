@@ -1,0 +1,65 @@
+"""An engine that classifies at once, or does what a test tells it to, and an API around it."""
+
+import asyncio
+import io
+from collections import deque
+from pathlib import Path
+
+from fastapi import FastAPI
+from PIL import Image
+
+from doctor_derma.serving.classifier import Classifier
+from doctor_derma.serving.cross_origin import allow_origins
+from doctor_derma.serving.headers import SecurityHeaders
+from doctor_derma.serving.prediction import Prediction
+from doctor_derma.serving.routes.batch import batch_routes
+from doctor_derma.serving.routes.handlers import add_problems
+from doctor_derma.serving.routes.health import health_routes
+from doctor_derma.serving.routes.model import model_routes
+from doctor_derma.serving.routes.prediction import prediction_routes
+from doctor_derma.serving.settings import Settings
+
+
+class FakeEngine:
+    """Classifies in the event loop; raises what is in ``errors`` first, one a picture."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self.ready = True
+        self.errors: deque[Exception] = deque()
+        self.most_at_once = 0
+        self.delays: deque[float] = deque()
+        self._at_once = 0
+        self._classifier = classifier
+
+    async def predict(self, encoded: bytes) -> Prediction:
+        self._at_once += 1
+        self.most_at_once = max(self.most_at_once, self._at_once)
+        try:
+            await asyncio.sleep(self.delays.popleft() if self.delays else 0)
+            if self.errors:
+                raise self.errors.popleft()
+            return self._classifier.classify([self._classifier.read(encoded)])[0]
+        finally:
+            self._at_once -= 1
+
+
+def make_api(engine: FakeEngine, bundle: Path, settings: Settings | None = None) -> FastAPI:
+    """Return the API's routes around a fake engine, put together as in ``create_app``."""
+    settings = settings or Settings()
+    info = engine._classifier.info
+    app = FastAPI(title="test")
+    add_problems(app)
+    app.include_router(prediction_routes(engine, info, settings))  # type: ignore[arg-type]
+    app.include_router(batch_routes(engine, info, settings))  # type: ignore[arg-type]
+    app.include_router(model_routes(info, bundle))
+    app.include_router(health_routes(engine, info))  # type: ignore[arg-type]
+    allow_origins(app, settings.cors_origins)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def encoded(colour: tuple[int, int, int], format: str = "PNG") -> bytes:
+    """Return a picture of 40x30 pixels in one colour as a file."""
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 30), colour).save(stream, format)
+    return stream.getvalue()

@@ -1,0 +1,41 @@
+"""Large pictures leave nothing behind."""
+
+import subprocess
+import sys
+
+import pytest
+
+# Pillow keeps a picture in blocks of 16 MB. Two threads, so that there are two heaps.
+CODE = """
+import io, sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from PIL import Image
+from doctor_derma.data.decoding import open_image
+from doctor_derma.serving.memory import return_large_blocks
+
+def resident():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+if sys.argv[1] == "careful":
+    return_large_blocks()
+stream = io.BytesIO()
+Image.new("RGBA", (2600, 2600), (200, 100, 90, 128)).save(stream, "PNG", compress_level=1)
+before = resident()
+with ThreadPoolExecutor(2) as pool:
+    for _ in range(4):
+        pool.submit(open_image, stream.getvalue()).result()
+    print(resident() - before)
+"""
+
+
+def left_behind(how: str) -> float:
+    command = [sys.executable, "-c", CODE, how]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="of glibc")
+def test_large_blocks_go_back_to_the_system() -> None:
+    assert left_behind("careful") < 10
+    # So that this test notices when there is nothing to take care of any more.
+    assert left_behind("careless") > 30

@@ -1,0 +1,43 @@
+"""``GET /v1/model`` and the model card."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from doctor_derma.serving.classifier import Classifier
+from doctor_derma.serving.notice import NOTICE
+from serving.fake_engine import FakeEngine, make_api
+from serving.tiny_bundle import write_bundle
+
+CARD = "---\nlicense: mit\n---\n# Tiny\n\nNot for <b>people</b>.\n"
+
+
+@pytest.fixture
+def client(classifier: Classifier, tmp_path: Path) -> Iterator[TestClient]:
+    bundle = write_bundle(tmp_path)
+    (bundle / "README.md").write_text(CARD)
+    with TestClient(make_api(FakeEngine(classifier), bundle)) as client:
+        yield client
+
+
+def test_the_provenance_is_all_of_model_json(client: TestClient, bundle: Path) -> None:
+    told = client.get("/v1/model").json()
+    written = json.loads((bundle / "model.json").read_text())
+    for key in ("data", "code", "recipe", "metrics", "classes", "input", "parity", "conformal"):
+        assert told[key] == written[key]
+    assert told["weights_sha256"] == written["weights"]["sha256"]
+    assert told["notice"] == NOTICE
+    assert client.get(told["card"]).status_code == 200
+
+
+def test_the_card_is_markdown_and_a_page(client: TestClient) -> None:
+    card = client.get("/v1/model/card")
+    assert card.headers["content-type"] == "text/markdown; charset=utf-8"
+    assert card.text == CARD
+    page = client.get("/card")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "<h1>Tiny</h1>" in page.text
+    assert "&lt;b&gt;people" in page.text

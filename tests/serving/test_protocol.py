@@ -1,0 +1,161 @@
+"""Clients that take their time are cut off, and those that are refused hear why."""
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+import uvicorn
+
+from doctor_derma.serving import protocol
+from doctor_derma.serving.protocol import PatientProtocol
+
+LARGE = 50_000_000
+GET = b"GET / HTTP/1.1\r\nHost: test\r\n"
+
+
+async def app(scope: Any, receive: Any, send: Any) -> None:
+    if scope["path"] == "/refused":
+        headers = [(b"connection", b"close"), (b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 413, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    size = LARGE if scope["path"] == "/large" else 2
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(0, size, 1_000_000):
+        await send({"type": "http.response.body", "body": b"x" * 1_000_000, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+    ended.append(scope["path"])
+
+
+ended: list[str] = []
+
+
+@contextmanager
+def listening() -> Iterator[tuple[str, int]]:
+    config = uvicorn.Config(
+        app, port=0, http=PatientProtocol, lifespan="off", log_level="error", ws="none"
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield server.servers[0].sockets[0].getsockname()
+    server.should_exit = True
+    thread.join()
+
+
+@pytest.fixture
+def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
+    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "READING_SECONDS", 0.3)
+    ended.clear()
+    with listening() as address:
+        yield address
+
+
+def is_cut_off(client: socket.socket, seconds: float = 5) -> bool:
+    client.settimeout(seconds)
+    try:
+        return client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /", GET + b"X-Slow: "])
+def test_headers_that_never_end_are_not_waited_for(address: tuple[str, int], sent: bytes) -> None:
+    with socket.create_connection(address) as client:
+        client.sendall(sent)
+        assert is_cut_off(client)
+
+
+def test_dripping_does_not_help(address: tuple[str, int]) -> None:
+    began = time.monotonic()
+    with socket.create_connection(address) as client:
+        client.settimeout(0.05)
+        for letter in GET:
+            client.sendall(bytes([letter]))
+            try:
+                answer = client.recv(1)
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                break
+            assert answer == b""
+            break
+        else:
+            raise AssertionError("all of the headers were waited for")
+    assert time.monotonic() - began < 3
+
+
+def test_the_next_request_of_a_connection_has_its_own_time(address: tuple[str, int]) -> None:
+    with socket.create_connection(address) as client:
+        for _ in range(4):
+            client.sendall(GET + b"\r\n")
+            client.settimeout(5)
+            answer = b""
+            while b"0\r\n\r\n" not in answer:
+                answer += client.recv(10_000_000)
+            assert answer.startswith(b"HTTP/1.1 200")
+            time.sleep(0.15)
+        client.sendall(b"GET / HT")
+        assert is_cut_off(client)
+
+
+def test_who_does_not_read_is_cut_off(address: tuple[str, int]) -> None:
+    with socket.create_connection(address) as client:
+        client.sendall(GET.replace(b"/ ", b"/large ", 1) + b"\r\n")
+        end = time.monotonic() + 10
+        # The application's send returns when the connection is gone, so it gets to its end.
+        while "/large" not in ended:
+            assert time.monotonic() < end
+            time.sleep(0.02)
+        received = 0
+        client.settimeout(5)
+        with suppress(ConnectionError):
+            while data := client.recv(1_000_000):
+                received += len(data)
+        assert received < LARGE
+
+
+POST = b"POST /refused HTTP/1.1\r\nHost: test\r\nContent-Length: 20000000\r\n\r\n"
+
+
+def test_who_is_refused_while_sending_hears_why(address: tuple[str, int]) -> None:
+    for _ in range(10):
+        with socket.create_connection(address) as client:
+            client.settimeout(5)
+            client.sendall(POST)
+            # The server has answered by now, and has to bear what still comes.
+            time.sleep(0.02)
+            for _ in range(20):
+                client.sendall(bytes(100_000))
+            answer = b""
+            while data := client.recv(1000):
+                answer += data
+            assert answer.startswith(b"HTTP/1.1 413")
+
+
+def test_but_not_for_ever(address: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(protocol, "LINGERING_SECONDS", 0.3)
+    began = time.monotonic()
+    with socket.create_connection(address) as client:
+        client.sendall(POST)
+        with suppress(ConnectionError):
+            while time.monotonic() - began < 5:
+                client.sendall(bytes(100_000))
+    assert time.monotonic() - began < 4
+
+
+def test_what_comes_after_a_refusal_is_no_request(address: tuple[str, int]) -> None:
+    with socket.create_connection(address) as client:
+        client.settimeout(5)
+        client.sendall(POST + bytes(20_000_000 - 10) + (GET + b"\r\n") * 3)
+        answer = b""
+        while data := client.recv(1000):
+            answer += data
+    assert answer.count(b"HTTP/1.1") == 1
