@@ -2,8 +2,9 @@
 
 The bundles of fewer bits are exported to a scratch folder as ``derma export RUN --precision``
 does, and refused as there. All are run as the server runs them, by one thread, in turn and
-several times, so that other work on the machine slows all of them alike; trust the ratios more
-than the speeds. Run it after training: python benchmarks/bundle_precision.py RUN
+several times, and timed in seconds of the processor, which other work on the machine changes
+least; trust the ratios more than the speeds. Run it after training:
+python benchmarks/bundle_precision.py RUN
 """
 
 import argparse
@@ -45,17 +46,17 @@ def bundles(run: Run, dataset: Dataset, scratch: Path) -> dict[Precision, Classi
 
 
 def speed(classifier: Classifier, pixels: np.ndarray, batch: int) -> float:
-    """Return images a second."""
-    started = time.perf_counter()
+    """Return images a second of the processor."""
+    started = time.process_time()
     for start in range(0, len(pixels), batch):
         classifier.outputs(pixels[start : start + batch])
-    return len(pixels) / (time.perf_counter() - started)
+    return len(pixels) / (time.process_time() - started)
 
 
 def speeds(
     models: dict[Precision, Classifier], pixels: np.ndarray, rounds: int
 ) -> dict[tuple[Precision, int], float]:
-    """Return the median images a second of each bundle and batch size."""
+    """Return the median speed of each bundle and batch size."""
     found: dict[tuple[Precision, int], list[float]] = {}
     for _ in with_progress(range(rounds), "Timing"):
         for batch in BATCHES:

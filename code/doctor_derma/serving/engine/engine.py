@@ -16,6 +16,7 @@ from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.request import CURRENT
 from doctor_derma.serving.settings import Settings
 
+# Batches in the network at a time, each on all processors (the threads of the one session).
 RUNS = 1
 
 
