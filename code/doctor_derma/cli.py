@@ -207,15 +207,17 @@ def export(
             f"--prevalence: an {precision} bundle keeps that of the run's own; leave it out"
         )
     from doctor_derma.data.manifest import read_dataset
-    from doctor_derma.export.exporting import export_run
-    from doctor_derma.export.reducing import export_reduced
     from doctor_derma.training.runs import open_run
 
     workspace = Workspace.find()
     found, dataset = open_run(workspace.runs, run), read_dataset(workspace.data)
     if precision == "fp32":
+        from doctor_derma.export.exporting import export_run
+
         bundle = export_run(found, dataset, to, prevalence)
     else:
+        from doctor_derma.export.reducing import export_reduced
+
         bundle = export_reduced(found, dataset, precision, to)
     Console().print(f"Bundle: {bundle}", highlight=False)
 

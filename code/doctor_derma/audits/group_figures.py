@@ -12,12 +12,11 @@ from itertools import chain
 import numpy as np
 
 from doctor_derma.evaluation.bootstrap import chunk_sizes, lesion_weights
-from doctor_derma.evaluation.metrics import weighted_metrics
+from doctor_derma.evaluation.metrics import MELANOMA, weighted_metrics
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.progress import with_progress
 from doctor_derma.evaluation.ranking import ratio
 
-MELANOMA = "mel"
 # Lesions that a class needs, in the group and in the others, for a figure of its own.
 CLASS_LESIONS = 5
 # What each figure is made of, class by class: means over the images ...

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from doctor_derma.audits.group_figures import MELANOMA, Part, figures, resampled_parts
+from doctor_derma.audits.group_figures import Part, figures, resampled_parts
 from doctor_derma.audits.image_groups import ATTRIBUTES, image_groups
 from doctor_derma.audits.skin_tone import measure_skin_tones
 from doctor_derma.data.confirmation import read_confirmations
@@ -13,6 +13,7 @@ from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES, Interval, percentile_interval
 from doctor_derma.evaluation.comparison import bootstrap_p_value, holm
+from doctor_derma.evaluation.metrics import MELANOMA
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.tables import Table, format_p
 
@@ -78,10 +79,9 @@ def measure_subgroups(
             f"{dataset.folder}: image '{absent[0]}' is not in the data set; audit predictions "
             "of this data set"
         )
-    tones = measure_skin_tones(dataset.folder, table.loc[predictions.images])
-    groups = image_groups(
-        table.loc[predictions.images], read_confirmations(dataset.folder), tones["band"].tolist()
-    )
+    rows = table.loc[predictions.images]
+    tones = measure_skin_tones(dataset.folder, rows)
+    groups = image_groups(rows, read_confirmations(dataset.folder), tones["band"].tolist())
     return compare_groups(predictions, groups, resamples, seed), tones
 
 

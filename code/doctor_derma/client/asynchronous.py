@@ -19,11 +19,11 @@ from doctor_derma.client.exchange import (
     predict_group,
     predict_one,
 )
-from doctor_derma.client.pictures import encode, grouped, is_one
+from doctor_derma.client.pictures import encode, grouped
 from doctor_derma.client.reading import read_as, without_errors
 from doctor_derma.client.retries import Retries
 from doctor_derma.client.transport import Collected, build, settings
-from doctor_derma.data.decoding import ImageSource
+from doctor_derma.data.decoding import ImageSource, is_one_picture
 from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.routes.provenance import CARD_PATH, MODEL_PATH, Provenance
 
@@ -57,7 +57,7 @@ class AsyncClient:
         self, images: ImageSource | Iterable[ImageSource]
     ) -> Prediction | list[Prediction]:
         """Classify one picture, or several; see ``Client.predict``."""
-        if is_one(images):
+        if is_one_picture(images):
             return await self._play(predict_one(encode(images), self._retries))
         outcomes = [outcome async for outcome in self.predict_batch(images)]  # type: ignore[arg-type]
         return without_errors(outcomes)

@@ -3,7 +3,6 @@
 import io
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeGuard
 
 import numpy as np
 from PIL import Image
@@ -14,13 +13,6 @@ GROUP_PICTURES = 32
 GROUP_BYTES = 32_000_000
 
 Encoded = bytes | UnreadableImage
-
-
-def is_one(images: ImageSource | Iterable[ImageSource]) -> TypeGuard[ImageSource]:
-    """Say whether this is one picture and not several."""
-    if isinstance(images, np.ndarray):
-        return images.ndim != 4
-    return isinstance(images, str | Path | bytes | Image.Image)
 
 
 def encode(source: ImageSource) -> bytes:

@@ -19,11 +19,11 @@ from doctor_derma.client.exchange import (
     predict_group,
     predict_one,
 )
-from doctor_derma.client.pictures import encode, grouped, is_one
+from doctor_derma.client.pictures import encode, grouped
 from doctor_derma.client.reading import read_as, without_errors
 from doctor_derma.client.retries import Retries
 from doctor_derma.client.transport import Collected, build, settings
-from doctor_derma.data.decoding import ImageSource
+from doctor_derma.data.decoding import ImageSource, is_one_picture
 from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.routes.provenance import CARD_PATH, MODEL_PATH, Provenance
 
@@ -81,7 +81,7 @@ class Client:
         UnreadableImage, ProblemError
             When a picture can't be read here or there, see ``predict_batch`` for the others.
         """
-        if is_one(images):
+        if is_one_picture(images):
             return self._play(predict_one(encode(images), self._retries))
         return without_errors(self.predict_batch(images))  # type: ignore[arg-type]
 

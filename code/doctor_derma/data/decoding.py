@@ -2,7 +2,9 @@
 
 import io
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeGuard
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -28,6 +30,13 @@ ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
 class UnreadableImage(DermaError):  # noqa: N818
     """A picture that can't be decoded; the message says why."""
+
+
+def is_one_picture(images: ImageSource | Iterable[ImageSource]) -> TypeGuard[ImageSource]:
+    """Say whether this is one picture and not several."""
+    if isinstance(images, np.ndarray):
+        return images.ndim != 4
+    return isinstance(images, str | Path | bytes | Image.Image)
 
 
 def open_image(source: ImageSource, *, shrink: bool = True) -> Image.Image:

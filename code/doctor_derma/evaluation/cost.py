@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from doctor_derma.evaluation.predictions import PixelClassifier
 from doctor_derma.evaluation.progress import with_progress
-from doctor_derma.models.networks import create_network
+from doctor_derma.models.networks import count_parameters, create_network
 
 BATCHES = (1, 32)
 WARM_UP = 2
@@ -63,8 +63,7 @@ def count_size(architecture: str, classes: int, height: int, width: int) -> tupl
     network = create_network(architecture, classes).eval()
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network(torch.zeros(1, 3, height, width))
-    parameters = sum(weight.numel() for weight in network.parameters())
-    return parameters, counter.get_total_flops() // 2
+    return count_parameters(network), counter.get_total_flops() // 2
 
 
 def images_per_second(

@@ -35,6 +35,10 @@ CLASS_METRICS = {
     "sensitivity_at_90_specificity": "Sensitivity at 90% specificity",
 }
 SPECIFICITY = 0.9
+# The class that must not be missed, and what is told of it beside the overall metrics.
+MELANOMA = "mel"
+MELANOMA_AT_SPECIFICITY = f"sensitivity_at_90_specificity_{MELANOMA}"
+MELANOMA_METRICS = {MELANOMA_AT_SPECIFICITY: "Melanoma sensitivity at 90% specificity"}
 LOWER_IS_BETTER = frozenset({"ece", "brier", "log_loss"})
 
 

@@ -20,11 +20,15 @@ from doctor_derma.evaluation.bootstrap import (
     percentile_interval,
 )
 from doctor_derma.evaluation.comparison import align_models, bootstrap_p_value, holm
-from doctor_derma.evaluation.metrics import HEADLINE_METRICS, classification_metrics
+from doctor_derma.evaluation.metrics import (
+    HEADLINE_METRICS,
+    MELANOMA,
+    MELANOMA_METRICS,
+    classification_metrics,
+)
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.replicate_design import Replicate, pair_replicates
 
-MELANOMA = "mel"
 SIGNIFICANT = 0.05
 
 
@@ -76,10 +80,7 @@ def compared_metrics(classes: Sequence[str]) -> dict[str, str]:
     """Name the metrics that are compared: the headline, and a figure of melanoma if it's known."""
     chosen = ("macro_auc", "balanced_accuracy", "accuracy", "ece")
     titles = {metric: HEADLINE_METRICS[metric] for metric in chosen}
-    if MELANOMA in classes:
-        key = f"sensitivity_at_90_specificity_{MELANOMA}"
-        titles[key] = "Melanoma sensitivity at 90% specificity"
-    return titles
+    return titles | MELANOMA_METRICS if MELANOMA in classes else titles
 
 
 def compare_over_seeds(

@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from doctor_derma.evaluation.cost import BATCHES, Cost
-from doctor_derma.evaluation.metrics import LOWER_IS_BETTER
 from doctor_derma.evaluation.replicates import SeedComparison, SeedDifference, compared_metrics
-from doctor_derma.evaluation.tables import Table, as_text, counted, format_p, state_p
+from doctor_derma.evaluation.tables import Table, as_text, counted, format_p, state_p, with_arrow
 
 
 def seed_comparison_tables(comparison: SeedComparison, costs: dict[str, Cost]) -> list[Table]:
@@ -91,7 +90,7 @@ def _findings_table(comparison: SeedComparison) -> Table:
 def _means_table(comparison: SeedComparison) -> Table:
     rows = (
         (
-            _with_arrow(metric, title),
+            with_arrow(metric, title),
             *(
                 f"{of.mean():.3f} ({of.min():.3f}\N{EN DASH}{of.max():.3f})"
                 for of in comparison.values[metric]
@@ -111,7 +110,7 @@ def _difference_table(comparison: SeedComparison, first: str, second: str) -> Ta
     titles = compared_metrics(comparison.models[0].classes)
     rows = (
         (
-            _with_arrow(d.metric, titles[d.metric]),
+            with_arrow(d.metric, titles[d.metric]),
             "  ".join(f"{step:+.3f}" for step in d.by_seed),
             d.interval.signed,
             format_p(d.p_value),
@@ -151,10 +150,6 @@ def _cost_table(costs: dict[str, Cost]) -> Table:
         "MACs: multiply-accumulates of convolutions and matrix products. Speed: the exported "
         "bundle on one thread, without decoding; depends on the machine.",
     )
-
-
-def _with_arrow(metric: str, title: str) -> str:
-    return f"{title}\N{NO-BREAK SPACE}{'↓' if metric in LOWER_IS_BETTER else '↑'}"
 
 
 def _lower(title: str) -> str:

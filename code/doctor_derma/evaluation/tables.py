@@ -167,6 +167,10 @@ def as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
+def with_arrow(metric: str, title: str) -> str:
+    """Add to a metric's title whether higher or lower is better."""
+    return f"{title}\N{NO-BREAK SPACE}{'↓' if metric in LOWER_IS_BETTER else '↑'}"
+
+
 def _titled(metric: str) -> str:
-    arrow = "↓" if metric in LOWER_IS_BETTER else "↑"
-    return f"{OVERALL_METRICS[metric]}\N{NO-BREAK SPACE}{arrow}"
+    return with_arrow(metric, OVERALL_METRICS[metric])

@@ -112,6 +112,11 @@ def create_network(
     return LesionNetwork(backbone, features, classes, dropout, colour)
 
 
+def count_parameters(network: nn.Module) -> int:
+    """Count the weights that a network learns."""
+    return sum(weight.numel() for weight in network.parameters())
+
+
 def _build(name: str, backbone_name: str, options: dict[str, Any]) -> nn.Module:
     try:
         return timm.create_model(backbone_name, **options)

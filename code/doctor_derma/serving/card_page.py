@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from html import escape
 from itertools import pairwise
 
 from markdown_it import MarkdownIt
@@ -10,28 +9,8 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
-from doctor_derma.serving.notice import NOTICE
+from doctor_derma.serving.html_page import html_page
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/static/style.css">
-<link rel="stylesheet" href="/static/card.css">
-</head>
-<body class="reference card">
-<p class="notice" role="note"><strong>{notice}</strong></p>
-<main>
-<p><a href="/">Upload page</a></p>
-{card}
-</main>
-</body>
-</html>
-"""
 _FRONT_MATTER = re.compile(r"\A---\n.*?\n---\n", re.DOTALL)
 
 
@@ -51,8 +30,11 @@ def card_html(markdown: str) -> str:
     parser.add_render_rule("th_open", _cell_open)
     parser.add_render_rule("td_open", _cell_open)
     text = _FRONT_MATTER.sub("", markdown)
-    return _PAGE.format(
-        title=escape(_title(parser.parse(text))), notice=escape(NOTICE), card=parser.render(text)
+    return html_page(
+        _title(parser.parse(text)),
+        f'<p><a href="/">Upload page</a></p>\n{parser.render(text)}',
+        classes="reference card",
+        styles=("style.css", "card.css"),
     )
 
 

@@ -6,9 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 import onnxruntime as ort
-from PIL import Image
 
-from doctor_derma.data.decoding import ImageSource, UnreadableImage, fit_pixels, open_image
+from doctor_derma.data.decoding import (
+    ImageSource,
+    UnreadableImage,
+    fit_pixels,
+    is_one_picture,
+    open_image,
+)
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.alignment import align_maps
 from doctor_derma.evaluation.conformal import prediction_sets
@@ -200,8 +205,4 @@ class Classifier:
 
 
 def _as_sources(images: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]:
-    if isinstance(images, np.ndarray):
-        return images if images.ndim == 4 else [images]
-    if isinstance(images, str | Path | bytes | Image.Image):
-        return [images]
-    return images
+    return [images] if is_one_picture(images) else images  # type: ignore[return-value]

@@ -7,17 +7,19 @@ import pandas as pd
 
 from doctor_derma.data.manifest import SPLITS, Dataset
 from doctor_derma.evaluation.bootstrap import LEVEL
-from doctor_derma.evaluation.metrics import CLASS_METRICS, HEADLINE_METRICS, OVERALL_METRICS
+from doctor_derma.evaluation.metrics import (
+    CLASS_METRICS,
+    HEADLINE_METRICS,
+    MELANOMA,
+    MELANOMA_METRICS,
+    OVERALL_METRICS,
+)
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.export.bundle import BundleInfo
 from doctor_derma.export.card.evidence import Evaluation, Evidence
 from doctor_derma.training.config import TrainConfig
 
-MELANOMA = "mel"
-# A sensitivity that doesn't hang on where the most probable class changes.
-AT_SPECIFICITY = f"sensitivity_at_90_specificity_{MELANOMA}"
-_MELANOMA_METRICS = {AT_SPECIFICITY: "Melanoma sensitivity at 90% specificity"}
-HEADLINES = {**HEADLINE_METRICS, **_MELANOMA_METRICS}
+HEADLINES = {**HEADLINE_METRICS, **MELANOMA_METRICS}
 NOT_KNOWN = "not known"
 _TITLES = {"train": "training", "val": "validation", "test": "test"}
 
@@ -27,9 +29,7 @@ def overall_table(info: BundleInfo, evidence: Evidence) -> Table:
     tested = evidence.evaluation
     test = "Test" if tested is None else f"Test ({LEVEL:.0%} interval)"
     shown = (
-        {**OVERALL_METRICS, **_MELANOMA_METRICS}
-        if MELANOMA in info.class_names
-        else OVERALL_METRICS
+        {**OVERALL_METRICS, **MELANOMA_METRICS} if MELANOMA in info.class_names else OVERALL_METRICS
     )
     rows = (
         (title, _plain(info, "val", metric), _tested(info, tested, metric))

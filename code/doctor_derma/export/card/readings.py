@@ -9,11 +9,12 @@ from doctor_derma.audits.localisation import ALL, DIFFERENCE, GAUSSIAN, MODEL
 from doctor_derma.audits.robustness import MEAN, find_interval
 from doctor_derma.audits.subgroups import METRICS
 from doctor_derma.evaluation.bootstrap import LEVEL, Interval
+from doctor_derma.evaluation.metrics import MELANOMA, MELANOMA_AT_SPECIFICITY
 from doctor_derma.export.bundle import BundleInfo
 from doctor_derma.export.card.evidence import Evaluation, Evidence
-from doctor_derma.export.card.figures import AT_SPECIFICITY, HEADLINES, MELANOMA
+from doctor_derma.export.card.figures import HEADLINES
 
-_FIRST = ("macro_auc", "balanced_accuracy", "accuracy", AT_SPECIFICITY)
+_FIRST = ("macro_auc", "balanced_accuracy", "accuracy", MELANOMA_AT_SPECIFICITY)
 
 
 def read_headline(info: BundleInfo, evidence: Evidence) -> str:
@@ -40,7 +41,7 @@ def read_melanoma(evaluation: Evaluation) -> str:
     if sensitivity is None or math.isnan(sensitivity.value):
         return ""
     missed = Interval(1 - sensitivity.value, 1 - sensitivity.high, 1 - sensitivity.low)
-    found = evaluation.metrics.get(AT_SPECIFICITY)
+    found = evaluation.metrics.get(MELANOMA_AT_SPECIFICITY)
     threshold = (
         f"A threshold on the probability of melanoma that 90% of all other images are under finds "
         f"{_percent(found)} of them. "

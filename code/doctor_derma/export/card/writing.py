@@ -30,7 +30,7 @@ from doctor_derma.export.card.figures import class_table, data_table, overall_ta
 from doctor_derma.export.card.front_matter import front_matter
 from doctor_derma.export.card.markdown import markdown_table
 from doctor_derma.models.names import parse_name
-from doctor_derma.models.networks import create_network
+from doctor_derma.models.networks import count_parameters, create_network
 
 TEMPLATE = "card.md.jinja"
 _FACTORS = {
@@ -141,8 +141,8 @@ def _network(info: BundleInfo) -> dict[str, Any]:
         network = create_network(info.architecture, len(info.classes))
     except DermaError:
         return {"backbone": info.architecture, "attention": None, "parameters": None}
-    count = sum(parameter.numel() for parameter in network.parameters())
-    return {"backbone": backbone, "attention": attention, "parameters": f"{count:,}"}
+    parameters = f"{count_parameters(network):,}"
+    return {"backbone": backbone, "attention": attention, "parameters": parameters}
 
 
 def _factors(evidence: Evidence) -> list[str]:

@@ -5,28 +5,11 @@ from html import escape
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
+from doctor_derma.serving.html_page import html_page
 from doctor_derma.serving.routes.kinds import KINDS, NOT_FOUND, PROBLEMS_PATH, Kind
 from doctor_derma.serving.routes.problem import Refusal
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/static/style.css">
-</head>
-<body class="reference">
-<main>
-<h1>{title}</h1>
-<p><a href="/">Upload page</a> · <a href="/docs">API reference</a></p>
-{body}
-</main>
-</body>
-</html>
-"""
+_LINKS = '<p><a href="/">Upload page</a> · <a href="/docs">API reference</a></p>'
 
 
 def problem_routes() -> APIRouter:
@@ -50,7 +33,7 @@ def problem_routes() -> APIRouter:
 
 def _explain(kind: Kind) -> str:
     body = f"<p>{escape(kind.meaning)}</p><p>It comes with the HTTP status {kind.status}.</p>"
-    return _PAGE.format(title=escape(kind.title), body=body)
+    return _page(kind.title, body)
 
 
 def _list_kinds() -> str:
@@ -58,4 +41,8 @@ def _list_kinds() -> str:
         f'<li><a href="{kind.address}">{escape(kind.title)}</a> ({kind.status})</li>'
         for kind in KINDS
     )
-    return _PAGE.format(title="Problems", body=f"<ul>{items}</ul>")
+    return _page("Problems", f"<ul>{items}</ul>")
+
+
+def _page(title: str, body: str) -> str:
+    return html_page(title, f"<h1>{escape(title)}</h1>\n{_LINKS}\n{body}", notice=False)

@@ -11,31 +11,14 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
-from doctor_derma.serving.notice import NOTICE
+from doctor_derma.serving.html_page import html_page
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title} API</title>
-<meta name="color-scheme" content="light dark">
-<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
-<link rel="stylesheet" href="/static/style.css">
-</head>
-<body class="reference">
-<p class="notice" role="note"><strong>{notice}</strong></p>
-<main>
-<h1>{title} API</h1>
+_CONTENT = """<h1>{title}</h1>
 <p><a href="/">Upload page</a> · <a href="/openapi.json">openapi.json</a> (OpenAPI 3.1)</p>
 <pre><code>curl -F image=@lesion.jpg {base}v1/predict</code></pre>
 {operations}
 <h2>Types</h2>
-{types}
-</main>
-</body>
-</html>
-"""
+{types}"""
 
 
 def reference_routes() -> APIRouter:
@@ -63,13 +46,14 @@ def render_reference(openapi: dict[str, Any], base: str) -> str:
         for method, operation in methods.items()
     ]
     types = [_type(name, schema) for name, schema in openapi["components"]["schemas"].items()]
-    return _PAGE.format(
-        title=escape(openapi["info"]["title"]),
-        notice=escape(NOTICE),
+    title = f"{openapi['info']['title']} API"
+    content = _CONTENT.format(
+        title=escape(title),
         base=escape(base),
         operations="\n".join(operations),
         types="\n".join(types),
     )
+    return html_page(title, content)
 
 
 def _operation(method: str, path: str, operation: dict[str, Any]) -> str:
