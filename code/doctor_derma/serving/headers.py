@@ -7,13 +7,13 @@ for whoever terminates TLS in front of the server to promise.
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-# Nothing here uses any of them; a page that is broken into should not either.
+# Nothing here uses any of them; a page that is broken into should not either. (The camera button
+# opens the phone's own camera, not the page's.) Browsers complain of names they don't know.
 _UNUSED = (
-    *("accelerometer", "autoplay", "bluetooth", "browsing-topics", "camera", "display-capture"),
+    *("accelerometer", "autoplay", "browsing-topics", "camera", "display-capture"),
     *("encrypted-media", "fullscreen", "gamepad", "geolocation", "gyroscope", "hid"),
     *("magnetometer", "microphone", "midi", "payment", "picture-in-picture"),
-    *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "web-share"),
-    "xr-spatial-tracking",
+    *("publickey-credentials-get", "screen-wake-lock", "serial", "usb", "xr-spatial-tracking"),
 )
 SECURITY_HEADERS = {
     # blob: shows the chosen picture; everything else comes from this server.

@@ -1,148 +1,141 @@
-// The upload page: takes a picture, asks the server, shows the answer.
+// The upload page: pictures come in, the server is asked about each, one of them is shown.
 
-import { describeCertainty, describeFaults, verdict } from "./certainty.js";
-import { drawEvidence, drawScale } from "./evidence.js";
+import { showAnswer } from "./answer.js";
+import { ask } from "./ask.js";
+import { verdict } from "./certainty.js";
+import { byId, show } from "./dom.js";
+import { drawScale } from "./evidence.js";
+import { takePictures } from "./intake.js";
+import { currentKey, onKey } from "./key.js";
 import { describeModel } from "./model.js";
+import { setStrength, showPicture, showEvidence } from "./picture.js";
+import { fillReport } from "./report.js";
+import { saveReport } from "./save.js";
+import { showState } from "./state.js";
+import { addThumbnail, removeThumbnail, updateStrip } from "./strip.js";
+import { inTurn } from "./turns.js";
 
-const MAX_BYTES = 20_000_000;
-const byId = (id) => document.getElementById(id);
-const show = (id, visible) => { byId(id).hidden = !visible; };
+const MOST_PICTURES = 100;
+const TITLE = document.title;
 
-let current = null; // the chosen File
-let pending = null; // AbortController of the question on its way
+// An entry is a picture and what became of it:
+// state is waiting, asking, busy, answered or failed.
+const entries = [];
+let shown = null;
 
-function choose(file) {
-  if (!file) return;
-  current = file;
-  URL.revokeObjectURL(byId("preview").src);
-  byId("preview").src = URL.createObjectURL(file);
-  byId("preview").alt = `The chosen picture, ${file.name}`;
-  byId("file-name").textContent = file.name;
-  byId("drop").querySelector(".drop-title").textContent = "Choose another picture";
+function add(files) {
+  const room = MOST_PICTURES - entries.length;
+  byId("note").textContent = files.length > room
+    ? `At most ${MOST_PICTURES} pictures at a time; ${files.length - room} were left out.`
+    : "";
+  const added = files.slice(0, room).map((file) => ({
+    file,
+    url: URL.createObjectURL(file),
+    state: "waiting",
+    stop: new AbortController(),
+  }));
+  if (!added.length) return;
+  entries.push(...added);
+  for (const entry of added) addThumbnail(entry, { onSelect: select, onRemove: remove });
+  byId("file-label").textContent = "Add pictures";
   document.body.classList.add("chosen");
-  show("figure", true);
-  show("no-preview", false);
-  show("preview", true);
-  ask();
+  select(added[0]);
+  added.forEach(askInTurn);
 }
 
-async function ask() {
-  pending?.abort();
-  const mine = pending = new AbortController();
-  for (const id of ["waiting", "answer", "error", "evidence", "overlay"]) show(id, false);
-  if (current.size > MAX_BYTES) {
-    fail("This picture is too large.", "It is over 20 MB; choose a smaller or more compressed one.", false);
-    return;
+const askInTurn = inTurn(async (entry) => {
+  if (entry.stop.signal.aborted) return;
+  change(entry, { state: "asking", problem: null, answer: null });
+  const outcome = await ask(entry.file, {
+    key: currentKey(),
+    signal: entry.stop.signal,
+    onBusy: (busy) => change(entry, { state: "busy", busy }),
+  });
+  if (entry.stop.signal.aborted) return;
+  if (outcome.answer) {
+    change(entry, { state: "answered", answer: outcome.answer, answeredAt: new Date() });
+    speak(entry, verdict(outcome.answer));
+  } else {
+    change(entry, { state: "failed", problem: outcome.problem });
+    speak(entry, `${outcome.problem.title} ${outcome.problem.detail}`);
   }
-  show("busy", true);
-  const form = new FormData();
-  form.append("image", current);
-  try {
-    const response = await fetch("/predict", { method: "POST", body: form, signal: mine.signal });
-    const body = await response.json().catch(() => ({}));
-    if (mine.signal.aborted) return;
-    if (response.ok) {
-      await answer(body);
-      byId("answer").scrollIntoView({ block: "nearest" });
-    } else if (response.status < 500) {
-      fail("This file can't be classified.", body.detail ?? `The server answers ${response.status}.`, false);
-    } else {
-      fail("The server has failed.", `It answers ${response.status}; its log says why.`, true);
-    }
-  } catch {
-    if (mine.signal.aborted) return;
-    fail("The server can't be reached.", "See whether derma serve is still running, then try again.", true);
-  } finally {
-    if (mine === pending) show("busy", false);
+  if (entry === shown && entries.length === 1) {
+    byId(outcome.answer ? "answer" : "error").scrollIntoView({ block: "nearest" });
+  }
+});
+
+function askAgain(which) {
+  byId("result-title").focus(); // What had the focus is about to go.
+  for (const entry of entries.filter(({ problem }) => problem?.[which])) {
+    change(entry, { state: "waiting", problem: null });
+    askInTurn(entry);
   }
 }
 
-function fail(title, detail, canRetry) {
-  show("busy", false);
-  show("no-preview", false);
-  byId("error-title").textContent = title;
-  byId("error-detail").textContent = detail;
-  show("retry", canRetry);
-  show("error", true);
-  byId("error").scrollIntoView({ block: "nearest" });
+function change(entry, news) {
+  Object.assign(entry, news);
+  updateStrip(entries, shown);
+  if (entry === shown) render();
 }
 
-async function answer(body) {
-  byId("label").textContent = verdict(body);
-  const possible = new Set(body.prediction_set);
-  byId("bars").replaceChildren(...body.probabilities.map((row) => bar(row, possible.has(row.name))));
-  byId("certainty").textContent = describeCertainty(body);
-  byId("warnings").replaceChildren(
-    ...describeFaults(body.warnings).map((sentence) => part("li", "", sentence)),
-  );
-  show("warnings", body.warnings.length > 0);
-  show("unfamiliar", body.abstention === "unfamiliar");
-  show("answer", true);
-  byId("evidence-label").textContent = body.full_name;
-  const picture = byId("preview");
-  // A picture that the browser can't show has no place to draw the evidence on.
-  const visible = await picture.decode().then(() => true, () => false);
-  if (!visible) return;
-  drawEvidence(byId("overlay"), body.activation_map, picture.naturalWidth / picture.naturalHeight);
-  show("overlay", true);
-  show("evidence", true);
+function select(entry) {
+  const another = shown !== entry;
+  shown = entry;
+  updateStrip(entries, shown);
+  if (another) showPicture(entry).then(() => entry === shown && render());
+  render();
 }
 
-function bar({ full_name: fullName, probability }, possible) {
-  const item = document.createElement("li");
-  const percent = 100 * probability;
-  const name = part("span", "name", fullName);
-  if (possible) name.append(" ", part("span", "mark", "possible"));
-  item.append(
-    name,
-    part("span", "percent", percent < 0.1 ? "< 0.1 %" : `${percent.toFixed(1)} %`),
-  );
-  const track = part("div", "track", "");
-  const fill = part("div", "fill", "");
-  fill.style.width = `${percent}%`;
-  track.append(fill);
-  item.append(track);
-  return item;
+function remove(entry) {
+  const place = entries.indexOf(entry);
+  entries.splice(place, 1);
+  entry.stop.abort();
+  URL.revokeObjectURL(entry.url);
+  removeThumbnail(entry);
+  const next = entries[place] ?? entries[place - 1];
+  if (!next) return clear();
+  select(entry === shown ? next : shown);
+  const { button } = next.thumbnail;
+  (button.offsetParent ? button : byId("file")).focus();
 }
 
-function part(tag, className, text) {
-  const element = document.createElement(tag);
-  element.className = className;
-  element.textContent = text;
-  return element;
+function clear() {
+  shown = null;
+  updateStrip(entries, shown);
+  document.body.classList.remove("chosen");
+  byId("file-label").textContent = "Choose pictures";
+  for (const id of ["figure", "evidence", "busy", "error", "answer"]) show(id, false);
+  byId("report").replaceChildren();
+  show("empty", true);
+  document.title = TITLE;
+  byId("file").focus();
 }
 
-function setStrength() {
-  byId("overlay").style.opacity = byId("strength").value / 100;
+function render() {
+  show("empty", false);
+  showState(shown);
+  showEvidence(shown);
+  show("answer", shown.state === "answered");
+  document.title = `${shown.file.name} · ${TITLE}`;
+  byId("report").replaceChildren();
+  if (shown.state !== "answered") return;
+  showAnswer(shown.answer);
+  fillReport(byId("report"), shown, byId("preview"));
 }
 
-byId("file").addEventListener("change", (event) => {
-  choose(event.target.files[0]);
-  event.target.value = ""; // so that the same file can be chosen again
-});
-byId("preview").addEventListener("load", ({ target }) => {
-  byId("frame").style.setProperty("--aspect", target.naturalWidth / target.naturalHeight);
-});
-byId("preview").addEventListener("error", () => {
-  show("preview", false);
-  show("no-preview", true);
-});
-byId("retry").addEventListener("click", ask);
+function speak({ file }, sentence) {
+  const open = entries.filter(({ state }) => state !== "answered" && state !== "failed").length;
+  const rest = open ? ` ${open} to go.` : "";
+  byId("spoken").textContent = `${file.name}: ${sentence}.${rest}`.replace("..", ".");
+}
+
+takePictures(add);
+onKey(() => askAgain("key"));
+byId("retry").addEventListener("click", () => askAgain("again"));
+byId("remove-all").addEventListener("click", () => entries.toReversed().forEach(remove));
 byId("strength").addEventListener("input", setStrength);
-document.addEventListener("paste", (event) => choose(event.clipboardData.files[0]));
-document.addEventListener("dragover", (event) => {
-  event.preventDefault();
-  document.body.classList.add("dragging");
-});
-document.addEventListener("dragleave", (event) => {
-  if (!event.relatedTarget) document.body.classList.remove("dragging");
-});
-document.addEventListener("drop", (event) => {
-  event.preventDefault();
-  document.body.classList.remove("dragging");
-  choose(event.dataTransfer.files[0]);
-});
-
+byId("print").addEventListener("click", () => window.print());
+byId("save").addEventListener("click", () => saveReport(byId("report"), shown.file.name));
 setStrength();
 drawScale(byId("scale"));
 describeModel(byId("model"));

@@ -1,5 +1,7 @@
 // The footer: which model answers, and how good it was on pictures it was not trained on.
 
+import { byId } from "./dom.js";
+
 const SPLITS = { test: "test", val: "validation" };
 const METRICS = {
   macro_auc: "macro ROC AUC",
@@ -9,9 +11,11 @@ const METRICS = {
 
 export async function describeModel(paragraph) {
   try {
-    const response = await fetch("/model");
+    const response = await fetch("/v1/model");
     if (!response.ok) throw new Error(response.statusText);
-    paragraph.textContent = sentence(await response.json());
+    const model = await response.json();
+    paragraph.textContent = sentence(model);
+    byId("target").textContent = Math.round(100 * model.conformal.target);
   } catch {
     paragraph.textContent = "Model: the server can't be reached.";
   }

@@ -1,0 +1,41 @@
+// One answer in full: verdict, how sure, faults of the picture, ranked bars.
+
+import { describeCertainty, describeFaults, verdict } from "./certainty.js";
+import { byId, part, show } from "./dom.js";
+import { meaningOf } from "./meanings.js";
+
+export function showAnswer(answer) {
+  const possible = new Set(answer.prediction_set);
+  byId("label").textContent = verdict(answer);
+  byId("certainty").textContent = describeCertainty(answer);
+  byId("bars").replaceChildren(
+    ...answer.probabilities.map((row) => part("li", "", bar(row, possible.has(row.name)))),
+  );
+  byId("warnings").replaceChildren(
+    ...describeFaults(answer.warnings).map((sentence) => part("li", "", sentence)),
+  );
+  show("warnings", answer.warnings.length > 0);
+  const unfamiliar = answer.abstention === "unfamiliar";
+  show("unfamiliar", unfamiliar);
+  byId("bars").classList.toggle("doubtful", unfamiliar);
+}
+
+export function percentText(probability) {
+  return probability < 0.001 ? "< 0.1 %" : `${(100 * probability).toFixed(1)} %`;
+}
+
+// A class that the page can explain opens to its meaning.
+function bar({ name, full_name: fullName, probability }, possible) {
+  const title = part("span", "name", fullName);
+  if (possible) title.append(" ", part("span", "mark", "possible"));
+  const fill = part("span", possible ? "fill possible" : "fill");
+  fill.style.width = `${100 * probability}%`;
+  const row = [
+    title,
+    part("span", "percent", percentText(probability)),
+    part("span", "track", fill),
+  ];
+  const meaning = meaningOf(name);
+  if (!meaning) return part("div", "bar", ...row);
+  return part("details", "bar", part("summary", "", ...row), part("p", "meaning", meaning));
+}

@@ -1,0 +1,96 @@
+// The report of one picture: what is printed, and what is saved as a file.
+
+import { percentText } from "./answer.js";
+import { describeCertainty, describeFaults, verdict } from "./certainty.js";
+import { byId, part } from "./dom.js";
+import { drawEvidence } from "./evidence.js";
+
+const LONG_SIDE = 900;
+const MAP_STRENGTH = 0.5;
+const UNFAMILIAR = "The network does not know this kind of picture; what it says is worth little.";
+const SVG = "http://www.w3.org/2000/svg";
+
+// image: the element that shows the picture; without a size if the browser can't show it.
+export function fillReport(article, entry, image) {
+  const { answer, answeredAt, file } = entry;
+  article.replaceChildren(
+    part("p", "report-notice", part("strong", "", answer.notice),
+      " It is for research and teaching. Show a skin change that worries you to a doctor."),
+    part("h1", "", "Doctor Derma"),
+    figures(image, answer),
+    part("p", "report-answer", "The network's answer: ", part("strong", "", verdict(answer))),
+    ...(answer.abstention === "unfamiliar" ? [part("p", "", part("strong", "", UNFAMILIAR))] : []),
+    part("p", "", describeCertainty(answer)),
+    ...describeFaults(answer.warnings).map((sentence) => part("p", "", `Warning: ${sentence}`)),
+    table(answer),
+    part("p", "report-small", "Possible: can't be ruled out. Of pictures like those the network was " +
+      `tuned on, the true kind is among these for ${byId("target").textContent} of 100. The percentages ` +
+      "are shared among the kinds that the network knows; they are not the chance of a disease."),
+    facts({
+      Picture: file.name,
+      "Date of the answer": answeredAt.toLocaleString("en-GB", { dateStyle: "long", timeStyle: "long" }),
+      Model: answer.model.name,
+      Run: answer.model.run,
+      "SHA-256 of the weights": answer.model.weights_sha256,
+    }),
+    part("p", "report-notice", part("strong", "", answer.notice)),
+  );
+}
+
+function figures(image, answer) {
+  const row = part("div", "report-figures");
+  if (!image.naturalWidth || image.hidden) return row;
+  const scale = Math.min(1, LONG_SIDE / Math.max(image.naturalWidth, image.naturalHeight));
+  const plain = part("canvas", "");
+  plain.width = Math.round(image.naturalWidth * scale) || 1;
+  plain.height = Math.round(image.naturalHeight * scale) || 1;
+  plain.getContext("2d").drawImage(image, 0, 0, plain.width, plain.height);
+  const map = part("canvas", "");
+  drawEvidence(map, answer.activation_map, image.naturalWidth / image.naturalHeight);
+  const mixed = part("canvas", "");
+  mixed.width = plain.width;
+  mixed.height = plain.height;
+  const context = mixed.getContext("2d");
+  context.drawImage(plain, 0, 0);
+  context.globalAlpha = MAP_STRENGTH;
+  context.drawImage(map, 0, 0, mixed.width, mixed.height);
+  row.append(
+    part("figure", "", plain, part("figcaption", "", "The picture")),
+    part("figure", "", mixed,
+      part("figcaption", "", `Evidence for ${answer.full_name}, from less (dark blue) to more (yellow)`)),
+  );
+  return row;
+}
+
+function table({ probabilities, prediction_set: possible }) {
+  const rows = probabilities.map(({ name, full_name: fullName, probability }) => part("tr", "",
+    part("th", "", fullName),
+    part("td", "", percentText(probability)),
+    part("td", "report-bar", bar(probability)),
+    part("td", "", possible.includes(name) ? "possible" : ""),
+  ));
+  for (const row of rows) row.firstChild.scope = "row";
+  return part("table", "", part("tbody", "", ...rows));
+}
+
+// Drawn, as browsers print no backgrounds unless they are told to.
+function bar(probability) {
+  const drawing = document.createElementNS(SVG, "svg");
+  drawing.setAttribute("viewBox", "0 0 100 6");
+  drawing.setAttribute("preserveAspectRatio", "none");
+  drawing.setAttribute("aria-hidden", "true");
+  for (const [className, width] of [["report-track", 100], ["report-fill", 100 * probability]]) {
+    const box = document.createElementNS(SVG, "rect");
+    box.setAttribute("class", className);
+    box.setAttribute("width", width);
+    box.setAttribute("height", 6);
+    drawing.append(box);
+  }
+  return drawing;
+}
+
+function facts(named) {
+  return part("dl", "", ...Object.entries(named).flatMap(([name, value]) => [
+    part("dt", "", name), part("dd", "", value),
+  ]));
+}
