@@ -12,10 +12,10 @@ DEMO_DERMA := $(BIN)/derma --root $(DEMO)
 MODELS := resnet18 se_resnet18 eca_resnet18
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve tracking test lint clean
+.PHONY: help setup demo serve tracking test test-containers requirements lint clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(VENV)/.installed ## Set up .venv with everything
 
@@ -49,6 +49,13 @@ tracking: setup ## Open MLflow at http://localhost:5001 (ROOT=demo for the demo'
 
 test: setup lint ## Lint, types and every test
 	$(BIN)/python -m pytest
+
+test-containers: setup ## Build, start and try both compose stacks (needs a Docker engine)
+	DERMA_CONTAINERS=1 $(BIN)/python -m pytest tests/containers --timeout=3000 -v -rA
+
+requirements: setup ## Pin what deployment/ installs again, with hashes
+	$(BIN)/pip install --quiet uv
+	PATH="$(abspath $(BIN)):$$PATH" deployment/requirements.sh
 
 lint: setup ## Ruff and mypy
 	$(BIN)/ruff check .

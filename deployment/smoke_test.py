@@ -3,12 +3,14 @@
     python deployment/smoke_test.py http://localhost:5555
 
 Needs nothing but Python. Exits with 0 when all is well, else with 1 and one line that says why.
+A server that asks for a key is sent the one in DERMA_API_KEY.
 """
 
 import argparse
 import http.client
 import json
 import math
+import os
 import struct
 import sys
 import time
@@ -98,6 +100,8 @@ def fetch(url: str, picture: bytes | None = None) -> tuple[int, bytes]:
         )
         request.data = head.encode() + picture + f"\r\n--{BOUNDARY}--\r\n".encode()
         request.add_header("Content-Type", f"multipart/form-data; boundary={BOUNDARY}")
+        if key := os.environ.get("DERMA_API_KEY", "").strip():
+            request.add_header("Authorization", f"Bearer {key}")
     try:
         with urllib.request.urlopen(request, timeout=REQUEST_SECONDS) as response:
             return response.status, response.read()

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
 from doctor_derma.serving.app import create_app
+from doctor_derma.serving.settings import Settings
 from serving.tiny_bundle import write_bundle
 
 SCRIPT = Path(__file__).resolve().parents[2] / "deployment" / "smoke_test.py"
@@ -59,6 +60,19 @@ def test_a_real_server_passes(tmp_path: Path):
         done = smoke_test(url + "/")
     assert done.returncode == 0, done.stderr
     assert "is up and called" in done.stdout
+
+
+def test_a_server_that_wants_a_key_is_sent_the_one_of_the_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    bundle = write_bundle(tmp_path / "bundle")
+    monkeypatch.delenv("DERMA_API_KEY", raising=False)
+    with served(create_app(bundle, Settings(api_keys=frozenset({"sesame"})))) as url:
+        without = smoke_test(url)
+        monkeypatch.setenv("DERMA_API_KEY", "sesame")
+        with_key = smoke_test(url)
+    assert "POST /predict answers 401" in without.stderr
+    assert with_key.returncode == 0, with_key.stderr
 
 
 @pytest.mark.parametrize(

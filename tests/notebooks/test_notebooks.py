@@ -25,6 +25,7 @@ FIGURES = {
     "02_squeeze_and_excitation": 5,
     "03_efficient_channel_attention": 6,
     "04_compare_models": 5,
+    "05_call_the_api": 2,
 }
 Executed = Callable[[str], NotebookNode]
 
@@ -100,6 +101,29 @@ def test_a_network_is_trained_once_and_tracked(workspace: Workspace, executed: E
     assert run.info.tracking_id
     # What the notebooks compare stays out of the folder that holds the real evaluations.
     assert not workspace.evaluation_images.exists()
+
+
+def test_a_busy_server_refuses_at_once_and_answers_in_the_end(executed: Executed):
+    printed = "".join(output.get("text", "") for output in outputs(executed("05_call_the_api")))
+    assert "Busy (503)" in printed
+    assert "10 of 10 answered\n" in printed
+
+
+def test_the_notebook_asks_the_server_that_it_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    server = importlib.import_module("server")
+    monkeypatch.setenv(server.URL_VARIABLE, "http://example.org")
+    found = server.find_server(Path("nowhere"))
+    assert found == server.Server("http://example.org")
+    # It is somebody else's: stopping it does nothing.
+    found.stop()
+
+
+def test_a_server_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(FOLDER)
+    server = importlib.import_module("server")
+    with pytest.raises(RuntimeError, match=r"did not start: .*model\.json"):
+        server.start_server(tmp_path)
 
 
 def test_without_data_a_synthetic_set_is_drawn_into_a_scratch_folder(

@@ -1,0 +1,34 @@
+"""The load generator as a process of its own: prints what it measured as JSON."""
+
+import argparse
+import asyncio
+import gc
+import json
+from pathlib import Path
+
+from serving_bench.one_client import one_client
+from serving_bench.open_loop import OpenLoop
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("port", type=int)
+    parser.add_argument("requests", type=Path, help="folder with whole HTTP requests")
+    parser.add_argument("--seconds", type=float, required=True)
+    parser.add_argument("--rate", type=float, help="requests a second; else one client")
+    parser.add_argument("--deadline", type=float, default=2.0)
+    parser.add_argument("--connections", type=int, default=512)
+    given = parser.parse_args()
+    requests = [path.read_bytes() for path in sorted(given.requests.iterdir())]
+    # A pause for garbage would be charged to the server.
+    gc.disable()
+    if given.rate is None:
+        found = asyncio.run(one_client(given.port, requests, given.seconds))
+    else:
+        loop = OpenLoop(given.port, requests, given.rate, given.deadline, given.connections)
+        found = asyncio.run(loop.run(given.seconds))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
