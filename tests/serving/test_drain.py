@@ -37,6 +37,11 @@ async def until_waiting(client: httpx.AsyncClient, pictures: int) -> None:
         await asyncio.sleep(0.02)
 
 
+async def until_some_wait(client: httpx.AsyncClient) -> None:
+    while "derma_waiting_pictures 0.0" in (await client.get("/metrics")).text:
+        await asyncio.sleep(0.02)
+
+
 def test_every_accepted_picture_is_answered_before_the_end(bundle: Path) -> None:
     async def scenario(server: ServerProcess) -> None:
         async with connected(server) as client, connected(server) as other:
@@ -50,12 +55,13 @@ def test_every_accepted_picture_is_answered_before_the_end(bundle: Path) -> None
             assert late.status_code == 503
             assert int(late.headers["retry-after"]) >= 1
             assert late.headers["connection"] == "close"
-            assert not any(task.done() for task in tasks[-4:])
+            assert not all(task.done() for task in tasks)
             answers = await asyncio.gather(*tasks)
             assert [answer.status_code for answer in answers] == [200] * 20
             assert {answer.json()["label"] for answer in answers} == {"mel"}
 
-    with served(bundle, seconds=0.05) as server:
+    # Three seconds of work: a busy machine, too, sees the end come before it is done.
+    with served(bundle, seconds=0.15) as server:
         asyncio.run(scenario(server))
         assert server.process.wait(10) == 0
         posts = [line for line in server.lines() if line.get("method") == "POST"]
@@ -67,7 +73,7 @@ def test_a_batch_that_has_begun_is_answered_to_its_end(bundle: Path) -> None:
         async with connected(server) as client, connected(server) as other:
             files = [("images", PICTURE) for _ in range(30)]
             task = asyncio.create_task(client.post("/v1/predict/batch", files=files))
-            await asyncio.sleep(0.3)
+            await until_some_wait(other)
             server.process.send_signal(signal.SIGTERM)
             while (await other.get("/readyz")).status_code == 200:
                 await asyncio.sleep(0.01)
@@ -75,7 +81,7 @@ def test_a_batch_that_has_begun_is_answered_to_its_end(bundle: Path) -> None:
             assert answer.status_code == 200
             assert answer.text.count('"label":"mel"') == 30
 
-    with served(bundle, seconds=0.04, variables={"DERMA_MAX_BATCH": "2"}) as server:
+    with served(bundle, seconds=0.1, variables={"DERMA_MAX_BATCH": "2"}) as server:
         asyncio.run(scenario(server))
         assert server.process.wait(10) == 0
 
@@ -89,7 +95,8 @@ def test_an_idle_server_ends_at_once(bundle: Path, number: int) -> None:
 
 
 def test_under_a_flood_every_request_is_answered_and_the_work_goes_on(bundle: Path) -> None:
-    seconds = 0.01
+    # So long that the network, and not this client beside it, sets the pace.
+    seconds = 0.03
 
     async def scenario(server: ServerProcess) -> tuple[float, float]:
         async with connected(server) as client:
