@@ -1,5 +1,6 @@
 """The web application: an upload page, a JSON API and figures about itself around one bundle."""
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -9,12 +10,11 @@ from fastapi.staticfiles import StaticFiles
 
 from doctor_derma import __version__
 from doctor_derma.serving.access import Access
-from doctor_derma.serving.classifier import Classifier
 from doctor_derma.serving.cross_origin import allow_origins
 from doctor_derma.serving.departures import Departures
 from doctor_derma.serving.door import Door
 from doctor_derma.serving.draining import draining_on_signal
-from doctor_derma.serving.engine import Engine
+from doctor_derma.serving.engine import Classifiers, Engine
 from doctor_derma.serving.graph import usable_cpus
 from doctor_derma.serving.headers import SecurityHeaders
 from doctor_derma.serving.memory import return_large_blocks, return_small_blocks
@@ -28,6 +28,10 @@ from doctor_derma.serving.routes.page import STATIC, page_routes
 from doctor_derma.serving.routes.prediction import prediction_routes
 from doctor_derma.serving.routes.reference import reference_routes
 from doctor_derma.serving.settings import Settings
+
+# The event loop and the threads that decode take turns in Python. By default a turn is 5 ms, in
+# which a thread could have half a picture done.
+SWITCH_SECONDS = 0.0003
 
 
 def create_app(bundle: Path, settings: Settings | None = None) -> FastAPI:
@@ -44,18 +48,19 @@ def create_app(bundle: Path, settings: Settings | None = None) -> FastAPI:
         When the bundle can't be loaded, see ``Classifier.load``.
     """
     settings = settings or Settings()
-    threads = max(1, usable_cpus() // settings.workers)
+    sys.setswitchinterval(SWITCH_SECONDS)
+    cpus = max(1, usable_cpus() // settings.workers)
     return_large_blocks()
-    classifier = Classifier.load(bundle, threads)
+    classifiers = Classifiers.load(bundle, cpus)
     return_small_blocks()
-    return build_app(classifier, bundle, settings)
+    return build_app(classifiers, bundle, settings)
 
 
-def build_app(classifier: Classifier, bundle: Path, settings: Settings) -> FastAPI:
-    """Return the application around a classifier that is loaded already."""
-    info = classifier.info
+def build_app(classifiers: Classifiers, bundle: Path, settings: Settings) -> FastAPI:
+    """Return the application around a bundle that is loaded already."""
+    info = classifiers.alone.info
     metrics = Metrics(info)
-    engine = Engine(classifier, settings, metrics)
+    engine = Engine(classifiers, settings, metrics)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -72,7 +77,7 @@ def build_app(classifier: Classifier, bundle: Path, settings: Settings) -> FastA
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.state.classifier = classifier
+    app.state.classifier = classifiers.alone
     app.state.engine = engine
     app.state.metrics = metrics
     app.state.settings = settings

@@ -30,13 +30,15 @@ def open_graph(path: Path, info: BundleInfo, threads: int | None) -> ort.Inferen
         those that ``info`` describes.
     """
     options = ort.SessionOptions()
-    # One call runs at a time on all its threads; they sleep between calls instead of
-    # spinning, because the server and the picture decoder share the same processors.
+    # The threads sleep between calls instead of spinning, because the server, the picture
+    # decoder and other calls share the same processors.
     options.intra_op_num_threads = usable_cpus() if threads is None else threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A pattern is kept for every size of a batch, which adds up to 50 MB.
+    options.enable_mem_pattern = False
     options.log_severity_level = 4
     # ONNX Runtime's exceptions share no base class of their own.
     try:

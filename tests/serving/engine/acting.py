@@ -1,15 +1,17 @@
 """A classifier that acts as a test tells it to, and an engine around it."""
 
 import asyncio
+import io
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from doctor_derma.serving.classifier import Classifier, ReadPicture
-from doctor_derma.serving.engine import Engine
+from doctor_derma.serving.engine import Classifiers, Engine
 from doctor_derma.serving.metrics import Metrics
 from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.settings import Settings
@@ -39,6 +41,13 @@ class ActingClassifier(Classifier):
         return super().classify(pictures)
 
 
+def encoded(colour: tuple[int, int, int]) -> bytes:
+    """Return a file of one colour."""
+    stream = io.BytesIO()
+    Image.new("RGB", (40, 30), colour).save(stream, "PNG")
+    return stream.getvalue()
+
+
 def plain_picture(colour: tuple[int, int, int]) -> ReadPicture:
     """Return a picture of one colour as the network sees it."""
     return ReadPicture(np.full((SIZE, SIZE, 3), colour, dtype=np.uint8), ())
@@ -47,7 +56,8 @@ def plain_picture(colour: tuple[int, int, int]) -> ReadPicture:
 def make_engine(classifier: Classifier, **settings: object) -> tuple[Engine, Metrics]:
     """Return an engine that has not started, and what it measures."""
     metrics = Metrics(classifier.info)
-    return Engine(classifier, Settings(**settings), metrics), metrics  # type: ignore[arg-type]
+    chosen = Settings(**settings)  # type: ignore[arg-type]
+    return Engine(Classifiers.of(classifier), chosen, metrics), metrics
 
 
 async def until(condition: object) -> None:

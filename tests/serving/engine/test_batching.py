@@ -1,13 +1,18 @@
-"""Batches form from what waits when the network is free, and fail alone."""
+"""Batches form from what waits when a processor is free, and fail alone."""
 
 import asyncio
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from doctor_derma.data.decoding import UnreadableImage
+from doctor_derma.serving.classifier import ReadPicture
+from doctor_derma.serving.engine import work
 from doctor_derma.serving.engine.batching import Batcher
-from serving.engine.acting import ActingClassifier, plain_picture, until
+from doctor_derma.serving.prediction import Prediction
+from serving.engine.acting import ActingClassifier, encoded, plain_picture, until
 from serving.tiny_bundle import BLUE, GREEN, RED
 
 
@@ -16,9 +21,13 @@ def acting(bundle: Path) -> ActingClassifier:
     return ActingClassifier(bundle)
 
 
+def batcher_of(acting: ActingClassifier, runs: int = 1) -> Batcher:
+    return Batcher(acting.read, acting.classify, acting.classify, most=4, runs=runs)
+
+
 @pytest.fixture
 def batcher(acting: ActingClassifier) -> Iterator[Batcher]:
-    batcher = Batcher(acting.classify, most=4, runs=1)
+    batcher = batcher_of(acting)
     yield batcher
     acting.may_end.set()
     batcher.close()
@@ -27,7 +36,7 @@ def batcher(acting: ActingClassifier) -> Iterator[Batcher]:
 def test_a_picture_does_not_wait_for_others(acting: ActingClassifier, batcher: Batcher) -> None:
     async def scenario() -> None:
         for colour, label in ((RED, "mel"), (GREEN, "nv")):
-            classified = await batcher.classify(plain_picture(colour))
+            classified = await batcher.classify(encoded(colour))
             assert (classified.prediction.label, classified.batch) == (label, 1)
 
     asyncio.run(scenario())
@@ -40,7 +49,7 @@ def test_what_comes_while_the_network_runs_is_one_batch_up_to_the_limit(
     async def scenario() -> None:
         acting.may_end.clear()
         colours = [RED, GREEN, BLUE, RED, GREEN, BLUE, BLUE]
-        tasks = [asyncio.create_task(batcher.classify(plain_picture(c))) for c in colours]
+        tasks = [asyncio.create_task(batcher.classify(encoded(c))) for c in colours]
         await until(acting.started.is_set)
         await asyncio.sleep(0.02)
         acting.may_end.set()
@@ -54,11 +63,11 @@ def test_what_comes_while_the_network_runs_is_one_batch_up_to_the_limit(
 
 
 def test_as_many_batches_run_as_may(acting: ActingClassifier) -> None:
-    batcher = Batcher(acting.classify, most=4, runs=2)
+    batcher = batcher_of(acting, runs=2)
 
     async def scenario() -> None:
         acting.may_end.clear()
-        tasks = [asyncio.create_task(batcher.classify(plain_picture(RED))) for _ in range(5)]
+        tasks = [asyncio.create_task(batcher.classify(encoded(RED))) for _ in range(5)]
         await until(lambda: len(acting.batches) == 2)
         await asyncio.sleep(0.02)
         assert acting.batches == [1, 1]
@@ -70,10 +79,41 @@ def test_as_many_batches_run_as_may(acting: ActingClassifier) -> None:
     batcher.close()
 
 
+def test_a_picture_alone_has_all_processors(acting: ActingClassifier) -> None:
+    used: list[str] = []
+
+    def classify(name: str, pictures: Sequence[ReadPicture]) -> list[Prediction]:
+        used.append(f"{name} {len(pictures)}")
+        return acting.classify(pictures)
+
+    batcher = Batcher(
+        acting.read,
+        lambda pictures: classify("alone", pictures),
+        lambda pictures: classify("batched", pictures),
+        most=4,
+        runs=2,
+    )
+
+    async def scenario() -> None:
+        await batcher.classify(encoded(RED))
+        acting.may_end.clear()
+        tasks = [asyncio.create_task(batcher.classify(encoded(RED))) for _ in range(4)]
+        await until(lambda: len(acting.batches) == 3)
+        acting.may_end.set()
+        await asyncio.gather(*tasks)
+        await batcher.classify(encoded(RED))
+
+    asyncio.run(scenario())
+    assert used[0] == used[-1] == "alone 1"
+    assert sorted(used[1:3]) == ["alone 1", "batched 1"]
+    assert used[3] == "batched 2"
+    batcher.close()
+
+
 def test_who_has_gone_is_left_out(acting: ActingClassifier, batcher: Batcher) -> None:
     async def scenario() -> None:
         acting.may_end.clear()
-        tasks = [asyncio.create_task(batcher.classify(plain_picture(RED))) for _ in range(4)]
+        tasks = [asyncio.create_task(batcher.classify(encoded(RED))) for _ in range(4)]
         await until(acting.started.is_set)
         for task in tasks[1:3]:
             task.cancel()
@@ -91,7 +131,7 @@ def test_a_failure_is_that_of_its_batch_alone(acting: ActingClassifier, batcher:
     async def scenario() -> None:
         acting.may_end.clear()
         acting.errors = [RuntimeError("out of luck")]
-        tasks = [asyncio.create_task(batcher.classify(plain_picture(RED))) for _ in range(3)]
+        tasks = [asyncio.create_task(batcher.classify(encoded(RED))) for _ in range(3)]
         await until(acting.started.is_set)
         acting.may_end.set()
         failed, *good = await asyncio.gather(*tasks, return_exceptions=True)
@@ -101,20 +141,113 @@ def test_a_failure_is_that_of_its_batch_alone(acting: ActingClassifier, batcher:
     asyncio.run(scenario())
 
 
+def test_what_cannot_be_read_fails_alone(acting: ActingClassifier, batcher: Batcher) -> None:
+    async def scenario() -> None:
+        acting.may_end.clear()
+        pictures = [encoded(RED), encoded(RED), b"nonsense", encoded(RED)]
+        tasks = [asyncio.create_task(batcher.classify(picture)) for picture in pictures]
+        await until(acting.started.is_set)
+        acting.may_end.set()
+        found = await asyncio.gather(*tasks, return_exceptions=True)
+        assert isinstance(found[2], UnreadableImage)
+        assert [found[index].batch for index in (0, 1, 3)] == [1, 2, 2]  # type: ignore[union-attr]
+
+    asyncio.run(scenario())
+
+
 def test_predictions_that_are_too_few_are_a_failure_too(acting: ActingClassifier) -> None:
     calls = 0
 
-    def forgetful(pictures: list) -> list:
+    def forgetful(pictures: Sequence[ReadPicture]) -> list[Prediction]:
         nonlocal calls
         calls += 1
         return [] if calls == 1 else acting.classify(pictures)
 
-    batcher = Batcher(forgetful, most=4, runs=1)  # type: ignore[arg-type]
+    batcher = Batcher(acting.read, forgetful, forgetful, most=4, runs=1)
 
     async def scenario() -> None:
         with pytest.raises(ValueError, match="shorter"):
-            await batcher.classify(plain_picture(RED))
-        assert (await batcher.classify(plain_picture(RED))).prediction.label == "mel"
+            await batcher.classify(encoded(RED))
+        assert (await batcher.classify(encoded(RED))).prediction.label == "mel"
+
+    asyncio.run(scenario())
+    batcher.close()
+
+
+class Reader:
+    """Reads a file of one letter: small letters at once, capitals, large, when they are let go."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.let_go = threading.Event()
+        self.begun: list[bytes] = []
+        monkeypatch.setattr(
+            work, "pixels_in_memory", lambda name: work.LARGE_PIXELS + name.isupper()
+        )
+
+    def read(self, source: bytes) -> ReadPicture:
+        self.begun.append(source)
+        if source.isupper():
+            assert self.let_go.wait(10)
+        return plain_picture(GREEN)
+
+
+def test_one_large_picture_at_a_time_and_small_ones_pass(
+    acting: ActingClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Reader(monkeypatch)
+    batcher = Batcher(reader.read, acting.classify, acting.classify, most=4, runs=2)
+
+    async def scenario() -> None:
+        large = [asyncio.create_task(batcher.classify(name)) for name in (b"A", b"B", b"C")]
+        await until(lambda: reader.begun == [b"A"])
+        small = [batcher.classify(name) for name in (b"a", b"b", b"c")]
+        await asyncio.wait_for(asyncio.gather(*small), 10)
+        assert reader.begun == [b"A", b"a", b"b", b"c"]
+        reader.let_go.set()
+        await asyncio.wait_for(asyncio.gather(*large), 10)
+        assert reader.begun[4:] == [b"B", b"C"]
+
+    asyncio.run(scenario())
+    batcher.close()
+
+
+def test_a_large_picture_is_in_memory_until_its_thread_is_done(
+    acting: ActingClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Reader(monkeypatch)
+    batcher = Batcher(reader.read, acting.classify, acting.classify, most=4, runs=2)
+
+    async def scenario() -> None:
+        left = asyncio.create_task(batcher.classify(b"A"))
+        await until(lambda: reader.begun == [b"A"])
+        left.cancel()
+        following = asyncio.create_task(batcher.classify(b"B"))
+        await asyncio.sleep(0.05)
+        assert reader.begun == [b"A"]
+        reader.let_go.set()
+        await asyncio.wait_for(following, 10)
+        assert reader.begun == [b"A", b"B"]
+
+    asyncio.run(scenario())
+    batcher.close()
+
+
+def test_what_is_cancelled_before_a_thread_has_it_is_not_read(
+    acting: ActingClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = Reader(monkeypatch)
+    batcher = Batcher(reader.read, acting.classify, acting.classify, most=4, runs=1)
+
+    async def scenario() -> None:
+        first = asyncio.create_task(batcher.classify(b"A"))
+        await until(lambda: reader.begun == [b"A"])
+        second, third = (asyncio.create_task(batcher.classify(name)) for name in (b"b", b"c"))
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.sleep(0)
+        reader.let_go.set()
+        await asyncio.gather(first, third)
+        assert reader.begun == [b"A", b"c"]
 
     asyncio.run(scenario())
     batcher.close()

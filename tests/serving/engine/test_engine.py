@@ -1,18 +1,16 @@
 """The engine as a whole: answers, refusals, deadlines, failures, an end without loss."""
 
 import asyncio
-import io
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from doctor_derma.data.decoding import UnreadableImage
 from doctor_derma.serving.engine import DeadlineExceeded, Draining, Engine, Overloaded
 from doctor_derma.serving.metrics import Metrics
 from doctor_derma.serving.request import CURRENT, RequestRecord
-from serving.engine.acting import ActingClassifier, make_engine, until
+from serving.engine.acting import ActingClassifier, encoded, make_engine, until
 from serving.tiny_bundle import BLUE, GREEN, RED
 
 
@@ -21,12 +19,6 @@ def acting(bundle: Path) -> Iterator[ActingClassifier]:
     acting = ActingClassifier(bundle)
     yield acting
     acting.may_end.set()
-
-
-def encoded(colour: tuple[int, int, int]) -> bytes:
-    stream = io.BytesIO()
-    Image.new("RGB", (40, 30), colour).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def run(engine: Engine, scenario: Callable[[], Awaitable[None]]) -> None:
@@ -193,8 +185,6 @@ def test_a_request_knows_what_became_of_its_pictures(acting: ActingClassifier) -
         acting.may_end.clear()
         tasks = [asyncio.create_task(engine.predict(encoded(RED))) for _ in range(4)]
         await until(acting.started.is_set)
-        # Until the others are decoded, so that they are one batch.
-        await asyncio.sleep(0.1)
         acting.may_end.set()
         await asyncio.gather(*tasks)
         assert (record.pictures, record.largest_batch) == (4, 3)

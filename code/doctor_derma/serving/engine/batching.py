@@ -1,52 +1,28 @@
-"""Pictures to predictions, in batches of what is waiting when the network is free."""
+"""Pictures to predictions, in batches of what is waiting when a processor is free."""
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from time import perf_counter
-from typing import NamedTuple
 
-from doctor_derma.serving.classifier import ReadPicture
-from doctor_derma.serving.prediction import Prediction
-
-Classify = Callable[[Sequence[ReadPicture]], list[Prediction]]
-
-
-class Classified(NamedTuple):
-    """What became of a picture, and how.
-
-    Attributes
-    ----------
-    prediction : of the picture
-    batch : pictures that were in the network together
-    seconds : which they were in it
-    """
-
-    prediction: Prediction
-    batch: int
-    seconds: float
-
-
-@dataclass(frozen=True, eq=False)
-class _Waiting:
-    picture: ReadPicture
-    answer: asyncio.Future[Classified] = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
+from doctor_derma.serving.engine.job import Classified, Job
+from doctor_derma.serving.engine.work import Classify, Outcome, Read, work
 
 
 class Batcher:
-    """Greedy batching: a picture never waits while the network is free.
+    """Greedy batching: a picture never waits while a processor is free.
 
     Batches form by themselves from what comes while earlier ones run, so an idle server adds
     no wait and a busy one has full batches, without a time to tune (continuous batching, as in
     Clipper's adaptive batching [1]_ without its delay).
 
+    Large pictures are decoded one at a time, as two would not fit into memory, and are batches
+    of their own. Small ones go past those that wait for their turn.
+
     Parameters
     ----------
-    classify : runs the network; called in threads
+    read : decodes a picture; called in threads, as the others are
+    alone : runs the network on a picture that has the machine to itself
+    batched : runs it on a batch while others may run
     most : pictures in a batch
     runs : batches at a time
 
@@ -56,65 +32,80 @@ class Batcher:
            NSDI 2017.
     """
 
-    def __init__(self, classify: Classify, most: int, runs: int) -> None:
-        self._classify = classify
+    def __init__(
+        self, read: Read, alone: Classify, batched: Classify, most: int, runs: int
+    ) -> None:
+        self._read = read
+        self._alone = alone
+        self._batched = batched
         self._most = most
+        self._runs = runs
         self._free = runs
-        self._threads = ThreadPoolExecutor(runs, "network")
-        self._queue: deque[_Waiting] = deque()
+        self._threads = ThreadPoolExecutor(runs, "classify")
+        self._queue: deque[Job] = deque()
+        self._large: deque[Job] = deque()
+        self._large_runs = False
         self._running: set[asyncio.Task[None]] = set()
 
-    async def classify(self, picture: ReadPicture) -> Classified:
+    async def classify(self, encoded: bytes) -> Classified:
         """Classify a picture; it is left out of its batch if this is cancelled before.
 
         Raises
         ------
+        UnreadableImage
+            When it can't be decoded; others of its batch are not concerned.
         Exception
             Whatever the network raised for the picture's batch; later batches run.
         """
-        waiting = _Waiting(picture)
-        self._queue.append(waiting)
+        job = Job(encoded)
+        self._queue.append(job)
         self._start()
-        return await waiting.answer
+        return await job.answer
 
     def close(self) -> None:
         """Let the threads end."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> None:
-        while self._free and (batch := self._take()):
+        while self._free:
+            large = not self._large_runs and bool(batch := _take(self._large, 1))
+            if not large and not (batch := _take(self._queue, self._most)):
+                return
+            undisturbed = self._free == self._runs and len(batch) == 1
             self._free -= 1
-            task = asyncio.create_task(self._run(batch))
+            self._large_runs |= large
+            run = self._run(batch, self._alone if undisturbed else self._batched, large)
             # The loop itself keeps no task alive.
-            self._running.add(task)
+            self._running.add(task := asyncio.create_task(run))
             task.add_done_callback(self._running.discard)
 
-    def _take(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
-        while self._queue and len(batch) < self._most:
-            waiting = self._queue.popleft()
-            # Nobody waits any more for one whose time is up or whose client has gone.
-            if not waiting.answer.done():
-                batch.append(waiting)
-        return batch
-
-    async def _run(self, batch: list[_Waiting]) -> None:
-        run = asyncio.get_running_loop().run_in_executor
+    async def _run(self, batch: list[Job], classify: Classify, large: bool) -> None:
+        loop = asyncio.get_running_loop()
         try:
-            pictures = [waiting.picture for waiting in batch]
-            predictions, seconds = await run(self._threads, self._timed, pictures)
-            for waiting, prediction in zip(batch, predictions, strict=True):
-                if not waiting.answer.done():
-                    waiting.answer.set_result(Classified(prediction, len(batch), seconds))
+            outcomes = await loop.run_in_executor(
+                self._threads, work, batch, self._read, classify, large
+            )
+            for job, outcome in outcomes:
+                self._settle(job, outcome)
         except Exception as error:
-            for waiting in batch:
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(error)
+            for job in batch:
+                job.settle(error)
         finally:
             self._free += 1
+            if large:
+                self._large_runs = False
             self._start()
 
-    def _timed(self, pictures: list[ReadPicture]) -> tuple[list[Prediction], float]:
-        start = perf_counter()
-        predictions = self._classify(pictures)
-        return predictions, perf_counter() - start
+    def _settle(self, job: Job, outcome: Outcome) -> None:
+        if outcome == "large":
+            self._large.append(job)
+        else:
+            job.settle(outcome)
+
+
+def _take(queue: deque[Job], most: int) -> list[Job]:
+    batch: list[Job] = []
+    while queue and len(batch) < most:
+        if not (job := queue.popleft()).over:
+            batch.append(job)
+    return batch

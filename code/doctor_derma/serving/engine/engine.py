@@ -1,23 +1,21 @@
-"""The engine: admission, decoding, batching, and an end without loss."""
+"""The engine: admission, batching, deadlines, and an end without loss."""
 
 import asyncio
 from collections.abc import Sequence
 from time import perf_counter
 
 from doctor_derma.data.decoding import UnreadableImage
-from doctor_derma.serving.classifier import Classifier, ReadPicture
+from doctor_derma.serving.classifier import ReadPicture
 from doctor_derma.serving.engine.admission import Admission
-from doctor_derma.serving.engine.batching import Batcher, Classified
-from doctor_derma.serving.engine.decoding import Decoder
+from doctor_derma.serving.engine.batching import Batcher
+from doctor_derma.serving.engine.classifiers import Classifiers
+from doctor_derma.serving.engine.job import Classified
 from doctor_derma.serving.engine.refusals import DeadlineExceeded, Draining, Overloaded
-from doctor_derma.serving.graph import usable_cpus
+from doctor_derma.serving.engine.work import Classify
 from doctor_derma.serving.metrics import Metrics
 from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.request import CURRENT
 from doctor_derma.serving.settings import Settings
-
-# Batches in the network at a time, each on all processors (the threads of the one session).
-RUNS = 1
 
 
 class Engine:
@@ -25,17 +23,21 @@ class Engine:
 
     Parameters
     ----------
-    classifier : the loaded bundle
+    classifiers : the loaded bundle
     settings : limits, see ``Settings``
     metrics : is told of everything that happens
     """
 
-    def __init__(self, classifier: Classifier, settings: Settings, metrics: Metrics) -> None:
+    def __init__(self, classifiers: Classifiers, settings: Settings, metrics: Metrics) -> None:
         self.ready = False
         self._admission = Admission(settings.queue_limit)
-        self._decoder = Decoder(classifier, usable_cpus())
-        self._batcher = Batcher(self._run_network, settings.max_batch, RUNS)
-        self._network = classifier.classify
+        self._batcher = Batcher(
+            classifiers.alone.read,
+            self._counted(classifiers.alone.classify),
+            self._counted(classifiers.batched.classify),
+            settings.max_batch,
+            classifiers.runs,
+        )
         self._deadline = settings.deadline_seconds
         self._metrics = metrics
         self._answered = asyncio.Event()
@@ -57,7 +59,6 @@ class Engine:
     async def stop(self) -> None:
         """Drain, and let go of the threads; the engine can't be used after it."""
         await self.drain()
-        self._decoder.close()
         self._batcher.close()
 
     def refusal(self) -> Overloaded | None:
@@ -125,12 +126,15 @@ class Engine:
 
     async def _classify(self, encoded: bytes) -> Classified:
         start = perf_counter()
-        decoded = await self._decoder.decode(encoded)
-        classified = await self._batcher.classify(decoded.picture)
-        waited = perf_counter() - start - decoded.seconds - classified.seconds
-        self._metrics.timed(decoded.seconds, waited, classified.seconds)
+        classified = await self._batcher.classify(encoded)
+        decoding, network = classified.decode_seconds, classified.network_seconds
+        waited = perf_counter() - start - decoding - network
+        self._metrics.timed(decoding, waited, network)
         return classified
 
-    def _run_network(self, pictures: Sequence[ReadPicture]) -> list[Prediction]:
-        self._metrics.ran(len(pictures))
-        return self._network(pictures)
+    def _counted(self, classify: Classify) -> Classify:
+        def counted(pictures: Sequence[ReadPicture]) -> list[Prediction]:
+            self._metrics.ran(len(pictures))
+            return classify(pictures)
+
+        return counted

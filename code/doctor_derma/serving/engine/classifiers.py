@@ -1,0 +1,42 @@
+"""One bundle, loaded for a picture alone and for many at once."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from doctor_derma.serving.classifier import Classifier
+
+
+class Classifiers(NamedTuple):
+    """How the processors are shared out.
+
+    A picture that comes alone is answered soonest on all of them. Batches cost least on one each,
+    side by side: threads that share a batch wait for each other after every layer, which takes
+    a sixth of two processors.
+
+    Attributes
+    ----------
+    alone : its network computes on all processors
+    batched : its network computes on one
+    runs : batches at a time
+    """
+
+    alone: Classifier
+    batched: Classifier
+    runs: int
+
+    @classmethod
+    def load(cls, bundle: Path, cpus: int) -> "Classifiers":
+        """Load a bundle for so many processors.
+
+        Raises
+        ------
+        DermaError
+            See ``Classifier.load``.
+        """
+        alone = Classifier.load(bundle, cpus)
+        return cls(alone, Classifier.load(bundle, 1) if cpus > 1 else alone, cpus)
+
+    @classmethod
+    def of(cls, classifier: Classifier) -> "Classifiers":
+        """Take one classifier for both, one batch at a time."""
+        return cls(classifier, classifier, 1)
