@@ -13,7 +13,7 @@ import doctor_derma
 PACKAGE = Path(doctor_derma.__file__).parent
 ROOMS = (
     *("data", "models", "training", "tracking"),
-    *("evaluation", "audits", "export", "serving", "client"),
+    *("evaluation", "audits", "export", "serving", "client", "scaling"),
 )
 # What every room may import, and what joins the rooms up, which no room may import.
 SHARED = {"doctor_derma", "doctor_derma.errors", "doctor_derma.workspace", "doctor_derma.atomic"}
@@ -38,7 +38,17 @@ CLIENT_READS = {
     "doctor_derma.serving.row",
     "doctor_derma.serving.sources",
 }
-HEAVY = ("torch", "torchvision", "timm", "lightning", "pandas", "sklearn", "matplotlib", "mlflow")
+HEAVY = (
+    "ray",
+    "torch",
+    "torchvision",
+    "timm",
+    "lightning",
+    "pandas",
+    "sklearn",
+    "matplotlib",
+    "mlflow",
+)
 
 
 def modules() -> Iterator[Path]:
@@ -120,17 +130,39 @@ def test_what_serving_reads_imports_nothing_else(name: str) -> None:
 
 
 def test_composers_are_imported_by_composers_only() -> None:
-    composed = {f"doctor_derma.{name}" for name in COMPOSERS}
-    importers = {room(path) for path in modules() if imported(path) & composed}
+    composed = tuple(f"doctor_derma.{name}" for name in COMPOSERS)
+    importers = {
+        room(path)
+        for path in modules()
+        if any(name.startswith(composed) for name in imported(path))
+    }
     assert importers <= COMPOSERS
 
 
+def test_what_is_past_one_machine_stays_there() -> None:
+    scaled = {room(path) for path in modules() if imported_by_ray(path)}
+    assert scaled == {"scaling"}
+
+
+def imported_by_ray(path: Path) -> bool:
+    """Say whether a file imports Ray, at its top or later."""
+    names = (
+        alias.name if isinstance(node, ast.Import) else node.module or ""
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    )
+    return any(name.split(".")[0] == "ray" for name in names)
+
+
 def test_the_command_line_composes_lazily() -> None:
-    """At its top it imports what reading settings needs, and no room's machinery."""
-    tree = ast.parse((PACKAGE / "cli.py").read_text())
-    top = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
-    own = {name for name in top if name and name.startswith("doctor_derma")}
-    assert own <= SHARED | {"doctor_derma.training.config", "doctor_derma.data.commands"}
+    """At their tops its files import what reading settings needs, and no room's machinery."""
+    allowed = SHARED | {"doctor_derma.training.config", "doctor_derma.data.commands"}
+    for path in (PACKAGE / "cli").glob("*.py"):
+        tree = ast.parse(path.read_text())
+        top = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
+        own = {name for name in top if name and name.startswith("doctor_derma")}
+        assert {name for name in own if not name.startswith("doctor_derma.cli")} <= allowed
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,10 @@ class Workspace:
         return self.root / "mlflow" / "runs"
 
     @property
+    def sweeps(self) -> Path:
+        return self.root / "mlflow" / "sweeps"
+
+    @property
     def tracking_database(self) -> Path:
         return self.root / "mlflow" / "db" / "mlflow.db"
 

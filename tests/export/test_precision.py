@@ -10,7 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, numpy_helper
 
-from doctor_derma import Classifier, cli
+from doctor_derma import Classifier
+from doctor_derma.cli import publishing
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.conformal import conformal_threshold
@@ -260,8 +261,8 @@ def test_the_command_writes_it_beside_the_runs_own_bundle(
     copy = tmp_path / "tiny"
     shutil.copytree(tiny_run.run.folder, copy, ignore=shutil.ignore_patterns("checkpoints"))
     monkeypatch.setenv("DERMA_ROOT", str(tiny_run.workspace.root))
-    cli.export(str(copy), precision="fp16")
+    publishing.export(str(copy), precision="fp16")
     assert read_info(copy / "bundle-fp16").weights.precision == "fp16"
     assert read_info(copy / "bundle") == read_info(tiny_run.run.bundle)
     with pytest.raises(DermaError, match="--prevalence: an int8 bundle keeps that of the run's"):
-        cli.export(str(copy), prevalence=0.5, precision="int8")
+        publishing.export(str(copy), prevalence=0.5, precision="int8")

@@ -90,13 +90,13 @@ def test_a_store_that_fails_midway(
 def test_a_failed_run_is_marked_as_failed(
     root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from doctor_derma import pipeline
     from doctor_derma.errors import DermaError
+    from doctor_derma.pipeline import training
 
     def fail(*args: object) -> None:
         raise DermaError("parity: not today")
 
-    monkeypatch.setattr(pipeline, "export_run", fail)
+    monkeypatch.setattr(training, "export_run", fail)
     with pytest.raises(DermaError, match="parity"):
         train_tiny(root, "failing")
     run = open_run(Workspace(root).runs, "failing")

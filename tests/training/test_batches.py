@@ -1,6 +1,9 @@
 """Batches hold the pixels and classes of the cache, in the right order."""
 
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ import torch
 
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset, read_dataset
-from doctor_derma.training.batches import ImageBatches
+from doctor_derma.training.batches import Batch, ImageBatches
 from project import recipe
 
 
@@ -59,3 +62,27 @@ def test_batches_are_copies_that_may_be_changed(dataset: Dataset) -> None:
     before = pixel_cache(dataset, 32, 32).copy()
     pixels.zero_()
     assert np.array_equal(pixel_cache(dataset, 32, 32), before)
+
+
+def images_of(batches: Iterable[Batch]) -> list[bytes]:
+    return [image.numpy().tobytes() for pixels, _ in batches for image in pixels]
+
+
+@pytest.mark.parametrize("processes", [2, 3, 4])  # of which some don't divide the split
+def test_processes_validate_every_image_once(processes: int, dataset: Dataset) -> None:
+    alone = ImageBatches(dataset, recipe(batch_size=4))
+    seen = []
+    for rank in range(processes):
+        batches = ImageBatches(dataset, recipe(batch_size=4))
+        batches.trainer = cast(Any, SimpleNamespace(world_size=processes, global_rank=rank))
+        seen += images_of(batches.val_dataloader())
+    assert sorted(seen) == sorted(images_of(alone.val_dataloader()))
+
+
+def test_a_share_smaller_than_a_batch_is_not_dropped(dataset: Dataset) -> None:
+    images = len(dataset.split("train"))
+    batches = ImageBatches(dataset, recipe(batch_size=images - 1))
+    batches.trainer = cast(Any, SimpleNamespace(world_size=2, global_rank=0))
+    assert not batches.train_dataloader().drop_last
+    batches.trainer = cast(Any, SimpleNamespace(world_size=1, global_rank=0))
+    assert batches.train_dataloader().drop_last

@@ -14,7 +14,7 @@ from doctor_derma.data.importing import import_images
 from doctor_derma.data.manifest import DatasetInfo, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export.graph import load_network
-from doctor_derma.training.checkpoints import WholeCheckpoints, remove_leftovers
+from doctor_derma.training.checkpoints import WholeCheckpoints, finished_epochs, remove_leftovers
 from doctor_derma.training.curves import plot_curves
 from doctor_derma.training.loop import train, trainer_precision
 from doctor_derma.workspace import Workspace
@@ -185,6 +185,13 @@ def test_a_checkpoint_that_finds_no_room_leaves_the_one_before(tmp_path: Path) -
         plugin.save_checkpoint({"epoch": 2, "weights": torch.zeros(100_000)}, path)
     assert torch.load(path) == {"epoch": 1}
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_finished_epochs_are_counted_without_the_weights(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    assert finished_epochs(path) == 0
+    WholeCheckpoints().save_checkpoint({"epoch": 4, "state_dict": {"a": torch.zeros(9)}}, path)
+    assert finished_epochs(path) == 5
 
 
 def test_what_a_kill_left_beside_the_checkpoints_goes(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Batches of uint8 pixels straight out of the memory-mapped cache."""
 
+import math
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset as ImageDataset
@@ -45,12 +47,30 @@ class ImageBatches(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         rows = self._rows("train")
+        processes = self.trainer.world_size if self.trainer else 1
         # A last batch of one image would break batch normalisation.
-        drop_last = len(rows) > self.config.batch_size
+        drop_last = math.ceil(len(rows) / processes) > self.config.batch_size
         return self._loader(rows, shuffle=True, drop_last=drop_last)
 
     def val_dataloader(self) -> DataLoader:
-        return self._loader(self._rows("val"), shuffle=False, drop_last=False)
+        rows = self._rows("val")
+        sampler = None
+        if self.trainer and self.trainer.world_size > 1:
+            # Lightning's own choice repeats images until all processes have as many, and the
+            # metrics would count those twice.
+            sampler = UnrepeatedDistributedSampler(
+                rows,
+                num_replicas=self.trainer.world_size,
+                rank=self.trainer.global_rank,
+                shuffle=False,
+            )
+        return self._loader(rows, sampler, shuffle=False, drop_last=False)
+
+    def sample(self, count: int) -> np.ndarray:
+        """Return so many training images, or all: uint8 of shape (n, H, W, 3)."""
+        rows = self._rows("train")
+        chosen = np.random.default_rng(self.config.seed).permutation(rows.rows)[:count]
+        return rows.pixels[chosen]
 
     def _pixels(self) -> np.ndarray:
         return pixel_cache(self.dataset, self.config.image_size, self.config.image_size)
@@ -61,11 +81,14 @@ class ImageBatches(lightning.LightningDataModule):
         targets = np.array(self.dataset.targets(table.iloc[rows]), dtype=np.int64)
         return PixelRows(self._pixels(), rows, targets)
 
-    def _loader(self, rows: PixelRows, *, shuffle: bool, drop_last: bool) -> DataLoader:
+    def _loader(
+        self, rows: PixelRows, sampler: Sampler | None = None, *, shuffle: bool, drop_last: bool
+    ) -> DataLoader:
         return DataLoader(
             rows,
             self.config.batch_size,
             shuffle=shuffle,
+            sampler=sampler,
             drop_last=drop_last,
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available(),

@@ -36,6 +36,14 @@ def remove_leftovers(folder: Path) -> None:
         scratch.unlink(missing_ok=True)
 
 
+def finished_epochs(path: Path) -> int:
+    """Return how many epochs of a run its last checkpoint holds, 0 where there is none."""
+    if not path.is_file():
+        return 0
+    # Mapped, so that no weight is read; not only weights are in it, but it is the run's own.
+    return torch.load(path, map_location="cpu", mmap=True, weights_only=False)["epoch"] + 1
+
+
 def averaged_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read the moving average of a network's weights from a checkpoint."""
     prefix = "ema.module."

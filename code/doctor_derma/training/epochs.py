@@ -16,14 +16,17 @@ OnEpoch = Callable[[int, dict[str, float]], None]
 class EpochTable(lightning.Callback):
     """One row an epoch in ``metrics.csv``, one line on the screen, one call to ``on_epoch``.
 
-    A resumed run keeps the rows of the epochs before the checkpoint it starts from.
+    A resumed run keeps the rows of the epochs before the checkpoint it starts from. Where
+    ``shown`` is off, the screen is somebody else's.
     """
 
-    def __init__(self, path: Path, batch_size: int, on_epoch: OnEpoch | None = None) -> None:
+    def __init__(
+        self, path: Path, batch_size: int, on_epoch: OnEpoch | None = None, shown: bool = True
+    ) -> None:
         self.path = path
         self.batch_size = batch_size
         self.on_epoch = on_epoch
-        self.console = Console(stderr=True, soft_wrap=True)
+        self.console = Console(stderr=True, soft_wrap=True) if shown else None
         self.started = 0.0
         self.trained: float | None = None
 
@@ -53,22 +56,10 @@ class EpochTable(lightning.Callback):
         metrics["seconds"] = now - self.started
         epoch = trainer.current_epoch
         self._write(epoch, metrics)
-        self._print(epoch, trainer.max_epochs or 0, metrics)
+        if self.console:
+            print_epoch(self.console, epoch, trainer.max_epochs or 0, metrics)
         if self.on_epoch:
             self.on_epoch(epoch, metrics)
-
-    def _print(self, epoch: int, epochs: int, metrics: dict[str, float]) -> None:
-        shown = {
-            "train_loss": "train loss",
-            "val_loss": "val loss",
-            "val_balanced_accuracy": "val balanced accuracy",
-            "val_macro_auc": "val macro AUC",
-        }
-        values = [f"{shown[name]} {metrics[name]:.3f}" for name in shown if name in metrics]
-        speed = f"{metrics['images_per_second']:.0f} images/s"
-        left = f"about {(epochs - epoch - 1) * metrics['seconds'] / 60:.1f} min left"
-        line = "  ".join([f"epoch {epoch + 1}/{epochs}", *values, speed, left])
-        self.console.print(line, highlight=False)
 
     def _write(self, epoch: int, metrics: dict[str, float]) -> None:
         row = pd.DataFrame([{"epoch": epoch, **metrics}])
@@ -77,3 +68,18 @@ class EpochTable(lightning.Callback):
             row = pd.concat([before[before["epoch"] < epoch], row], ignore_index=True)
         with replacing_file(self.path) as scratch:
             row.to_csv(scratch, index=False)
+
+
+def print_epoch(console: Console, epoch: int, epochs: int, metrics: dict[str, float]) -> None:
+    """Print the line of one epoch of a run of so many."""
+    shown = {
+        "train_loss": "train loss",
+        "val_loss": "val loss",
+        "val_balanced_accuracy": "val balanced accuracy",
+        "val_macro_auc": "val macro AUC",
+    }
+    values = [f"{shown[name]} {metrics[name]:.3f}" for name in shown if name in metrics]
+    speed = f"{metrics['images_per_second']:.0f} images/s"
+    left = f"about {(epochs - epoch - 1) * metrics['seconds'] / 60:.1f} min left"
+    line = "  ".join([f"epoch {epoch + 1}/{epochs}", *values, speed, left])
+    console.print(line, highlight=False)

@@ -3,22 +3,33 @@
 import logging
 import math
 import warnings
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import lightning
 import torch
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint, RichProgressBar
+from lightning.pytorch.callbacks import (
+    Callback,
+    EarlyStopping,
+    ModelCheckpoint,
+    ProgressBar,
+    RichProgressBar,
+)
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.training.batches import ImageBatches
-from doctor_derma.training.checkpoints import WholeCheckpoints, averaged_weights, remove_leftovers
+from doctor_derma.training.checkpoints import WholeCheckpoints, remove_leftovers
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.epochs import EpochTable, OnEpoch
 from doctor_derma.training.losses import class_counts
 from doctor_derma.training.module import MONITOR, LesionModule
-from doctor_derma.training.runs import Run, is_first_process, open_run
+from doctor_derma.training.runs import Run, is_first_process
+from doctor_derma.training.starting import weights_to_start_from
+
+# Of a start from a bundle, for which batch normalisation is measured again.
+STATISTICS_IMAGES = 512
 
 
 def train(run: Run, dataset: Dataset, on_epoch: OnEpoch | None = None) -> bool:
@@ -40,8 +51,24 @@ def train(run: Run, dataset: Dataset, on_epoch: OnEpoch | None = None) -> bool:
     DermaError
         When the data are not those the run began with, or a split or class has no image.
     """
-    _check(run, dataset)
-    _quiet()
+    check_data(run, dataset)
+    table = EpochTable(run.metrics_file, run.config.batch_size, on_epoch)
+    config = run.config
+    devices = {
+        "accelerator": config.accelerator,
+        "devices": config.devices,
+        "num_nodes": config.nodes,
+    }
+    trainer = make_trainer(run, [table, RichProgressBar()], **devices)
+    try:
+        fit(trainer, run, dataset)
+    except SystemExit as stopped:  # Lightning's answer to Ctrl+C
+        raise KeyboardInterrupt from stopped
+    return trainer.is_global_zero
+
+
+def fit(trainer: lightning.Trainer, run: Run, dataset: Dataset) -> None:
+    """Train a run with a trainer of ``make_trainer``, from its last checkpoint on."""
     config = run.config
     if is_first_process():
         remove_leftovers(run.checkpoints)
@@ -53,41 +80,47 @@ def train(run: Run, dataset: Dataset, on_epoch: OnEpoch | None = None) -> bool:
     aspect_ratio = float((dataset.table["width"] / dataset.table["height"]).median())
     module = LesionModule(fresh, counts, aspect_ratio)
     if config.initial and not resume:
-        start = open_run(run.folder.parent, config.initial)
-        module.start_from(averaged_weights(start.best_checkpoint))
-    trainer = _trainer(run, EpochTable(run.metrics_file, config.batch_size, on_epoch))
-    try:
-        trainer.fit(module, datamodule=ImageBatches(dataset, config), ckpt_path=resume)
-    except SystemExit as stopped:  # Lightning's answer to Ctrl+C
-        raise KeyboardInterrupt from stopped
-    return trainer.is_global_zero
+        pixels = ImageBatches(dataset, config).sample(STATISTICS_IMAGES)
+        runs = run.folder.parent
+        module.start_from(weights_to_start_from(config.initial, runs, config.model, pixels))
+    if trainer.global_rank:  # The first weights are the same everywhere, augmentation is not.
+        torch.manual_seed(config.seed + trainer.global_rank)
+    trainer.fit(module, datamodule=ImageBatches(dataset, config), ckpt_path=resume)
 
 
-def _trainer(run: Run, table: EpochTable) -> lightning.Trainer:
+def make_trainer(
+    run: Run, shown: list[Callback], plugins: Sequence[Any] = (), **devices: Any
+) -> lightning.Trainer:
+    """Build the trainer of a run, which keeps its checkpoints and knows when to stop.
+
+    Parameters
+    ----------
+    shown : callbacks that show and keep what an epoch measured
+    plugins, devices : Lightning's, for where the run trains
+    """
+    _quiet()
     config = run.config
     # The last one runs last: what it keeps includes what the others did in that epoch.
     callbacks = [
-        table,
+        *shown,
         EarlyStopping(
             MONITOR, mode="max", patience=math.ceil(config.patience / config.validate_every)
         ),
-        RichProgressBar(),
         _checkpoint(run, "best", monitor=MONITOR, mode="max", save_weights_only=True),
         _checkpoint(run, "last", save_on_train_epoch_end=True),
     ]
     try:
         return lightning.Trainer(
-            accelerator=config.accelerator,
-            devices=config.devices,
-            num_nodes=config.nodes,
+            **devices,
             precision=trainer_precision(config),
             max_epochs=config.epochs,
             check_val_every_n_epoch=config.validate_every,
             callbacks=callbacks,
-            plugins=[WholeCheckpoints()],
+            plugins=[WholeCheckpoints(), *plugins],
             logger=False,
             num_sanity_val_steps=0,
             enable_model_summary=False,
+            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in shown),
             default_root_dir=run.folder,
         )
     except (ValueError, TypeError, MisconfigurationException) as error:
@@ -121,7 +154,8 @@ def _checkpoint(run: Run, name: str, **options: Any) -> ModelCheckpoint:
     )
 
 
-def _check(run: Run, dataset: Dataset) -> None:
+def check_data(run: Run, dataset: Dataset) -> None:
+    """Refuse data that are not those a run began with, or that lack a class in a split."""
     if run.info.data_fingerprint != dataset.fingerprint:
         raise DermaError(
             f"{dataset.folder}: not the data that run '{run.name}' began with; "

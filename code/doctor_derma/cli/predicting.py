@@ -1,0 +1,86 @@
+"""``derma predict`` and ``derma serve``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from doctor_derma.cli.app import app
+from doctor_derma.cli.engine import Address, Engine, check_engine
+from doctor_derma.errors import DermaError
+from doctor_derma.workspace import Workspace
+
+
+@app.command()
+def predict(
+    paths: Annotated[
+        list[str],
+        typer.Argument(help="Files, folders, patterns; with --engine ray also tar, Parquet, URLs."),
+    ],
+    model: Annotated[Path | None, typer.Option(help="Bundle, else the champion.")] = None,
+    format: Annotated[Literal["table", "json", "csv"], typer.Option(help="Output.")] = "table",
+    output: Annotated[Path | None, typer.Option(help="File, else the screen.")] = None,
+    engine: Engine = "local",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder for the Parquet files of --engine ray.")
+    ] = None,
+    address: Address = None,
+    url: Annotated[
+        str | None, typer.Option(help="Address of a server that has the model instead.")
+    ] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="DERMA_API_KEY", help="Key that the server asks for.")
+    ] = None,
+) -> None:
+    """Classify pictures. Exits with 1 when some couldn't be read. Not a diagnosis."""
+    check_engine(engine, {"--out": out, "--address": address})
+    if engine == "ray":
+        _predict_on_ray(paths, model, out, address, others=bool(url or output or format != "table"))
+        return
+    if url and model:
+        raise DermaError("--url: the server has its own model; leave --model out")
+    if url:
+        from doctor_derma.client.predict import run_remote_predict
+
+        failed = run_remote_predict(paths, url, api_key, format, output)
+    else:
+        from doctor_derma.serving.predict import run_predict
+
+        failed = run_predict(paths, model or Workspace.find().champion, format, output)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _predict_on_ray(
+    paths: list[str], model: Path | None, out: Path | None, address: str | None, others: bool
+) -> None:
+    if out is None:
+        raise DermaError("--engine ray: give the folder for the Parquet files with --out")
+    if others:
+        raise DermaError("--engine ray: writes Parquet to --out; leave --url and the output out")
+    from doctor_derma.scaling.scoring.run import score
+
+    scored = score(paths, model or Workspace.find().champion, out, address)
+    Console(soft_wrap=True).print(
+        f"{scored.images:,} pictures, {scored.failed:,} of them unreadable: {out}", highlight=False
+    )
+    if scored.failed:
+        raise typer.Exit(1)
+
+
+@app.command()
+def serve(
+    model: Annotated[Path | None, typer.Option(help="Bundle, else the champion.")] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="PORT", help="Port.")] = 5555,
+    workers: Annotated[
+        int, typer.Option(envvar="DERMA_WORKERS", min=1, help="Processes that share the port.")
+    ] = 1,
+) -> None:
+    """Serve the upload page and the API."""
+    from doctor_derma.serving.server import serve
+    from doctor_derma.serving.settings import Settings
+
+    settings = Settings.from_environment().model_copy(update={"workers": workers})
+    serve(model or Workspace.find().champion, host, port, settings)

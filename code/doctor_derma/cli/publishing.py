@@ -1,0 +1,69 @@
+"""``derma export``, ``derma promote`` and ``derma card``."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from doctor_derma.cli.app import Reference, app
+from doctor_derma.errors import DermaError
+from doctor_derma.workspace import Workspace
+
+
+@app.command()
+def export(
+    run: Annotated[str, typer.Argument(help="A run's name or folder.")],
+    to: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,
+    prevalence: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Another weight of the classes' shares.")
+    ] = None,
+    precision: Annotated[
+        Literal["fp32", "fp16", "int8"],
+        typer.Option(help="Bits of the network; fewer are a second bundle, beside the first."),
+    ] = "fp32",
+) -> None:
+    """Write a run's bundle again: the graph, model.json and the model card."""
+    if precision != "fp32" and prevalence is not None:
+        raise DermaError(
+            f"--prevalence: an {precision} bundle keeps that of the run's own; leave it out"
+        )
+    from doctor_derma.data.manifest import read_dataset
+    from doctor_derma.training.runs import open_run
+
+    workspace = Workspace.find()
+    found, dataset = open_run(workspace.runs, run), read_dataset(workspace.data)
+    if precision == "fp32":
+        from doctor_derma.export.exporting import export_run
+
+        bundle = export_run(found, dataset, to, prevalence)
+    else:
+        from doctor_derma.export.reducing import export_reduced
+
+        bundle = export_reduced(found, dataset, precision, to)
+    Console().print(f"Bundle: {bundle}", highlight=False)
+
+
+@app.command()
+def promote(
+    run: Annotated[str | None, typer.Argument(help="A run or bundle, else the champion.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder, else deployment/models/champion.")
+    ] = None,
+) -> None:
+    """Copy the champion's bundle to where the server finds it."""
+    from doctor_derma.pipeline import promote
+
+    Console().print(f"Promoted to {promote(Workspace.find(), run, to)}", highlight=False)
+
+
+@app.command()
+def card(model: Reference) -> None:
+    """Write a model's card again, from what was measured of it by now."""
+    from doctor_derma.pipeline import write_model_card
+
+    path, evidence = write_model_card(Workspace.find(), model)
+    console = Console(soft_wrap=True)
+    for name, reason in evidence.missing.items():
+        console.print(f"Not in it: {name}, {reason}", highlight=False)
+    console.print(f"Model card: {path}", highlight=False)

@@ -1,0 +1,91 @@
+"""``derma train`` and ``derma tune``."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from doctor_derma.cli.app import app
+from doctor_derma.cli.engine import Address, Engine, check_engine
+from doctor_derma.cli.recipe_flags import recipe_flags
+from doctor_derma.errors import DermaError
+from doctor_derma.training.config import load_config
+from doctor_derma.workspace import Workspace
+
+if TYPE_CHECKING:
+    from doctor_derma.pipeline import Fit
+
+
+@app.command()
+@recipe_flags
+def train(
+    *,
+    config: Annotated[Path | None, typer.Option(help="YAML file with settings.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the run.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Run to go on with.")] = None,
+    engine: Engine = "local",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes of --engine ray, on any machines.")
+    ] = None,
+    address: Address = None,
+    flags: dict[str, Any],
+) -> None:
+    """Train a network, export it, and track both in MLflow."""
+    if resume and (config or flags or name):
+        raise DermaError("--resume: goes on with the run's own settings; leave the others out")
+    settings = None if resume else load_config(config, flags)
+    from doctor_derma.pipeline import resume_run, start_run
+
+    fit = _fit(engine, workers, address)
+    workspace = Workspace.find()
+    if resume:
+        run = resume_run(workspace, resume, fit)
+    else:
+        assert settings is not None
+        run = start_run(workspace, settings, name, fit)
+    if run:
+        Console().print(f"Bundle: {run.bundle}\nNext: derma evaluate {run.name}", highlight=False)
+
+
+def _fit(engine: Engine, workers: int | None, address: str | None) -> "Fit":
+    check_engine(engine, {"--workers": workers, "--address": address})
+    if engine == "local":
+        from doctor_derma.training.loop import train as train_here
+
+        return train_here
+    from doctor_derma.scaling.training.run import train_on_ray
+
+    def fit(run: Any, dataset: Any, on_epoch: Any) -> bool:
+        return train_on_ray(run, dataset, workers or 1, on_epoch, address)
+
+    return fit
+
+
+@app.command()
+def tune(
+    config: Annotated[
+        Path | None, typer.Option(help="YAML file with the settings to search, and how.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the sweep.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Sweep to go on with.")] = None,
+    address: Address = None,
+) -> None:
+    """Search the settings of a recipe with Ray Tune; every trial is tracked in MLflow."""
+    if (config is None) == (resume is None):
+        raise DermaError("derma tune: give --config for a new sweep, or --resume for a begun one")
+    if resume and name:
+        raise DermaError("--resume: the sweep has its name; leave --name out")
+    from doctor_derma.scaling.tuning import run as sweeping
+    from doctor_derma.scaling.tuning.sweep import read_sweep
+
+    workspace = Workspace.find()
+    if resume:
+        tuned = sweeping.resume(workspace, resume, address)
+    else:
+        assert config is not None
+        tuned = sweeping.tune(workspace, read_sweep(config), name, address)
+    Console(soft_wrap=True).print(
+        f"Best: {tuned.best_config}\nNext: derma train --config {tuned.best_config}",
+        highlight=False,
+    )

@@ -1,0 +1,86 @@
+"""A model by its name, what it predicts, and where its figures come from."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from doctor_derma.data.manifest import MANIFEST_FILE, Dataset, read_dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.predictions import Predictions, predict_split
+from doctor_derma.export.bundle import INFO_FILE, BundleInfo
+from doctor_derma.serving.classifier import Classifier
+from doctor_derma.training.runs import open_run
+from doctor_derma.workspace import Workspace
+
+
+def find_bundle(workspace: Workspace, reference: str) -> Path:
+    """Return the bundle folder of a path, a run's name, or ``champion``.
+
+    Raises
+    ------
+    DermaError
+        When there is no such bundle.
+    """
+    if (Path(reference) / INFO_FILE).is_file():
+        return Path(reference)
+    if reference == "champion":
+        return workspace.champion
+    run = open_run(workspace.runs, reference)
+    if not (run.bundle / INFO_FILE).is_file():
+        raise DermaError(f"{run.bundle}: not exported yet; run 'derma export {run.name}' first")
+    return run.bundle
+
+
+def predict(
+    workspace: Workspace, reference: str, dataset: Dataset, split: str
+) -> tuple[Classifier, Predictions]:
+    """Load a model and let it classify a split.
+
+    Raises
+    ------
+    DermaError
+        When there is no such model, or its classes are not those of the data.
+    """
+    classifier = Classifier.load(find_bundle(workspace, reference))
+    info = classifier.info
+    if info.class_names != dataset.classes:
+        raise DermaError(
+            f"{reference}: its classes ({', '.join(info.class_names)}) are not those of "
+            f"{dataset.folder} ({', '.join(dataset.classes)}); evaluate it on data with its classes"
+        )
+    if info.data.name == dataset.info.name and info.data.fingerprint != dataset.fingerprint:
+        Console(stderr=True).print(
+            f"[yellow]{info.name} was trained on another import of '{info.data.name}': images of "
+            f"this {split} split may have been in its training, so don't trust the figures",
+            highlight=False,
+        )
+    return classifier, predict_split(classifier, dataset, split)
+
+
+def provenance(info: BundleInfo, dataset: Dataset, split: str) -> dict[str, Any]:
+    """Say what figures were measured of, and on what."""
+    return {
+        "split": split,
+        "dataset": dataset.info.name,
+        "dataset_fingerprint": dataset.fingerprint,
+        "trained_on": info.data.fingerprint,
+        "architecture": info.architecture,
+        "weights_sha256": info.weights.sha256,
+        "temperature": round(info.temperature, 4),
+        "git_commit": info.code.git_commit,
+        "recipe": info.recipe,
+    }
+
+
+def without_pictures(predictions: Predictions) -> Predictions:
+    """Leave out where the pictures are, so that a report shows none."""
+    return replace(predictions, paths=np.full(len(predictions.paths), ""))
+
+
+def dataset_if_any(workspace: Workspace) -> Dataset | None:
+    """Return the imported data; None where there are none."""
+    imported = (workspace.data / MANIFEST_FILE).is_file()
+    return read_dataset(workspace.data) if imported else None

@@ -1,0 +1,74 @@
+"""``derma train``: a run from its recipe to its bundle, all of it tracked."""
+
+import shutil
+from collections.abc import Callable
+
+from rich.console import Console
+
+from doctor_derma.data.manifest import Dataset, read_dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.export.bundle import read_info
+from doctor_derma.export.exporting import export_run
+from doctor_derma.tracking.tracker import Tracker
+from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.curves import CURVES_FILE, plot_curves
+from doctor_derma.training.epochs import OnEpoch
+from doctor_derma.training.loop import train
+from doctor_derma.training.runs import Run, create_run, is_first_process, open_run
+from doctor_derma.workspace import Workspace
+
+# Trains a run to its end; true in the process that goes on with what came of it.
+Fit = Callable[[Run, Dataset, OnEpoch], bool]
+
+
+def start_run(
+    workspace: Workspace, config: TrainConfig, name: str | None, fit: Fit = train
+) -> Run | None:
+    """Train a new run, export it, and track all of it.
+
+    Parameters
+    ----------
+    fit : trains it to its end, here or elsewhere
+
+    Returns
+    -------
+    the finished run, or None in all but the first of several processes
+    """
+    dataset = read_dataset(workspace.data)
+    run = create_run(workspace.runs, config, dataset, name)
+    try:
+        return _train(workspace, run, dataset, fit)
+    except DermaError:
+        if is_first_process() and not run.metrics_file.is_file():
+            shutil.rmtree(run.folder, ignore_errors=True)  # It never began, so nothing is lost.
+        raise
+
+
+def resume_run(workspace: Workspace, reference: str, fit: Fit = train) -> Run | None:
+    """Go on with a run that was stopped, from its last finished epoch."""
+    run = open_run(workspace.runs, reference)
+    return _train(workspace, run, read_dataset(workspace.data), fit)
+
+
+def _train(workspace: Workspace, run: Run, dataset: Dataset, fit: Fit) -> Run | None:
+    tracker = Tracker(workspace)
+    if is_first_process():
+        tracker.start(run)
+        run = run.with_tracking_id(tracker.tracking_id or run.info.tracking_id)
+    try:
+        if not fit(run, dataset, tracker.log_epoch):
+            return None
+        plot_curves(run.metrics_file, run.folder / CURVES_FILE, run.name)
+        bundle = export_run(run, dataset)
+        tracker.log_run(run)
+        tracker.log_model(run, bundle, read_info(bundle).metrics["val"]["balanced_accuracy"])
+    except KeyboardInterrupt:
+        tracker.finish("KILLED")
+        hint = f"Stopped; to go on: derma train --resume {run.name}"
+        Console(stderr=True, soft_wrap=True).print(hint, highlight=False)
+        raise
+    except BaseException:
+        tracker.finish("FAILED")
+        raise
+    tracker.finish()
+    return run

@@ -1,0 +1,143 @@
+"""Weights to start from: those of another run, or of a bundle."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from onnx import numpy_helper
+from torch import Tensor, nn
+
+from doctor_derma.errors import DermaError
+from doctor_derma.models.networks import LesionNetwork, create_network
+from doctor_derma.training.augmentation import normalise
+from doctor_derma.training.checkpoints import averaged_weights
+from doctor_derma.training.runs import open_run
+
+GRAPH_FILE = "model.onnx"
+_PREFIX = "network."
+
+
+def weights_to_start_from(
+    reference: str, runs: Path, model: str, pixels: np.ndarray
+) -> dict[str, Tensor]:
+    """Return the weights of a network to start training from.
+
+    Parameters
+    ----------
+    reference : name of a run, or folder of a bundle
+    runs : folder of the runs
+    model : name of the network that will be trained
+    pixels : training images for the statistics of a bundle, uint8 of shape (n, H, W, 3)
+
+    Raises
+    ------
+    DermaError
+        When there is no such run or bundle, or the bundle's network is another one.
+    """
+    graph = Path(reference) / GRAPH_FILE
+    if not graph.is_file():
+        return averaged_weights(open_run(runs, reference).best_checkpoint)
+    return bundle_weights(graph, model, pixels)
+
+
+def bundle_weights(graph: Path, model: str, pixels: np.ndarray) -> dict[str, Tensor]:
+    """Take the weights of a network out of an exported graph.
+
+    Export folds each batch normalisation into the convolution before it. Here a normalisation is
+    put back that does nothing to what the convolution gives on average over ``pixels``: its
+    running mean and variance are measured there, and its scale and shift undo them. So the
+    network computes what the graph does, and its statistics are those that training will see.
+
+    Parameters
+    ----------
+    graph : ``model.onnx`` of a bundle of full precision
+    model : name of the network
+    pixels : images, uint8 of shape (n, H, W, 3)
+
+    Raises
+    ------
+    DermaError
+        When the graph does not hold the weights of such a network.
+    """
+    constants = {
+        constant.name.removeprefix(_PREFIX): torch.from_numpy(
+            numpy_helper.to_array(constant).copy()
+        )
+        for constant in onnx.load(graph).graph.initializer
+    }
+    classes = len(_constant(constants, "head.bias", graph, model))
+    network = create_network(model, classes).eval()
+    network.head.weight.data = _head(constants, classes, network.head.in_features, graph, model)
+    folded = _folded(network)
+    normalised = {f"{norm}." for norm in folded.values()}
+    for name, weight in network.named_parameters():
+        if name != "head.weight" and not name.startswith(tuple(normalised)):
+            found = _constant(constants, name, graph, model)
+            if found.shape != weight.shape:
+                raise _other(graph, model, name)
+            weight.data = found
+    shifts = {conv: _constant(constants, f"{conv}.weight_bias", graph, model) for conv in folded}
+    _restore(network, folded, shifts, normalise(torch.from_numpy(pixels)))
+    return network.state_dict()
+
+
+def _folded(network: nn.Module) -> dict[str, str]:
+    """Return the name of the normalisation after each convolution that has one."""
+    found, last = {}, ""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            last = name
+        elif isinstance(module, nn.BatchNorm2d):
+            found[last] = name
+    return found
+
+
+@torch.no_grad()
+def _restore(
+    network: LesionNetwork, folded: dict[str, str], shifts: dict[str, Tensor], images: Tensor
+) -> None:
+    """Set each normalisation, in the order in which images pass, so that it adds its shift."""
+
+    def measure(conv: str) -> "torch.utils.hooks.RemovableHandle":
+        norm = network.get_submodule(folded[conv])
+        assert isinstance(norm, nn.BatchNorm2d)
+
+        def set_norm(module: nn.Module, inputs: object, output: Tensor) -> None:
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            variance, mean = torch.var_mean(output, (0, 2, 3), correction=0)
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
+            norm.weight.copy_((variance + norm.eps).sqrt())
+            norm.bias.copy_(shifts[conv] + mean)
+
+        return network.get_submodule(conv).register_forward_hook(set_norm)
+
+    hooks = [measure(conv) for conv in folded]
+    network(images)
+    for hook in hooks:
+        hook.remove()
+
+
+def _head(
+    constants: dict[str, Tensor], classes: int, features: int, graph: Path, model: str
+) -> Tensor:
+    # The graph has it as the 1x1 convolution that gives the activation maps.
+    for constant in constants.values():
+        if constant.shape == (classes, features, 1, 1):
+            return constant[:, :, 0, 0]
+    raise _other(graph, model, "head.weight")
+
+
+def _constant(constants: dict[str, Tensor], name: str, graph: Path, model: str) -> Tensor:
+    if name not in constants:
+        raise _other(graph, model, name)
+    return constants[name]
+
+
+def _other(graph: Path, model: str, name: str) -> DermaError:
+    return DermaError(
+        f"initial: {graph} is not a {model} in full precision ({name} is missing or of another "
+        "shape); start from a bundle or run of the same model"
+    )

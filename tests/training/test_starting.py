@@ -1,0 +1,90 @@
+"""Training goes on from a run's or from a bundle's weights."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from doctor_derma.data.manifest import read_dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.export.graph import load_network
+from doctor_derma.models.networks import create_network
+from doctor_derma.training.augmentation import normalise
+from doctor_derma.training.loop import train
+from doctor_derma.training.starting import bundle_weights, weights_to_start_from
+from project import Project, new_run
+
+
+def pixels_of(project: Project, count: int) -> np.ndarray:
+    size = project.run.config.image_size
+    generator = np.random.default_rng(0)
+    return generator.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+
+
+def test_a_bundle_gives_back_the_network_that_it_was_made_of(tiny_run: Project) -> None:
+    run = tiny_run.run
+    pixels = pixels_of(tiny_run, 8)
+    weights = bundle_weights(run.bundle / "model.onnx", run.config.model, pixels)
+    restored = create_network(run.config.model, len(run.info.classes)).eval()
+    restored.load_state_dict(weights)
+    original = load_network(run).eval()
+    images = normalise(torch.from_numpy(pixels_of(tiny_run, 16)))
+    with torch.no_grad():
+        assert torch.allclose(restored(images), original(images), atol=1e-3)
+
+
+def test_its_statistics_are_those_of_the_images(tiny_run: Project) -> None:
+    """In training, too, the network starts as it was on the images that were measured."""
+    run = tiny_run.run
+    pixels = pixels_of(tiny_run, 32)
+    weights = bundle_weights(run.bundle / "model.onnx", run.config.model, pixels)
+    restored = create_network(run.config.model, len(run.info.classes))
+    restored.load_state_dict(weights)
+    images = normalise(torch.from_numpy(pixels))
+    with torch.no_grad():
+        in_training, in_use = restored.train()(images), restored.eval()(images)
+    assert torch.allclose(in_training, in_use, atol=1e-2)
+
+
+def test_the_probabilities_agree_with_the_graph(tiny_run: Project) -> None:
+    run = tiny_run.run
+    pixels = pixels_of(tiny_run, 4)
+    session = onnxruntime.InferenceSession(run.bundle / "model.onnx")
+    (maps,) = session.run(["activation_maps"], {"images": pixels})
+    weights = bundle_weights(run.bundle / "model.onnx", run.config.model, pixels)
+    restored = create_network(run.config.model, len(run.info.classes)).eval()
+    restored.load_state_dict(weights)
+    with torch.no_grad():
+        _, found, _ = restored.logits_maps_and_features(normalise(torch.from_numpy(pixels)))
+    np.testing.assert_allclose(found.numpy(), maps, atol=1e-2)
+
+
+def test_a_run_is_told_by_its_name(tiny_run: Project) -> None:
+    run = tiny_run.run
+    weights = weights_to_start_from(
+        run.name, run.folder.parent, run.config.model, pixels_of(tiny_run, 2)
+    )
+    expected = load_network(run).state_dict()
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def test_another_network_is_refused(tiny_run: Project) -> None:
+    run = tiny_run.run
+    other = "se_resnet18" if run.config.model != "se_resnet18" else "eca_resnet18"
+    with pytest.raises(DermaError, match=f"is not a {other}"):
+        bundle_weights(run.bundle / "model.onnx", other, pixels_of(tiny_run, 2))
+
+
+def test_training_starts_from_a_bundle(tiny_run: Project, root: Path) -> None:
+    bundle = tiny_run.run.bundle
+    same = {"model": tiny_run.run.config.model, "epochs": 1, "learning_rate": 1e-9}
+    run = new_run(root, "from_bundle", initial=str(bundle), **same)
+    assert train(run, read_dataset(root / "data"))
+    started = load_network(run).state_dict()
+    expected = load_network(tiny_run.run).state_dict()
+    # Folding changes the scale of a convolution, but not which of its weights is large.
+    name = "backbone.conv1.weight"
+    ours, theirs = started[name].flatten(1), expected[name].flatten(1)
+    assert torch.cosine_similarity(ours, theirs).min() > 0.99
