@@ -77,6 +77,7 @@ def _memory(axes: Axes, servers: list[dict[str, Any]]) -> None:
         axes.plot(counts, rss, color=colour, linewidth=1.5)
     axes.axhline(MEMORY_MB, color="black", linestyle=":", linewidth=1)
     axes.set_xscale("symlog", linthresh=100)
+    axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
     axes.set(
