@@ -59,8 +59,16 @@ class Tracker:
         )
 
     @_guarded
-    def start(self, run: Run) -> None:
-        """Open the run in MLflow, or go on with the one it was tracked as."""
+    def start(
+        self, run: Run, parent: str | None = None, tags: dict[str, str] | None = None
+    ) -> None:
+        """Open the run in MLflow, or go on with the one it was tracked as.
+
+        Parameters
+        ----------
+        parent : id in MLflow of the run that this one is part of
+        tags : set beside those of every run, on a run gone on with too
+        """
         experiment = open_store(self.workspace)
         # MLflow says once a run that system metrics are on; the run's own lines are enough.
         logging.getLogger("mlflow").setLevel(logging.WARNING)
@@ -68,9 +76,12 @@ class Tracker:
             run_id=run.info.tracking_id,
             experiment_id=None if run.info.tracking_id else experiment,
             run_name=run.name,
+            parent_run_id=None if run.info.tracking_id else parent,
             log_system_metrics=True,
         )
         self.tracking_id = started.info.run_id
+        if tags:
+            mlflow.set_tags(tags)
         if run.info.tracking_id:
             return
         mlflow.log_params(run.config.model_dump())
