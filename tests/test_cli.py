@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from data.pictures import class_folders, encoded, picture, write
-from doctor_derma import __version__, cli
+from doctor_derma import __version__
+from doctor_derma.cli import entry
 from doctor_derma.export.bundle import read_card, read_info
 from doctor_derma.workspace import Workspace
 from project import Project, copy_data, derma, flags, largest_file, own_environment
@@ -29,7 +30,7 @@ def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
         capsys.readouterr()
         code = 0
         try:
-            cli.main()
+            entry.main()
         except SystemExit as stopped:
             code = int(stopped.code or 0)
         return code, *capsys.readouterr()
@@ -350,7 +351,7 @@ def test_other_errors_of_the_system_are_no_mistake_of_the_user(
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(entry, "app", fail)
     with pytest.raises(OSError, match="Input/output"):
         main("--version")
 
@@ -361,12 +362,45 @@ def test_a_package_that_is_not_installed_says_how_to_get_it(
     def fail(*args: object, **kwargs: object) -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(entry, "app", fail)
     code, _, error = main("train")
     assert (code, error) == (
         2,
         "derma: torch is not installed; install it with: pip install 'doctor-derma[train]'\n",
     )
+
+
+def test_a_package_of_another_extra_says_which(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise ModuleNotFoundError("No module named 'ray.data'", name="ray.data")
+
+    monkeypatch.setattr(entry, "app", fail)
+    code, _, error = main("tune")
+    assert code == 2
+    assert "pip install 'doctor-derma[scale]'" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["train", "--workers", "2"], "--workers: needs --engine ray"),
+        (["predict", "x.jpg", "--out", "scores"], "--out: needs --engine ray"),
+        (["predict", "x.jpg", "--engine", "ray"], "--engine ray: give the folder"),
+        (
+            ["predict", "x.jpg", "--engine", "ray", "--out", "s", "--format", "csv"],
+            "writes Parquet",
+        ),
+        (["tune"], "give --config for a new sweep, or --resume"),
+        (["tune", "--resume", "a", "--name", "b"], "leave --name out"),
+    ],
+)
+def test_flags_of_ray_need_ray_and_the_other_way_round(
+    main: Main, arguments: list[str], reason: str
+) -> None:
+    code, _, error = main(*arguments)
+    assert code == 2
+    assert reason in error
+    assert len(error.splitlines()) == 1
 
 
 def test_the_root_may_come_from_the_environment(lesions: Path, tmp_path: Path) -> None:

@@ -130,11 +130,12 @@ def test_what_serving_reads_imports_nothing_else(name: str) -> None:
 
 
 def test_composers_are_imported_by_composers_only() -> None:
-    composed = tuple(f"doctor_derma.{name}" for name in COMPOSERS)
     importers = {
         room(path)
         for path in modules()
-        if any(name.startswith(composed) for name in imported(path))
+        if any(
+            name.split(".")[1:2] == [composer] for composer in COMPOSERS for name in imported(path)
+        )
     }
     assert importers <= COMPOSERS
 

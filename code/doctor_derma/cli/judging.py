@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from doctor_derma.cli.app import Reference, app
+from doctor_derma.cli.entry import Reference, app
 from doctor_derma.workspace import Workspace
 
 Split = Annotated[str, typer.Option(help="Which split to evaluate on: test, val or train.")]

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from doctor_derma.cli.app import app
 from doctor_derma.cli.engine import Address, Engine, check_engine
+from doctor_derma.cli.entry import app
 from doctor_derma.errors import DermaError
 from doctor_derma.workspace import Workspace
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from doctor_derma.cli.app import Reference, app
+from doctor_derma.cli.entry import Reference, app
 from doctor_derma.errors import DermaError
 from doctor_derma.workspace import Workspace
 

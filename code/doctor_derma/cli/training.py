@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from doctor_derma.cli.app import app
 from doctor_derma.cli.engine import Address, Engine, check_engine
+from doctor_derma.cli.entry import app
 from doctor_derma.cli.recipe_flags import recipe_flags
 from doctor_derma.errors import DermaError
 from doctor_derma.training.config import load_config

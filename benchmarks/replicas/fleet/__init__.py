@@ -1,0 +1,1 @@
+"""The parts of ``benchmarks/replicas/run.py``."""
