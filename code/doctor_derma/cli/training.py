@@ -85,6 +85,7 @@ def tune(
     else:
         assert config is not None
         tuned = sweeping.tune(workspace, read_sweep(config), name, address)
+    Console().print(tuned.table)
     Console(soft_wrap=True).print(
         f"Best: {tuned.best_config}\nNext: derma train --config {tuned.best_config}",
         highlight=False,
