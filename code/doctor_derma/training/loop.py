@@ -54,7 +54,7 @@ def train(run: Run, dataset: Dataset, on_epoch: OnEpoch | None = None) -> bool:
     check_data(run, dataset)
     table = EpochTable(run.metrics_file, run.config.batch_size, on_epoch)
     config = run.config
-    devices = {
+    devices: dict[str, Any] = {
         "accelerator": config.accelerator,
         "devices": config.devices,
         "num_nodes": config.nodes,

@@ -1,0 +1,1 @@
+"""Past one machine: bulk scoring, sweeps and training on Ray."""

@@ -1,0 +1,1 @@
+"""Sweeps with Ray Tune: many short runs, the bad ones stopped early, the best one's recipe."""

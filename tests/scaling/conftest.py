@@ -1,0 +1,31 @@
+"""A Ray on this machine, for the tests of a module that need no other."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from doctor_derma.scaling.cluster import ADDRESS_VARIABLE, cluster
+
+OBJECT_STORE_BYTES = 200_000_000
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A node that starts late on a busy machine is no mistake of the code: try once more."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.flaky(reruns=1))
+
+
+@pytest.fixture(autouse=True)
+def _no_cluster_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(ADDRESS_VARIABLE, raising=False)
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    """This process has joined a Ray that was started for the module."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(ADDRESS_VARIABLE, raising=False)
+        with cluster(object_store_bytes=OBJECT_STORE_BYTES):
+            yield

@@ -1,0 +1,57 @@
+"""A scoring that is held in its middle, and what happens to its processes then."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from scaling.scoring.drawn import encoded
+
+# A machine can be very slow, but not for ever.
+PATIENCE = 120.0
+
+
+class Held:
+    """A picture that whoever reads it waits for, until it is let go.
+
+    It is a pipe that nobody writes to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+
+    def let_go(self, seed: int) -> None:
+        """Put a picture in its place, for those who open it from now on."""
+        scratch = self.path.with_suffix(".scratch")
+        scratch.write_bytes(encoded(seed))
+        scratch.replace(self.path)
+
+
+def wait_until(condition: Callable[[], object], what: str) -> None:
+    limit = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < limit, f"{what} in {PATIENCE} s"
+        time.sleep(0.05)
+
+
+def ray_processes(pid: int | None = None) -> list[psutil.Process]:
+    """Return the workers below a process that have something to do, as Ray names them."""
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        try:
+            title = " ".join(process.cmdline())
+        except psutil.Error:
+            continue
+        if title.startswith("ray::") and ("Scorer" in title or "decode_unit" in title):
+            found.append(process)
+    return found
+
+
+def parts(out: Path) -> dict[Path, int]:
+    """Return the parts that are written, each with the time of its writing."""
+    return {path: path.stat().st_mtime_ns for path in out.glob("predictions/unit-*")}

@@ -1,0 +1,30 @@
+"""Joining a cluster: what can't be joined is said at once."""
+
+import socket
+
+import pytest
+
+from doctor_derma.errors import DermaError
+from doctor_derma.scaling.cluster import ADDRESS_VARIABLE, cluster
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("nonsense", "not the address of a Ray cluster"),
+        ("127.0.0.1:0", "not the address of a Ray cluster"),
+        ("ray://127.0.0.1:10001", "clients from outside are not supported"),
+    ],
+)
+def test_an_address_of_nothing_is_refused(address: str, message: str) -> None:
+    with pytest.raises(DermaError, match=message), cluster(address):
+        pass
+
+
+def test_an_address_where_nobody_answers_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+        monkeypatch.setenv(ADDRESS_VARIABLE, address)
+        with pytest.raises(DermaError, match=f"{address}: no Ray cluster answers"), cluster():
+            pass

@@ -1,0 +1,62 @@
+"""What is refused before any worker starts, in one sentence."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from doctor_derma.data.manifest import read_dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.scaling.training.resuming import write_workers
+from doctor_derma.scaling.training.run import train_on_ray
+from project import new_run
+
+
+@pytest.mark.parametrize(
+    ("workers", "changes", "message"),
+    [
+        (0, {}, "--workers 0: at least one has to work; use 1 or more"),
+        (-2, {}, "--workers -2: at least one has to work"),
+        (2, {"devices": 2}, "--devices 2: on Ray the workers are what trains; leave it out and"),
+        (2, {"nodes": 3}, "--nodes 3: on Ray the workers are what trains"),
+        (24, {}, "--workers 24: the train split has 42 images, and each worker needs 2 or more"),
+        (15, {}, "--workers 15: the val split has 14 images"),
+    ],
+)
+def test_workers_that_can_not_train_are_refused(
+    workers: int, changes: dict, message: str, root: Path
+) -> None:
+    run = new_run(root, "refused", **changes)
+    with pytest.raises(DermaError) as caught:
+        train_on_ray(run, read_dataset(root / "data"), workers)
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_goes_on_with_the_workers_it_began_with(root: Path) -> None:
+    run = new_run(root, "begun")
+    torch.save({"epoch": 0}, run.last_checkpoint)
+    write_workers(run, 3)
+    with pytest.raises(DermaError) as caught:
+        train_on_ray(run, read_dataset(root / "data"), 2)
+    assert str(caught.value) == (
+        "--workers 2: run 'begun' began with 3, and its learning rate counts the steps of those; "
+        "go on with: derma train --resume begun --engine ray --workers 3"
+    )
+    (run.folder / "workers.json").write_text("three")
+    with pytest.raises(DermaError, match=r"workers\.json: damaged"):
+        train_on_ray(run, read_dataset(root / "data"), 3)
+
+
+def test_other_data_than_the_run_began_with_are_refused(root: Path) -> None:
+    run = new_run(root, "begun")
+    manifest = root / "data" / "manifest.csv"
+    manifest.write_text(manifest.read_text().replace("female", "male"))
+    with pytest.raises(DermaError, match="not the data that run 'begun' began with"):
+        train_on_ray(run, read_dataset(root / "data"), 1)
+
+
+def test_a_cluster_that_does_not_answer_is_named(root: Path) -> None:
+    run = new_run(root, "nowhere")
+    with pytest.raises(DermaError, match=r"127\.0\.0\.1:1: no Ray cluster answers there"):
+        train_on_ray(run, read_dataset(root / "data"), 1, address="127.0.0.1:1")

@@ -1,0 +1,214 @@
+"""A sweep with ASHA and Optuna: its runs, its parent in MLflow, and its best recipe."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow.entities import Run as TrackedRun
+
+from doctor_derma.data.manifest import read_dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.scaling.cluster import cluster
+from doctor_derma.scaling.tuning.run import Tuned, tune
+from doctor_derma.training.config import load_config
+from doctor_derma.training.loop import train
+from doctor_derma.training.runs import create_run, open_run
+from doctor_derma.workspace import Workspace
+from project import FOREIGN, RECIPE, Project, copy_data
+from scaling.tuning.sweeps import children, copy_store, store, sweep, tracked_as
+
+EPOCHS = 3
+POPULATION_EPOCHS = 4
+TRIALS = 4
+METRIC = "val_macro_auc"
+
+
+@pytest.fixture(scope="module")
+def root(lesions: Path, tiny_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = copy_data(lesions, tmp_path_factory.mktemp("swept"))
+    copy_store(tiny_run, root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def ray_here() -> Iterator[None]:
+    """Ray on this machine for all sweeps of the module; each would start one of its own."""
+    with cluster(object_store_bytes=200_000_000):
+        yield
+
+
+@pytest.fixture(scope="module")
+def tuned(ray_here: None, root: Path, tmp_path_factory: pytest.TempPathFactory) -> Tuned:
+    """One trial at a time, so that the same ones are stopped on every machine."""
+    changes = {
+        "base": RECIPE | {"epochs": EPOCHS},
+        "space": {
+            "learning_rate": {"loguniform": [1e-5, 1e-2]},
+            "batch_size": [8, 16],
+            "dropout": {"uniform": [0.0, 0.3]},
+        },
+        "trials": TRIALS,
+        "scheduler": "asha",
+        "search": "optuna",
+        "reduction": 2,
+        "parallel": 1,
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FOREIGN:
+            patch.delenv(name, raising=False)
+        asked = sweep(tmp_path_factory.mktemp("yaml"), **changes)
+        return tune(Workspace(root), asked, "swept", None)
+
+
+@pytest.fixture(scope="module")
+def parent(tuned: Tuned, root: Path) -> TrackedRun:
+    return tracked_as(store(root), "swept")
+
+
+@pytest.fixture(scope="module")
+def tracked(parent: TrackedRun, root: Path) -> dict[str, TrackedRun]:
+    return children(store(root), parent.info.run_id)
+
+
+def scores(root: Path, name: str) -> list[float]:
+    table = pd.read_csv(Workspace(root).runs / name / "metrics.csv")
+    return list(table[METRIC])
+
+
+def names() -> list[str]:
+    return [f"swept_{number:02d}" for number in range(1, TRIALS + 1)]
+
+
+def test_every_trial_is_a_run_with_settings_of_its_own(tuned: Tuned, root: Path) -> None:
+    assert sorted(record.name for record in tuned.records) == names()
+    configs = [open_run(Workspace(root).runs, name).config for name in names()]
+    assert len({config.learning_rate for config in configs}) == TRIALS
+    for config, name in zip(configs, names(), strict=True):
+        (record,) = (record for record in tuned.records if record.name == name)
+        assert record.settings == {key: getattr(config, key) for key in tuned.sweep.space}
+        assert 1e-5 <= config.learning_rate <= 1e-2
+        assert config.batch_size in (8, 16)
+        assert config.epochs == EPOCHS
+
+
+def test_asha_stops_some_and_not_all(tuned: Tuned, root: Path) -> None:
+    states = {record.name: record.state for record in tuned.records}
+    assert set(states.values()) == {"complete", "stopped early"}
+    for name, state in states.items():
+        assert (len(scores(root, name)) == EPOCHS) == (state == "complete")
+
+
+def test_a_run_for_each_trial_under_the_sweep_in_mlflow(
+    tuned: Tuned, parent: TrackedRun, tracked: dict[str, TrackedRun]
+) -> None:
+    assert parent.info.status == "FINISHED"
+    assert sorted(tracked) == names()
+    for record in tuned.records:
+        run = tracked[record.name]
+        assert run.info.status == "FINISHED"
+        assert run.data.tags["pruned"] == str(record.state == "stopped early").lower()
+        assert run.data.tags["sweep"] == "swept"
+        assert run.data.params["learning_rate"] == str(record.settings["learning_rate"])
+
+
+def test_mlflow_holds_every_epoch_once(tracked: dict[str, TrackedRun], root: Path) -> None:
+    client = store(root)
+    for name, run in tracked.items():
+        history = client.get_metric_history(run.info.run_id, METRIC)
+        assert [metric.step for metric in history] == list(range(len(scores(root, name))))
+        assert [metric.value for metric in history] == pytest.approx(scores(root, name))
+
+
+def test_the_parent_holds_the_results(tuned: Tuned, parent: TrackedRun, root: Path) -> None:
+    client = store(root)
+    files = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert files == {"sweep.yaml", "best.yaml", "trials.csv", "trials.png"}
+    assert parent.data.tags["best_trial"] == tuned.best.name
+    table = pd.read_csv(tuned.folder / "trials.csv")
+    assert list(table["trial"]) == [record.name for record in tuned.records]
+    assert list(table[METRIC]) == sorted(table[METRIC], reverse=True)
+    files = {
+        file.path
+        for file in client.list_artifacts(
+            children(client, parent.info.run_id)["swept_01"].info.run_id
+        )
+    }
+    assert {"config.yaml", "metrics.csv", "curves.png", "trial.log"} <= files
+
+
+def test_the_best_is_the_best(tuned: Tuned, parent: TrackedRun, root: Path) -> None:
+    best = {name: max(scores(root, name)) for name in names()}
+    winner = max(best, key=lambda name: best[name])
+    assert tuned.best.name == winner
+    assert parent.data.metrics[f"best_{METRIC}"] == pytest.approx(best[winner])
+    text = tuned.best_config.read_text()
+    assert f"{METRIC} {best[winner]:.6f}" in text
+    assert winner in text
+
+
+def test_the_best_recipe_trains_to_the_same_score(tuned: Tuned, root: Path) -> None:
+    config = load_config(tuned.best_config, {})
+    assert config == open_run(Workspace(root).runs, tuned.best.name).config
+    dataset = read_dataset(root / "data")
+    run = create_run(Workspace(root).runs, config, dataset, "again")
+    train(run, dataset)
+    known = scores(root, tuned.best.name)
+    assert scores(root, "again")[: len(known)] == pytest.approx(known, abs=0.02)
+
+
+def test_a_taken_name_is_refused(tuned: Tuned, root: Path) -> None:
+    with pytest.raises(DermaError, match="go on with 'derma tune --resume swept'"):
+        tune(Workspace(root), tuned.sweep, "swept", None)
+
+
+def test_more_than_the_machine_has_is_refused(ray_here: None, root: Path, tmp_path: Path) -> None:
+    asked = sweep(tmp_path, cpus_per_trial=4096)
+    with pytest.raises(DermaError, match="cpus_per_trial: 4096: this machine has"):
+        tune(Workspace(root), asked, "greedy", None)
+    assert not (Workspace(root).sweeps / "greedy").exists()
+
+
+def test_a_population_exchanges_states(
+    ray_here: None, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Both trials need all cores, so they take turns, an epoch each."""
+    asked = sweep(
+        tmp_path,
+        base=RECIPE | {"epochs": POPULATION_EPOCHS},
+        space={"learning_rate": {"loguniform": [1e-5, 1e-2]}, "dropout": [0.0, 0.1, 0.2]},
+        trials=2,
+        scheduler="pbt",
+        cpus_per_trial=2,
+    )
+    workspace = Workspace(root)
+    tuned = tune(workspace, asked, "population", None)
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    lines = sorted(line for line in shown.err.splitlines() if line.startswith("population_"))
+    assert [line.split("  ")[0] for line in lines] == [
+        f"population_0{number}: complete after {POPULATION_EPOCHS} epochs" for number in (1, 2)
+    ]
+    assert [record.state for record in tuned.records] == ["complete"] * 2
+    client = store(root)
+    tracked = children(client, tracked_as(client, "population").info.run_id)
+    assert {run.info.status for run in tracked.values()} == {"FINISHED"}
+    taken = {
+        (name, tag): source
+        for name, run in tracked.items()
+        for tag, source in run.data.tags.items()
+        if tag.startswith("taken_over_at_epoch_")
+    }
+    assert taken
+    for (name, _), source in taken.items():
+        assert {name, source} == {"population_01", "population_02"}
+    for record in tuned.records:
+        config = open_run(workspace.runs, record.name).config
+        assert record.settings == {key: getattr(config, key) for key in asked.space}
+        assert 1e-5 <= config.learning_rate <= 1e-2
+        assert config.dropout in (0.0, 0.1, 0.2)
+        assert max(record.scores) == POPULATION_EPOCHS
+    moved = {name for name, _ in taken}
+    logged = {name: float(run.data.params["learning_rate"]) for name, run in tracked.items()}
+    for name in moved:
+        assert open_run(workspace.runs, name).config.learning_rate != pytest.approx(logged[name])
