@@ -56,8 +56,10 @@ def _fit(engine: Engine, workers: int | None, address: str | None) -> "Fit":
         return train_here
     from doctor_derma.scaling.training.run import train_on_ray
 
+    wanted = 1 if workers is None else workers
+
     def fit(run: Any, dataset: Any, on_epoch: Any) -> bool:
-        return train_on_ray(run, dataset, workers or 1, on_epoch, address)
+        return train_on_ray(run, dataset, wanted, on_epoch, address)
 
     return fit
 

@@ -9,6 +9,7 @@ from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export.bundle import read_info
 from doctor_derma.export.exporting import export_run
+from doctor_derma.scaling.training.resuming import WORKERS_FILE, read_workers
 from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.curves import CURVES_FILE, plot_curves
@@ -64,7 +65,7 @@ def _train(workspace: Workspace, run: Run, dataset: Dataset, fit: Fit) -> Run | 
         tracker.log_model(run, bundle, read_info(bundle).metrics["val"]["balanced_accuracy"])
     except KeyboardInterrupt:
         tracker.finish("KILLED")
-        hint = f"Stopped; to go on: derma train --resume {run.name}"
+        hint = f"Stopped; to go on: derma train --resume {run.name}{_engine_of(run)}"
         Console(stderr=True, soft_wrap=True).print(hint, highlight=False)
         raise
     except BaseException:
@@ -72,3 +73,10 @@ def _train(workspace: Workspace, run: Run, dataset: Dataset, fit: Fit) -> Run | 
         raise
     tracker.finish()
     return run
+
+
+def _engine_of(run: Run) -> str:
+    """Return the flags with which a run goes on where it was."""
+    if not (run.folder / WORKERS_FILE).is_file():
+        return ""
+    return f" --engine ray --workers {read_workers(run)}"

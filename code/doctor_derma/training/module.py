@@ -9,6 +9,7 @@ from timm.data.mixup import Mixup
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAUROC, MulticlassRecall
 
 from doctor_derma.errors import DermaError
@@ -57,6 +58,7 @@ class LesionModule(lightning.LightningModule):
             if config.mixup
             else None
         )
+        self.val_loss = MeanMetric()
         self.balanced_accuracy = MulticlassRecall(classes, average="macro")
         self.macro_auc = MulticlassAUROC(classes, average="macro")
 
@@ -107,7 +109,9 @@ class LesionModule(lightning.LightningModule):
         loss = torch.nn.functional.cross_entropy(logits, targets)
         self.balanced_accuracy.update(logits, targets)
         self.macro_auc.update(logits.softmax(1), targets)
-        self.log("val_loss", loss, batch_size=len(pixels), sync_dist=True)
+        # Lightning's own mean over processes takes their counts of images for whole numbers.
+        self.val_loss.update(loss, len(pixels))
+        self.log("val_loss", self.val_loss)
         self.log(MONITOR, self.balanced_accuracy, prog_bar=True)
         self.log("val_macro_auc", self.macro_auc, prog_bar=True)
 

@@ -139,10 +139,8 @@ def test_a_run_survives_a_killed_worker_and_an_interrupt(
     # The picture that one of the workers has more is counted once.
     assert len(colours.split("val")) % 2 == 1
     last, found = written.iloc[-1], validation_of(run, colours)
-    for name in ("val_balanced_accuracy", "val_macro_auc"):
-        assert found[name] == pytest.approx(last[name], abs=1e-6)
-    # Lightning divides by the mean of the workers' counts in whole numbers: 12 for 13 and 12.
-    assert found["val_loss"] == pytest.approx(last["val_loss"], rel=0.05)
+    for name in ("val_balanced_accuracy", "val_macro_auc", "val_loss"):
+        assert found[name] == pytest.approx(last[name], rel=1e-5)
     # Both learn to tell red from blue; with other draws, so not step by step the same.
     for ended in (alone, run):
         assert metrics_of(ended)["val_balanced_accuracy"].max() > 0.9
