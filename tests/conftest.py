@@ -1,4 +1,4 @@
-"""A small project that was trained once, for all the tests that need a run."""
+"""A project that was trained once, and a tiny bundle, for all the tests that need them."""
 
 import os
 
@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from doctor_derma.serving.classifier import Classifier
 from project import FOREIGN, Project, copy_data, import_lesions, train_tiny
+from serving.tiny_bundle import write_bundle
 
 
 @pytest.fixture(autouse=True)
@@ -49,3 +51,14 @@ def tiny_run(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Project
         project = train_tiny(root, "tiny", model="resnet18")
         assert list(elsewhere.iterdir()) == []
     return project
+
+
+@pytest.fixture(scope="session")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle for all tests; none of them changes it."""
+    return write_bundle(tmp_path_factory.mktemp("bundle"))
+
+
+@pytest.fixture(scope="session")
+def classifier(bundle: Path) -> Classifier:
+    return Classifier.load(bundle)

@@ -1,23 +1,11 @@
-"""The tiny bundle and a folder of pictures whose class is known."""
+"""A folder of pictures whose class is known."""
 
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from doctor_derma.serving.classifier import Classifier
-from serving.tiny_bundle import BLUE, GREEN, RED, write_bundle
-
-
-@pytest.fixture(scope="session")
-def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle for all tests; none of them changes it."""
-    return write_bundle(tmp_path_factory.mktemp("bundle"))
-
-
-@pytest.fixture(scope="session")
-def classifier(bundle: Path) -> Classifier:
-    return Classifier.load(bundle)
+from serving.tiny_bundle import BLUE, GREEN, RED
 
 
 @pytest.fixture

@@ -131,9 +131,7 @@ class Classifier:
         UnreadableImage
             When the picture can't be decoded.
         """
-        picture = open_image(source)
-        pixels = fit_pixels(picture, self.height, self.width)
-        return ReadPicture(pixels, find_faults(pixels, picture.size, self.info))
+        return read_picture(source, self.info)
 
     def classify(self, pictures: Sequence[ReadPicture]) -> list[Prediction]:
         """Classify pictures that were read, all at once."""
@@ -202,6 +200,19 @@ class Classifier:
         except UnreadableImage as error:
             name = source if isinstance(source, str | Path) else f"image {index}"
             raise UnreadableImage(f"{name}: {error}") from error
+
+
+def read_picture(source: ImageSource, info: BundleInfo) -> ReadPicture:
+    """Decode one picture to what the network of a bundle sees, which need not be loaded.
+
+    Raises
+    ------
+    UnreadableImage
+        When the picture can't be decoded.
+    """
+    picture = open_image(source)
+    pixels = fit_pixels(picture, info.input.height, info.input.width)
+    return ReadPicture(pixels, find_faults(pixels, picture.size, info))
 
 
 def _as_sources(images: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Concatenate, ParamSpec
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import mlflow
 from rich.console import Console
@@ -18,13 +18,23 @@ from doctor_derma.workspace import Workspace
 P = ParamSpec("P")
 
 
-def _guarded(
-    step: "Callable[Concatenate[Tracker, P], None]",
-) -> "Callable[Concatenate[Tracker, P], None]":
-    """Turn tracking off for the rest of the run when one step of it fails."""
+class Guarded(Protocol):
+    """What tracks something that must go on without it."""
+
+    @property
+    def reachable(self) -> bool: ...
+
+    def turn_off(self, error: Exception) -> None: ...
+
+
+T = TypeVar("T", bound=Guarded)
+
+
+def guarded(step: Callable[Concatenate[T, P], None]) -> Callable[Concatenate[T, P], None]:
+    """Turn tracking off for the rest when one step of it fails."""
 
     @functools.wraps(step)
-    def guarded(tracker: "Tracker", *args: P.args, **kwargs: P.kwargs) -> None:
+    def tried(tracker: T, *args: P.args, **kwargs: P.kwargs) -> None:
         if not tracker.reachable:
             return
         try:
@@ -32,7 +42,7 @@ def _guarded(
         except Exception as error:  # MLflow raises its own, its HTTP library's and SQLAlchemy's
             tracker.turn_off(error)
 
-    return guarded
+    return tried
 
 
 class Tracker:
@@ -58,7 +68,7 @@ class Tracker:
             highlight=False,
         )
 
-    @_guarded
+    @guarded
     def start(
         self, run: Run, parent: str | None = None, tags: dict[str, str] | None = None
     ) -> None:
@@ -95,19 +105,19 @@ class Tracker:
             }
         )
 
-    @_guarded
+    @guarded
     def log_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
         """Log the metrics of one epoch."""
         mlflow.log_metrics(metrics, step=epoch)
 
-    @_guarded
+    @guarded
     def log_run(self, run: Run) -> None:
         """Log the files of a finished run: recipe, metrics, plot and best checkpoint."""
         for path in sorted(run.folder.glob("*.*")):
             mlflow.log_artifact(str(path))
         mlflow.log_artifact(str(run.best_checkpoint), "checkpoints")
 
-    @_guarded
+    @guarded
     def log_model(self, run: Run, bundle: Path, score: float) -> None:
         """Log a bundle as a model, register it, and make it champion if it is the best."""
         register_bundle(bundle, run.info.data_name, run.info.classes, score)
@@ -116,7 +126,7 @@ class Tracker:
         """Close the run in MLflow as FINISHED, FAILED or KILLED."""
         self._end(status)
 
-    @_guarded
+    @guarded
     def _end(self, status: str) -> None:
         if mlflow.active_run():
             mlflow.end_run(status)

@@ -89,7 +89,7 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> TrainConfig:
     DermaError
         When the file is missing or no YAML mapping, a key is unknown or a value is bad.
     """
-    values = _read_yaml(path) if path else {}
+    values = _read_settings(path) if path else {}
     origin = {key: f"--{key.replace('_', '-')}" for key in flags} | {"": str(path or "flags")}
     try:
         return TrainConfig.model_validate(values | flags)
@@ -104,17 +104,28 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> TrainConfig:
         raise DermaError(f"{where}: {first['input']!r}: {message}") from error
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file that ``--config`` names holds.
+
+    Raises
+    ------
+    DermaError
+        When the file is missing or not YAML.
+    """
     import yaml  # here, as the command line reads the settings' names without it
 
     try:
-        values = yaml.safe_load(path.read_text())
+        return yaml.safe_load(path.read_text())
     except OSError as error:
         raise DermaError(f"{path}: can't be read ({error.strerror}); check --config") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         place = "" if line is None else f" (line {line + 1})"
         raise DermaError(f"{path}: not valid YAML{place}; write one 'key: value' a line") from error
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    values = read_yaml(path)
     if values is None:
         return {}
     if not isinstance(values, dict):

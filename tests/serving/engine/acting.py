@@ -57,7 +57,7 @@ def make_engine(classifier: Classifier, **settings: object) -> tuple[Engine, Met
     """Return an engine that has not started, and what it measures."""
     metrics = Metrics(classifier.info)
     chosen = Settings(**settings)  # type: ignore[arg-type]
-    return Engine(Classifiers.of(classifier), chosen, metrics), metrics
+    return Engine(Classifiers(classifier, classifier, 1), chosen, metrics), metrics
 
 
 async def until(condition: object) -> None:

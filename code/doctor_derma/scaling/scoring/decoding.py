@@ -5,13 +5,12 @@ import pickle
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from doctor_derma.data.decoding import UnreadableImage, fit_pixels, open_image
+from doctor_derma.data.decoding import UnreadableImage
 from doctor_derma.export.bundle import BundleInfo
 from doctor_derma.scaling.scoring.places import shown
 from doctor_derma.scaling.scoring.reading import Found, find_pictures
 from doctor_derma.scaling.scoring.units import Unit
-from doctor_derma.serving.classifier import ReadPicture
-from doctor_derma.serving.faults import find_faults
+from doctor_derma.serving.classifier import ReadPicture, read_picture
 
 
 class Decoded(NamedTuple):
@@ -66,14 +65,11 @@ def decode_unit(row: dict[str, Any], info: BundleInfo, block: int) -> Iterator[d
 
 
 def decode_one(found: Found, info: BundleInfo) -> Decoded:
-    """Decode a picture as ``Classifier.read`` does, which needs a loaded network."""
+    """Decode a picture, or say why it can't be."""
     try:
-        picture = open_image(found.load())
-        pixels = fit_pixels(picture, info.input.height, info.input.width)
+        return Decoded(found.path, read_picture(found.load(), info), None)
     except UnreadableImage as error:
         return Decoded(found.path, None, shown(str(error)))
-    read = ReadPicture(pixels, find_faults(pixels, picture.size, info))
-    return Decoded(found.path, read, None)
 
 
 def _given(

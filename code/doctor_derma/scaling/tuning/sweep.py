@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from doctor_derma.errors import DermaError
 from doctor_derma.scaling.tuning.checks import check_sweep
 from doctor_derma.scaling.tuning.dimension import Dimension
-from doctor_derma.training.config import load_config
+from doctor_derma.training.config import load_config, read_yaml
 
 Mode = Literal["max", "min"]
 
@@ -92,14 +91,7 @@ def _refusal(path: Path, error: ValidationError) -> DermaError:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise DermaError(f"{path}: can't be read ({error.strerror}); check --config") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        place = "" if line is None else f" (line {line + 1})"
-        raise DermaError(f"{path}: not valid YAML{place}; write one 'key: value' a line") from error
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise DermaError(f"{path}: not a sweep; write at least the keys space and trials")
     return {str(key): value for key, value in values.items()}

@@ -1,8 +1,6 @@
 """The MLflow side of a sweep: one run for the sweep, the parent of a run for each trial."""
 
-import functools
-from collections.abc import Callable, Iterable
-from typing import Concatenate, ParamSpec
+from collections.abc import Iterable
 
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
@@ -11,32 +9,14 @@ from doctor_derma.scaling.tuning.folder import SWEEP_FILE, SweepFolder
 from doctor_derma.scaling.tuning.records import TrialRecord
 from doctor_derma.scaling.tuning.trial_run import LOG_FILE
 from doctor_derma.tracking.store import open_store
-from doctor_derma.tracking.tracker import Tracker
+from doctor_derma.tracking.tracker import Tracker, guarded
 from doctor_derma.training.curves import CURVES_FILE, plot_curves
 from doctor_derma.training.runs import CONFIG_FILE, Run
 from doctor_derma.workspace import Workspace
 
 PRUNED_TAG = "pruned"
-P = ParamSpec("P")
 # A pruned trial has ended as it should; the tag tells it from one that trained to its end.
 _STATUS = {"complete": "FINISHED", "stopped early": "FINISHED", "failed": "FAILED"}
-
-
-def _guarded(
-    step: "Callable[Concatenate[SweepTracker, P], None]",
-) -> "Callable[Concatenate[SweepTracker, P], None]":
-    """Turn tracking off for the rest of the sweep when one step of it fails."""
-
-    @functools.wraps(step)
-    def guarded(tracker: "SweepTracker", *args: P.args, **kwargs: P.kwargs) -> None:
-        if not tracker.guard.reachable:
-            return
-        try:
-            step(tracker, *args, **kwargs)
-        except Exception as error:  # as in tracker.py: what is on disk is what counts
-            tracker.guard.turn_off(error)
-
-    return guarded
 
 
 class SweepTracker:
@@ -49,7 +29,16 @@ class SweepTracker:
         self.tracking_id = made.info.tracking_id
         self.experiment = ""
 
-    @_guarded
+    @property
+    def reachable(self) -> bool:
+        """Whether tracking has not been turned off."""
+        return self.guard.reachable
+
+    def turn_off(self, error: Exception) -> None:
+        """Say once why nothing is tracked from here on."""
+        self.guard.turn_off(error)
+
+    @guarded
     def start(self) -> None:
         """Open the sweep's run in MLflow, or go on with the one it was tracked as."""
         self.experiment = open_store(self.workspace)
@@ -71,7 +60,7 @@ class SweepTracker:
             client.update_run(self.tracking_id, "RUNNING")
         client.log_artifact(self.tracking_id, str(self.made.folder / SWEEP_FILE))
 
-    @_guarded
+    @guarded
     def end_trials(self, records: Iterable[TrialRecord]) -> None:
         """Give the runs of all trials their files and their last status, RUNNING for none."""
         client = MlflowClient()
@@ -100,7 +89,7 @@ class SweepTracker:
         query = f"{under} and attributes.status = 'RUNNING'"
         return [run.info.run_id for run in client.search_runs([self.experiment], query)]
 
-    @_guarded
+    @guarded
     def log_results(self, best: TrialRecord, score: float) -> None:
         """Log the best recipe, the table and the plot."""
         client = MlflowClient()
@@ -110,7 +99,7 @@ class SweepTracker:
         for path in (self.made.best_file, self.made.table_file, self.made.plot_file):
             client.log_artifact(run_id, str(path))
 
-    @_guarded
+    @guarded
     def finish(self, status: str) -> None:
         """Close the sweep's run as FINISHED, FAILED or KILLED."""
         if self.tracking_id:

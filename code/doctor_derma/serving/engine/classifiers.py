@@ -35,8 +35,3 @@ class Classifiers(NamedTuple):
         """
         alone = Classifier.load(bundle, cpus)
         return cls(alone, Classifier.load(bundle, 1) if cpus > 1 else alone, cpus)
-
-    @classmethod
-    def of(cls, classifier: Classifier) -> "Classifiers":
-        """Take one classifier for both, one batch at a time."""
-        return cls(classifier, classifier, 1)
