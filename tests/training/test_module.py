@@ -85,10 +85,15 @@ def test_moving_average_follows_the_network() -> None:
     assert not any(weight.requires_grad for weight in module.ema.parameters())
 
 
-@pytest.mark.parametrize("changes", [{}, {"mixup": 0.4}, {"mixup": 0.4, "imbalance": "weighted"}])
+MIXED = {"mixup": 0.4, "cutmix": 1.0}
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"mixup": 0.4}, {"cutmix": 1.0}, MIXED, MIXED | {"imbalance": "weighted"}]
+)
 @pytest.mark.parametrize("count", [4, 5])
 def test_a_step_has_a_finite_loss_and_gradients(changes: dict, count: int) -> None:
-    """Mixup pairs images, so an odd batch goes without."""
+    """Mixup and cutmix pair images, so an odd batch goes without."""
     torch.manual_seed(0)
     module = LesionModule(recipe(**changes), counts())
     module.log = lambda *args, **kwargs: None  # type: ignore[method-assign]

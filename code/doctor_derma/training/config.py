@@ -42,6 +42,7 @@ class TrainConfig(BaseModel):
     ema_decay: float = Field(0.995, ge=0, lt=1, description="Averaging of the weights a step")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Mass moved off the true class")
     mixup: float = Field(0.0, ge=0, description="Alpha of mixup, 0 for none")
+    cutmix: float = Field(0.0, ge=0, description="Alpha of cutmix, in turns with mixup if both")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropped share of pooled features")
     drop_path: float = Field(0.0, ge=0, lt=1, description="Dropped share of residual branches")
     imbalance: Literal["none", "weighted", "logit_adjusted"] = Field(

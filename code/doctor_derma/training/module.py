@@ -54,8 +54,13 @@ class LesionModule(lightning.LightningModule):
         self.class_counts: Tensor
         self.register_buffer("class_counts", class_counts)
         self.mixup = (
-            Mixup(config.mixup, num_classes=classes, label_smoothing=config.label_smoothing)
-            if config.mixup
+            Mixup(
+                config.mixup,
+                config.cutmix,
+                num_classes=classes,
+                label_smoothing=config.label_smoothing,
+            )
+            if config.mixup or config.cutmix
             else None
         )
         self.val_loss = MeanMetric()

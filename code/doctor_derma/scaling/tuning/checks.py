@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _PLACES = ("accelerator", "devices", "nodes")
 # What a run may change between two epochs: neither its weights nor its number of steps.
 CHANGEABLE = (
-    *("learning_rate", "weight_decay", "ema_decay", "label_smoothing", "mixup"),
+    *("learning_rate", "weight_decay", "ema_decay", "label_smoothing", "mixup", "cutmix"),
     *("dropout", "drop_path"),
     *("rotation", "zoom", "aspect", "colour", "cutout", "noise"),
 )
