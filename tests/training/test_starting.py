@@ -1,5 +1,6 @@
 """Training goes on from a run's or from a bundle's weights."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +69,44 @@ def test_a_run_is_told_by_its_name(tiny_run: Project) -> None:
     )
     expected = load_network(run).state_dict()
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
+
+
+def _other_run(project: Project, folder: Path, classes: int | None = None) -> Path:
+    """Copy a run, with all its weights doubled, and a head for ``classes``."""
+    copy = folder / "other"
+    shutil.copytree(project.run.folder, copy)
+    checkpoint = copy / "checkpoints" / "best.ckpt"
+    content = torch.load(checkpoint, weights_only=True)
+    state = content["state_dict"]
+    for name, value in state.items():
+        if value.is_floating_point():
+            state[name] = value * 2
+        if classes and ".head." in name:
+            state[name] = state[name][:classes]
+    torch.save(content, checkpoint)
+    return copy
+
+
+def test_several_runs_give_their_average(tiny_run: Project, tmp_path: Path) -> None:
+    run = tiny_run.run
+    other = _other_run(tiny_run, tmp_path)
+    weights = weights_to_start_from(
+        f"{run.name}, {other}", run.folder.parent, run.config.model, pixels_of(tiny_run, 2)
+    )
+    network = load_network(run)
+    for name, value in network.state_dict().items():
+        expected = value * 1.5 if value.is_floating_point() else value
+        torch.testing.assert_close(weights[name], expected)
+    network.load_state_dict(weights)
+
+
+def test_runs_with_other_classes_have_no_average(tiny_run: Project, tmp_path: Path) -> None:
+    run = tiny_run.run
+    other = _other_run(tiny_run, tmp_path, classes=2)
+    with pytest.raises(DermaError, match=f"initial: '{other}' has other weights than 'tiny'"):
+        weights_to_start_from(
+            f"tiny,{other}", run.folder.parent, run.config.model, pixels_of(tiny_run, 2)
+        )
 
 
 def test_another_network_is_refused(tiny_run: Project) -> None:

@@ -24,7 +24,9 @@ class TrainConfig(BaseModel):
     )
     pretrained: bool = Field(False, description="Start from timm's weights, if a hub is reached")
     colour_constancy: bool = Field(False, description="Take the light's colour out of pictures")
-    initial: str | None = Field(None, description="Run or bundle whose weights to start from")
+    initial: str | None = Field(
+        None, description="Run or bundle whose weights to start from; the average of a,b,c"
+    )
     seed: int = Field(0, ge=0, description="Seed of weights, order and augmentation")
     epochs: int = Field(30, ge=1, description="Passes over the training images")
     patience: int = Field(10, ge=1, description="Epochs without a better validation score")

@@ -1,4 +1,13 @@
-"""Weights to start from: those of another run, or of a bundle."""
+"""Weights to start from: those of a run or of a bundle, or the average of several.
+
+The average of networks that were trained on from the same weights in different ways is often
+better than each of them [1]_.
+
+References
+----------
+.. [1] M. Wortsman et al.: Model soups: averaging weights of multiple fine-tuned models improves
+       accuracy without increasing inference time. ICML 2022, arXiv:2203.05482.
+"""
 
 from pathlib import Path
 
@@ -25,7 +34,8 @@ def weights_to_start_from(
 
     Parameters
     ----------
-    reference : name of a run, or folder of a bundle
+    reference : name of a run, or folder of a bundle; of several, with commas between, the
+        average is returned
     runs : folder of the runs
     model : name of the network that will be trained
     pixels : training images for the statistics of a bundle, uint8 of shape (n, H, W, 3)
@@ -33,12 +43,36 @@ def weights_to_start_from(
     Raises
     ------
     DermaError
-        When there is no such run or bundle, or the bundle's network is another one.
+        When there is no such run or bundle, or its network is another one.
     """
+    found = {
+        name: _weights(name, runs, model, pixels)
+        for name in (part.strip() for part in reference.split(","))
+    }
+    first, *others = found
+    for other in others:
+        if _shapes(found[other]) != _shapes(found[first]):
+            raise DermaError(
+                f"initial: '{other}' has other weights than '{first}', so they have no average; "
+                "name runs of one model and the same classes"
+            )
+    return {
+        name: torch.stack([weights[name] for weights in found.values()]).mean(0)
+        if value.is_floating_point()
+        else value
+        for name, value in found[first].items()
+    }
+
+
+def _weights(reference: str, runs: Path, model: str, pixels: np.ndarray) -> dict[str, Tensor]:
     graph = Path(reference) / GRAPH_FILE
     if not graph.is_file():
         return averaged_weights(open_run(runs, reference).best_checkpoint)
     return bundle_weights(graph, model, pixels)
+
+
+def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in weights.items()}
 
 
 def bundle_weights(graph: Path, model: str, pixels: np.ndarray) -> dict[str, Tensor]:
@@ -48,6 +82,10 @@ def bundle_weights(graph: Path, model: str, pixels: np.ndarray) -> dict[str, Ten
     put back that does nothing to what the convolution gives on average over ``pixels``: its
     running mean and variance are measured there, and its scale and shift undo them. So the
     network computes what the graph does, and its statistics are those that training will see.
+
+    Folding also shrinks filters, some to a hundredth. In front of a normalisation the size of a
+    filter changes nothing but how far a step of the optimiser turns it, so each gets the size of
+    a fresh one of its layer: else the first steps would undo what the network knows.
 
     Parameters
     ----------
@@ -68,6 +106,7 @@ def bundle_weights(graph: Path, model: str, pixels: np.ndarray) -> dict[str, Ten
     }
     classes = len(_constant(constants, "head.bias", graph, model))
     network = create_network(model, classes).eval()
+    fresh = {name: _sizes(weight).mean() for name, weight in network.named_parameters()}
     network.head.weight.data = _head(constants, classes, network.head.in_features, graph, model)
     folded = _folded(network)
     normalised = {f"{norm}." for norm in folded.values()}
@@ -78,8 +117,22 @@ def bundle_weights(graph: Path, model: str, pixels: np.ndarray) -> dict[str, Ten
                 raise _other(graph, model, name)
             weight.data = found
     shifts = {conv: _constant(constants, f"{conv}.weight_bias", graph, model) for conv in folded}
-    _restore(network, folded, shifts, normalise(torch.from_numpy(pixels)))
+    grown = {conv: _grow(network, conv, float(fresh[f"{conv}.weight"])) for conv in folded}
+    _restore(network, folded, shifts, grown, normalise(torch.from_numpy(pixels)))
     return network.state_dict()
+
+
+def _sizes(weight: Tensor) -> Tensor:
+    return weight.detach().flatten(1).norm(dim=1) if weight.ndim > 1 else weight.detach().abs()
+
+
+def _grow(network: nn.Module, conv: str, size: float) -> Tensor:
+    """Give the filters of a convolution a size, and return how much larger they are now."""
+    weight = network.get_parameter(f"{conv}.weight")
+    sizes = _sizes(weight)
+    factors = torch.where(sizes > 0, size / sizes, 1.0)
+    weight.data *= factors.view(-1, *(1 for _ in weight.shape[1:]))
+    return factors
 
 
 def _folded(network: nn.Module) -> dict[str, str]:
@@ -95,9 +148,14 @@ def _folded(network: nn.Module) -> dict[str, str]:
 
 @torch.no_grad()
 def _restore(
-    network: LesionNetwork, folded: dict[str, str], shifts: dict[str, Tensor], images: Tensor
+    network: LesionNetwork,
+    folded: dict[str, str],
+    shifts: dict[str, Tensor],
+    grown: dict[str, Tensor],
+    images: Tensor,
 ) -> None:
-    """Set each normalisation, in the order in which images pass, so that it adds its shift."""
+    """Set each normalisation, in the order in which images pass, so that it undoes the growth
+    of its convolution and adds its shift."""
 
     def measure(conv: str) -> "torch.utils.hooks.RemovableHandle":
         norm = network.get_submodule(folded[conv])
@@ -109,8 +167,8 @@ def _restore(
             variance, mean = torch.var_mean(output, (0, 2, 3), correction=0)
             norm.running_mean.copy_(mean)
             norm.running_var.copy_(variance)
-            norm.weight.copy_((variance + norm.eps).sqrt())
-            norm.bias.copy_(shifts[conv] + mean)
+            norm.weight.copy_((variance + norm.eps).sqrt() / grown[conv])
+            norm.bias.copy_(shifts[conv] + mean / grown[conv])
 
         return network.get_submodule(conv).register_forward_hook(set_norm)
 
