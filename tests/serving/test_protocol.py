@@ -23,6 +23,10 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return
+    if scope["path"] == "/small":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"all of it"})
+        return
     size = LARGE if scope["path"] == "/large" else 2
     await send({"type": "http.response.start", "status": 200, "headers": []})
     for _ in range(0, size, 1_000_000):
@@ -104,6 +108,15 @@ def test_the_next_request_of_a_connection_has_its_own_time(address: tuple[str, i
             time.sleep(0.15)
         client.sendall(b"GET / HT")
         assert is_cut_off(client)
+
+
+def test_headers_and_body_come_in_one_piece(address: tuple[str, int]) -> None:
+    """Apart, they would be two packets, of which a client that is as near sees one at a time."""
+    with socket.create_connection(address) as client:
+        client.settimeout(5)
+        for _ in range(50):
+            client.sendall(GET.replace(b"/ ", b"/small ", 1) + b"\r\n")
+            assert client.recv(10_000).endswith(b"all of it\r\n0\r\n\r\n")
 
 
 def test_who_does_not_read_is_cut_off(address: tuple[str, int]) -> None:

@@ -4,7 +4,6 @@ They are those of the OWASP Secure Headers Project, but for Strict-Transport-Sec
 for whoever terminates TLS in front of the server to promise.
 """
 
-from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Nothing here uses any of them; a page that is broken into should not either. (The camera button
@@ -32,6 +31,10 @@ SECURITY_HEADERS = {
 }
 # Pages and scripts are asked for again, so that a new release is seen; answers say no-store.
 CACHE_CONTROL = "no-cache"
+# As they are sent: every answer has them, so they are encoded once.
+_ENCODED = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+_NAMES = frozenset(name for name, _ in _ENCODED)
+_CACHE_CONTROL = (b"cache-control", CACHE_CONTROL.encode())
 
 
 class SecurityHeaders:
@@ -43,9 +46,9 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(SECURITY_HEADERS)
-                headers.setdefault("Cache-Control", CACHE_CONTROL)
+                own = [header for header in message.get("headers", ()) if header[0] not in _NAMES]
+                cached = any(name == _CACHE_CONTROL[0] for name, _ in own)
+                message["headers"] = own + _ENCODED + ([] if cached else [_CACHE_CONTROL])
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

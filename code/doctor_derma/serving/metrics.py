@@ -67,12 +67,13 @@ class Metrics:
             "Population stability index of the last 1,000 labels against the validation images; "
             "over 0.25 is a shift; NaN before 200 pictures",
         )
-        self._input_share = gauge(
+        input_share = gauge(
             "derma_input_share",
             "Share of the last 1,000 pictures that few training images are like; "
             "NaN before 200 pictures",
             ("oddity",),
         )
+        self._input_shares = {oddity: input_share.labels(oddity) for oddity in ODDITIES}
         model = gauge(
             "derma_model",
             "1; the labels say which model answers",
@@ -123,8 +124,8 @@ class Metrics:
 
     def _show_drift(self) -> None:
         self._class_drift.set(self._drift.class_stability)
-        for oddity in ODDITIES:
-            self._input_share.labels(oddity).set(self._drift.share(oddity))
+        for oddity, share in self._input_shares.items():
+            share.set(self._drift.share(oddity))
 
 
 def metrics_routes(metrics: Metrics, api_keys: frozenset[str] = frozenset()) -> APIRouter:

@@ -12,6 +12,8 @@ HEADER_SECONDS = 10.0
 READING_SECONDS = 30.0
 # For a client that is refused while it sends, until it has read so and closes the connection.
 LINGERING_SECONDS = 5.0
+# What an answer may gather before it goes out, so that a long one fills no memory.
+GATHERED_BYTES = 65_536
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -34,7 +36,8 @@ class PatientProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start to wait for headers."""
         _answer_at_once(transport)
-        super().connection_made(_Lingering(transport, self))  # type: ignore[arg-type]
+        self._connection = _Connection(transport, self)
+        super().connection_made(self._connection)  # type: ignore[arg-type]
         self._await_headers()
 
     def data_received(self, data: bytes) -> None:
@@ -51,6 +54,11 @@ class PatientProtocol(HttpToolsProtocol):
         """The headers are there."""
         self._end_wait_for_headers()
         super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Let the answer go."""
+        self._connection.flush()
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         """Start to wait until the client reads its answer."""
@@ -104,16 +112,38 @@ def _answer_at_once(transport: asyncio.Transport) -> None:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-class _Lingering:
-    """A transport whose first ``close`` may be the protocol's slow end."""
+class _Connection:
+    """A transport that sends an answer's parts in one piece, and whose first ``close`` may be the
+    protocol's slow end.
+
+    Uvicorn writes the headers and the body one after the other. Each would be a call into the
+    system and a packet, which is most of what a refusal costs.
+    """
 
     def __init__(self, transport: asyncio.Transport, protocol: PatientProtocol) -> None:
         self._transport = transport
         self._protocol = protocol
+        self._gathered = bytearray()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
+    def write(self, data: bytes) -> None:
+        """Send at the end of the answer or of the event loop's turn, whichever is first."""
+        if not self._gathered:
+            self._protocol.loop.call_soon(self.flush)
+        self._gathered += data
+        if len(self._gathered) >= GATHERED_BYTES:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send what was written."""
+        if self._gathered:
+            gathered, self._gathered = self._gathered, bytearray()
+            self._transport.write(gathered)
+
     def close(self) -> None:
+        """Send what was written, and close."""
+        self.flush()
         if not self._protocol.linger(self._transport):
             self._transport.close()

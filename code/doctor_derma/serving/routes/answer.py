@@ -143,7 +143,12 @@ def full_answer(prediction: Prediction, info: BundleInfo) -> Answer:
     return Answer(
         **_common(prediction, info),
         probabilities=[
-            RankedClass(**shown.model_dump(), index=places[shown.name])
+            RankedClass(
+                name=shown.name,
+                full_name=shown.full_name,
+                probability=shown.probability,
+                index=places[shown.name],
+            )
             for shown in _ranked(prediction, info)
         ],
     )
