@@ -76,6 +76,27 @@ def test_the_bias_and_the_mean_of_the_map_give_the_probability(
     np.testing.assert_allclose(offsets, np.broadcast_to(offsets[:1], offsets.shape), atol=2e-3)
 
 
+@pytest.mark.parametrize("views", [2, 8])
+def test_a_graph_of_several_views_averages_over_them(
+    tiny_run: Project, pixels: np.ndarray, tmp_path: Path, views: int
+) -> None:
+    run = tiny_run.run
+    bundle = export_run(run, tiny_run.dataset, tmp_path / "views", views=views)
+    assert read_info(bundle).views == views
+    assert read_info(run.bundle).views == 1
+    network = load_network(run)
+    network.views = views
+    with torch.inference_mode():
+        images = normalise(torch.from_numpy(pixels))
+        logits, expected, _ = network.logits_maps_and_features(images)
+    session = onnxruntime.InferenceSession(bundle / "model.onnx")
+    probabilities, maps, _ = session.run(None, {"images": pixels})
+    np.testing.assert_allclose(maps, expected.numpy(), rtol=1e-3, atol=1e-4)
+    info, shares = read_info(bundle), log_shares(tiny_run)
+    evidence = (logits.numpy() + shares) / info.temperature + (info.prevalence - 1) * shares
+    np.testing.assert_allclose(probabilities, np.exp(log_softmax(evidence)), atol=1e-4)
+
+
 @pytest.mark.parametrize("count", [1, 2, 7, 20])
 def test_any_number_of_pictures_gives_the_same(
     count: int, session: onnxruntime.InferenceSession, pixels: np.ndarray

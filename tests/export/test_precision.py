@@ -18,6 +18,7 @@ from doctor_derma.evaluation.conformal import conformal_threshold
 from doctor_derma.export import reducing
 from doctor_derma.export.bundle import BundleInfo, file_sha256, read_info
 from doctor_derma.export.calibrating import Calibration
+from doctor_derma.export.exporting import export_run
 from doctor_derma.export.familiarity import Familiarity
 from doctor_derma.export.graph_parts import cut_network, join_head, map_convolutions
 from doctor_derma.export.graph_running import run_graph
@@ -25,7 +26,17 @@ from doctor_derma.export.reducing import check_loss, export_reduced
 from project import Project
 from serving.tiny_bundle import SIZE, tiny_graph
 
-KEPT = ("classes", "input", "prevalence", "class_shares", "map_shift", "quality", "data", "recipe")
+KEPT = (
+    "classes",
+    "input",
+    "prevalence",
+    "views",
+    "class_shares",
+    "map_shift",
+    "quality",
+    "data",
+    "recipe",
+)
 
 
 @pytest.fixture(scope="module", params=["int8", "fp16"])
@@ -266,3 +277,25 @@ def test_the_command_writes_it_beside_the_runs_own_bundle(
     assert read_info(copy / "bundle") == read_info(tiny_run.run.bundle)
     with pytest.raises(DermaError, match="--prevalence: an int8 bundle keeps that of the run's"):
         publishing.export(str(copy), prevalence=0.5, precision="int8")
+    with pytest.raises(DermaError, match="--views: an int8 bundle keeps that of the run's"):
+        publishing.export(str(copy), views=2, precision="int8")
+    with pytest.raises(DermaError, match="--views: 3 is none of 1, 2, 4, 8"):
+        publishing.export(str(copy), views=3)
+
+
+def test_a_graph_of_several_views_is_reduced_as_any_other(
+    tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reducing, "MOST_LOST", {"balanced_accuracy": 1.0, "macro_auc": 1.0})
+    bundle = export_run(tiny_run.run, tiny_run.dataset, tmp_path / "run" / "bundle", views=2)
+    run = replace(tiny_run.run, folder=tmp_path / "run")
+    reduced = export_reduced(run, tiny_run.dataset, "int8")
+    assert read_info(reduced).views == 2
+    original, found = onnx.load(bundle / "model.onnx"), onnx.load(reduced / "model.onnx")
+    assert len(map_convolutions(cut_network(original))) > 1
+    pixels, _ = validation(tiny_run)
+    rows = np.arange(len(pixels))
+    for output in ("probabilities", "activation_maps"):
+        [before] = run_graph(original, pixels, rows, (output,))
+        [after] = run_graph(found, pixels, rows, (output,))
+        assert np.corrcoef(before.ravel(), after.ravel())[0, 1] > 0.9

@@ -48,6 +48,7 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
         ("epochs: many", {}, "{path}: epochs: 'many': Input should be a valid integer"),
         ("epochs: 0", {}, "{path}: epochs: 0: Input should be greater than or equal to 1"),
         ("dropout: 1.0", {}, "{path}: dropout: 1.0: Input should be less than 1"),
+        ("views: 3", {}, "{path}: views: 3: use one of 1, 2, 4, 8"),
         ("imbalance: focal", {}, "{path}: imbalance: 'focal': Input should be 'none', 'weighted'"),
         ("model: resnet19", {}, "{path}: model: 'resnet19': no network named 'resnet19'; use"),
         ("model: 5", {}, "{path}: model: 5: Input should be a valid string"),

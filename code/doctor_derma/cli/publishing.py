@@ -8,6 +8,7 @@ from rich.console import Console
 
 from doctor_derma.cli.entry import Reference, app
 from doctor_derma.errors import DermaError
+from doctor_derma.training.config import VIEWS
 from doctor_derma.workspace import Workspace
 
 
@@ -18,16 +19,23 @@ def export(
     prevalence: Annotated[
         float | None, typer.Option(min=0, max=1, help="Another weight of the classes' shares.")
     ] = None,
+    views: Annotated[
+        int | None, typer.Option(help="Another number of views of a picture: 1, 2, 4 or 8.")
+    ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"],
         typer.Option(help="Bits of the network; fewer are a second bundle, beside the first."),
     ] = "fp32",
 ) -> None:
     """Write a run's bundle again: the graph, model.json and the model card."""
-    if precision != "fp32" and prevalence is not None:
-        raise DermaError(
-            f"--prevalence: an {precision} bundle keeps that of the run's own; leave it out"
-        )
+    if precision != "fp32":
+        for flag, given in (("--prevalence", prevalence), ("--views", views)):
+            if given is not None:
+                raise DermaError(
+                    f"{flag}: an {precision} bundle keeps that of the run's own; leave it out"
+                )
+    if views is not None and views not in VIEWS:
+        raise DermaError(f"--views: {views} is none of {', '.join(map(str, VIEWS))}")
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.training.runs import open_run
 
@@ -36,7 +44,7 @@ def export(
     if precision == "fp32":
         from doctor_derma.export.exporting import export_run
 
-        bundle = export_run(found, dataset, to, prevalence)
+        bundle = export_run(found, dataset, to, prevalence, views)
     else:
         from doctor_derma.export.reducing import export_reduced
 

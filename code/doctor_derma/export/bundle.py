@@ -111,6 +111,7 @@ class BundleInfo(_Strict):
     input: InputSize
     temperature: float = Field(gt=0)
     prevalence: float = Field(1.0, ge=0, le=1)
+    views: int = Field(1, ge=1)
     class_shares: tuple[float, ...]
     map_shift: tuple[float, float]
     conformal: Conformal

@@ -52,7 +52,11 @@ _RARE = 0.002
 
 
 def export_run(
-    run: Run, dataset: Dataset, destination: Path | None = None, prevalence: float | None = None
+    run: Run,
+    dataset: Dataset,
+    destination: Path | None = None,
+    prevalence: float | None = None,
+    views: int | None = None,
 ) -> Path:
     """Write the bundle of a run: graph, ``model.json`` and model card.
 
@@ -63,6 +67,7 @@ def export_run(
     Parameters
     ----------
     prevalence : weight of the class shares, see `calibrate`; the recipe's unless given
+    views : of each picture that the graph averages over, see ``models/views.py``; likewise
 
     Returns
     -------
@@ -84,6 +89,7 @@ def export_run(
             "import those again"
         )
     network = load_network(run)
+    network.views = run.config.views if views is None else views
     size = run.config.image_size
     pixels = pixel_cache(dataset, size, size)
     rows = np.flatnonzero(dataset.table["split"] == "val")
@@ -117,6 +123,7 @@ def export_run(
             input=InputSize(height=size, width=size, mean=MEAN, std=STD),
             temperature=calibration.temperature,
             prevalence=weight,
+            views=network.views,
             class_shares=tuple(float(share) for share in counts / counts.sum()),
             map_shift=measure_map_shift(network, pixels[checked[:2]]),
             conformal=Conformal(

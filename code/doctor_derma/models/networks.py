@@ -13,6 +13,7 @@ from doctor_derma.errors import DermaError
 from doctor_derma.models.attention import EfficientChannelAttention, SqueezeExcitation
 from doctor_derma.models.colour import ShadesOfGray
 from doctor_derma.models.names import parse_name
+from doctor_derma.models.views import average_over_views
 
 _ATTENTION: dict[str, Callable[[int], nn.Module]] = {
     "se": SqueezeExcitation,
@@ -32,7 +33,8 @@ class LesionNetwork(nn.Module):
     .. math:: M_k(i, j) = \sum_c w_{k,c} f_c(i, j), \qquad
               \mathrm{logit}_k = \frac{1}{hw} \sum_{i,j} M_k(i, j) + b_k
 
-    so the map is exact and costs one 1x1 convolution.
+    so the map is exact and costs one 1x1 convolution. With ``views`` over 1 the features of a
+    prediction, not those of training, are the mean over so many views of the picture.
 
     References
     ----------
@@ -53,6 +55,7 @@ class LesionNetwork(nn.Module):
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(features, classes)
+        self.views = 1
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits of shape (n, classes) for normalised images of shape (n, 3, H, W)."""
@@ -62,7 +65,11 @@ class LesionNetwork(nn.Module):
     def logits_maps_and_features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits (n, classes), class activation maps (n, classes, h, w) and the pooled
         features (n, C) that the logits are linear in."""
-        features = self.backbone(self.colour(images))
+        coloured = self.colour(images)
+        if self.views == 1:
+            features = self.backbone(coloured)
+        else:
+            features = average_over_views(self.backbone, coloured, self.views)
         maps = nn.functional.conv2d(features, self.head.weight[:, :, None, None])
         return maps.mean((2, 3)) + self.head.bias, maps, features.mean((2, 3))
 

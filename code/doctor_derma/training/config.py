@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from doctor_derma.errors import DermaError
 from doctor_derma.models.names import parse_name
 
+# A picture, its mirror image, both upside down, and all of them turned by a quarter.
+VIEWS = (1, 2, 4, 8)
+
 
 class TrainConfig(BaseModel):
     """Settings of a training run, from a YAML file and/or flags.
@@ -53,6 +56,9 @@ class TrainConfig(BaseModel):
     prevalence: float = Field(
         0.5, ge=0, le=1, description="Weight of the classes' shares in exported probabilities"
     )
+    views: int = Field(
+        1, description="Views of a picture that the exported graph averages over: 1, 2, 4 or 8"
+    )
     rotation: float = Field(180.0, ge=0, le=180, description="Largest rotation in degrees")
     zoom: float = Field(1.5, ge=1, description="Largest zoom into the picture")
     aspect: float = Field(1.2, ge=1, description="Largest stretch of the aspect ratio")
@@ -73,6 +79,13 @@ class TrainConfig(BaseModel):
         if epochs % every:
             raise ValueError(f"the last of {epochs} epochs would not be validated; use a divisor")
         return every
+
+    @field_validator("views")
+    @classmethod
+    def _known_views(cls, count: int) -> int:
+        if count not in VIEWS:
+            raise ValueError(f"use one of {', '.join(map(str, VIEWS))}")
+        return count
 
     @field_validator("model")
     @classmethod
