@@ -24,6 +24,10 @@ def pixels_of(project: Project, count: int) -> np.ndarray:
     return generator.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
 
 
+def no_images() -> np.ndarray:
+    raise AssertionError("a run has its statistics")
+
+
 def test_a_bundle_gives_back_the_network_that_it_was_made_of(tiny_run: Project) -> None:
     run = tiny_run.run
     pixels = pixels_of(tiny_run, 8)
@@ -49,6 +53,19 @@ def test_its_statistics_are_those_of_the_images(tiny_run: Project) -> None:
     assert torch.allclose(in_training, in_use, atol=1e-2)
 
 
+def test_its_filters_have_the_size_of_fresh_ones(tiny_run: Project) -> None:
+    """Else a step of the optimiser would turn those that folding has shrunk by a multiple."""
+    run = tiny_run.run
+    weights = bundle_weights(run.bundle / "model.onnx", run.config.model, pixels_of(tiny_run, 8))
+    fresh = create_network(run.config.model, len(run.info.classes)).state_dict()
+    for name, weight in fresh.items():
+        if weight.ndim == 4:
+            sizes = weights[name].flatten(1).norm(dim=1)
+            assert float(sizes.std()) < 1e-3 * float(sizes.mean())
+            typical = float(weight.flatten(1).norm(dim=1).mean())
+            assert float(sizes.mean()) == pytest.approx(typical, rel=0.1)
+
+
 def test_the_probabilities_agree_with_the_graph(tiny_run: Project) -> None:
     run = tiny_run.run
     pixels = pixels_of(tiny_run, 4)
@@ -64,9 +81,7 @@ def test_the_probabilities_agree_with_the_graph(tiny_run: Project) -> None:
 
 def test_a_run_is_told_by_its_name(tiny_run: Project) -> None:
     run = tiny_run.run
-    weights = weights_to_start_from(
-        run.name, run.folder.parent, run.config.model, pixels_of(tiny_run, 2)
-    )
+    weights = weights_to_start_from(run.name, run.folder.parent, run.config.model, no_images)
     expected = load_network(run).state_dict()
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
@@ -91,7 +106,7 @@ def test_several_runs_give_their_average(tiny_run: Project, tmp_path: Path) -> N
     run = tiny_run.run
     other = _other_run(tiny_run, tmp_path)
     weights = weights_to_start_from(
-        f"{run.name}, {other}", run.folder.parent, run.config.model, pixels_of(tiny_run, 2)
+        f"{run.name}, {other}", run.folder.parent, run.config.model, no_images
     )
     network = load_network(run)
     for name, value in network.state_dict().items():
@@ -104,9 +119,7 @@ def test_runs_with_other_classes_have_no_average(tiny_run: Project, tmp_path: Pa
     run = tiny_run.run
     other = _other_run(tiny_run, tmp_path, classes=2)
     with pytest.raises(DermaError, match=f"initial: '{other}' has other weights than 'tiny'"):
-        weights_to_start_from(
-            f"tiny,{other}", run.folder.parent, run.config.model, pixels_of(tiny_run, 2)
-        )
+        weights_to_start_from(f"tiny,{other}", run.folder.parent, run.config.model, no_images)
 
 
 def test_another_network_is_refused(tiny_run: Project) -> None:

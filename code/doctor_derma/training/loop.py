@@ -4,6 +4,7 @@ import logging
 import math
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import lightning
@@ -80,9 +81,9 @@ def fit(trainer: lightning.Trainer, run: Run, dataset: Dataset) -> None:
     aspect_ratio = float((dataset.table["width"] / dataset.table["height"]).median())
     module = LesionModule(fresh, counts, aspect_ratio)
     if config.initial and not resume:
-        pixels = ImageBatches(dataset, config).sample(STATISTICS_IMAGES)
+        sample = partial(ImageBatches(dataset, config).sample, STATISTICS_IMAGES)
         runs = run.folder.parent
-        module.start_from(weights_to_start_from(config.initial, runs, config.model, pixels))
+        module.start_from(weights_to_start_from(config.initial, runs, config.model, sample))
     if trainer.global_rank:  # The first weights are the same everywhere, augmentation is not.
         torch.manual_seed(config.seed + trainer.global_rank)
     trainer.fit(module, datamodule=ImageBatches(dataset, config), ckpt_path=resume)

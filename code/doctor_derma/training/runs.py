@@ -82,6 +82,12 @@ class Run:
         _write_info(run)
         return run
 
+    def with_config(self, config: TrainConfig) -> "Run":
+        """Go on with another recipe from now on."""
+        run = replace(self, config=config)
+        _write_config(run)
+        return run
+
 
 def is_first_process() -> bool:
     """Tell whether this is the first process of a run, the one that writes and tracks."""
@@ -130,8 +136,7 @@ def create_run(folder: Path, config: TrainConfig, dataset: Dataset, name: str | 
     run = Run(folder / name, config, info)
     run.checkpoints.mkdir(parents=True)
     try:
-        with replacing_file(run.folder / CONFIG_FILE) as scratch:
-            scratch.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
+        _write_config(run)
         _write_info(run)
     except OSError:
         shutil.rmtree(run.folder, ignore_errors=True)
@@ -182,6 +187,11 @@ def git_commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return done.stdout.strip() or "unknown"
+
+
+def _write_config(run: Run) -> None:
+    with replacing_file(run.folder / CONFIG_FILE) as scratch:
+        scratch.write_text(yaml.safe_dump(run.config.model_dump(), sort_keys=False))
 
 
 def _write_info(run: Run) -> None:

@@ -9,6 +9,7 @@ References
        accuracy without increasing inference time. ICML 2022, arXiv:2203.05482.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,7 @@ _PREFIX = "network."
 
 
 def weights_to_start_from(
-    reference: str, runs: Path, model: str, pixels: np.ndarray
+    reference: str, runs: Path, model: str, sample: Callable[[], np.ndarray]
 ) -> dict[str, Tensor]:
     """Return the weights of a network to start training from.
 
@@ -38,7 +39,7 @@ def weights_to_start_from(
         average is returned
     runs : folder of the runs
     model : name of the network that will be trained
-    pixels : training images for the statistics of a bundle, uint8 of shape (n, H, W, 3)
+    sample : gives training images, uint8 of shape (n, H, W, 3), for the statistics of a bundle
 
     Raises
     ------
@@ -46,7 +47,7 @@ def weights_to_start_from(
         When there is no such run or bundle, or its network is another one.
     """
     found = {
-        name: _weights(name, runs, model, pixels)
+        name: _weights(name, runs, model, sample)
         for name in (part.strip() for part in reference.split(","))
     }
     first, *others = found
@@ -64,11 +65,13 @@ def weights_to_start_from(
     }
 
 
-def _weights(reference: str, runs: Path, model: str, pixels: np.ndarray) -> dict[str, Tensor]:
+def _weights(
+    reference: str, runs: Path, model: str, sample: Callable[[], np.ndarray]
+) -> dict[str, Tensor]:
     graph = Path(reference) / GRAPH_FILE
     if not graph.is_file():
         return averaged_weights(open_run(runs, reference).best_checkpoint)
-    return bundle_weights(graph, model, pixels)
+    return bundle_weights(graph, model, sample())
 
 
 def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:

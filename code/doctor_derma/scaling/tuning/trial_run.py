@@ -1,14 +1,11 @@
 """The run folder of a trial: begun, gone on with, or begun with another trial's weights."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from doctor_derma.atomic import replacing_file
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.scaling.tuning.exchange import Handover, take_over
 from doctor_derma.training.config import TrainConfig
@@ -38,7 +35,7 @@ def open_trial(
     if run is None:
         run = create_run(runs, config, dataset, name)
     if handover and (handover.trial != name or handover.config != config):
-        run = _with_config(run, config)
+        run = run.with_config(config)
         take_over(handover, run)
         (run.folder / _ENDED_FILE).unlink(missing_ok=True)
     elif run.config != config:
@@ -54,12 +51,6 @@ def _existing(runs: Path, name: str) -> Run | None:
         return open_run(runs, name)
     shutil.rmtree(folder, ignore_errors=True)
     return None
-
-
-def _with_config(run: Run, config: TrainConfig) -> Run:
-    with replacing_file(run.folder / CONFIG_FILE) as scratch:
-        scratch.write_text(yaml.safe_dump(config.model_dump(), sort_keys=False))
-    return replace(run, config=config)
 
 
 def mark_ended(run: Run) -> None:
