@@ -28,7 +28,7 @@ DESKTOP = {"width": 1000, "height": 700}
 PHONE = {"width": 390, "height": 844}
 # Of the lesions drawn with this seed these show an answer, 'Not sure' and 'No answer'.
 SEED = 3
-SURE = "synthetic_akiec_0004"
+SURE = "synthetic_nv_0001"
 SEVERAL = ("akiec_0004", "bkl_0004", "mel_0002", "nv_0001", "bcc_0003", "vasc_0001")
 MOST_BYTES = 250_000
 STEPS = (4, 5, 8)
