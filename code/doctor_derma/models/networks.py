@@ -65,11 +65,7 @@ class LesionNetwork(nn.Module):
     def logits_maps_and_features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits (n, classes), class activation maps (n, classes, h, w) and the pooled
         features (n, C) that the logits are linear in."""
-        coloured = self.colour(images)
-        if self.views == 1:
-            features = self.backbone(coloured)
-        else:
-            features = average_over_views(self.backbone, coloured, self.views)
+        features = average_over_views(self.backbone, self.colour(images), self.views)
         maps = nn.functional.conv2d(features, self.head.weight[:, :, None, None])
         return maps.mean((2, 3)) + self.head.bias, maps, features.mean((2, 3))
 

@@ -28,6 +28,8 @@ def average_over_views(
     images : float of shape (n, 3, H, W), square where ``count`` is 8
     count : number of views: 1, 2, 4 or 8
     """
+    if count == 1:  # The usual graph has nothing in it that others alone need.
+        return features_of(images)
     views = _VIEWS[:count]
     seen = features_of(torch.cat([_turned(images, *view) for view in views]))
     # By shape and not in chunks, which an exported graph would cut for one number of images only.

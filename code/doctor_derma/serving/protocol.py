@@ -117,7 +117,7 @@ class _Connection:
     protocol's slow end.
 
     Uvicorn writes the headers and the body one after the other. Each would be a call into the
-    system and a packet, which is most of what a refusal costs.
+    system and a packet of its own.
     """
 
     def __init__(self, transport: asyncio.Transport, protocol: PatientProtocol) -> None:

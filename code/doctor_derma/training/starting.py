@@ -109,9 +109,9 @@ def bundle_weights(graph: Path, model: str, pixels: np.ndarray) -> dict[str, Ten
     }
     classes = len(_constant(constants, "head.bias", graph, model))
     network = create_network(model, classes).eval()
-    fresh = {name: _sizes(weight).mean() for name, weight in network.named_parameters()}
-    network.head.weight.data = _head(constants, classes, network.head.in_features, graph, model)
     folded = _folded(network)
+    fresh = {conv: float(_sizes(_filters(network, conv)).mean()) for conv in folded}
+    network.head.weight.data = _head(constants, classes, network.head.in_features, graph, model)
     normalised = {f"{norm}." for norm in folded.values()}
     for name, weight in network.named_parameters():
         if name != "head.weight" and not name.startswith(tuple(normalised)):
@@ -120,21 +120,24 @@ def bundle_weights(graph: Path, model: str, pixels: np.ndarray) -> dict[str, Ten
                 raise _other(graph, model, name)
             weight.data = found
     shifts = {conv: _constant(constants, f"{conv}.weight_bias", graph, model) for conv in folded}
-    grown = {conv: _grow(network, conv, float(fresh[f"{conv}.weight"])) for conv in folded}
+    grown = {conv: _grow(_filters(network, conv), size) for conv, size in fresh.items()}
     _restore(network, folded, shifts, grown, normalise(torch.from_numpy(pixels)))
     return network.state_dict()
 
 
-def _sizes(weight: Tensor) -> Tensor:
-    return weight.detach().flatten(1).norm(dim=1) if weight.ndim > 1 else weight.detach().abs()
+def _filters(network: nn.Module, conv: str) -> Tensor:
+    return network.get_parameter(f"{conv}.weight").data
 
 
-def _grow(network: nn.Module, conv: str, size: float) -> Tensor:
-    """Give the filters of a convolution a size, and return how much larger they are now."""
-    weight = network.get_parameter(f"{conv}.weight")
-    sizes = _sizes(weight)
+def _sizes(filters: Tensor) -> Tensor:
+    return filters.flatten(1).norm(dim=1)
+
+
+def _grow(filters: Tensor, size: float) -> Tensor:
+    """Give all filters of a convolution one size, and return how much larger each is now."""
+    sizes = _sizes(filters)
     factors = torch.where(sizes > 0, size / sizes, 1.0)
-    weight.data *= factors.view(-1, *(1 for _ in weight.shape[1:]))
+    filters *= factors.view(-1, 1, 1, 1)
     return factors
 
 

@@ -143,12 +143,7 @@ def full_answer(prediction: Prediction, info: BundleInfo) -> Answer:
     return Answer(
         **_common(prediction, info),
         probabilities=[
-            RankedClass(
-                name=shown.name,
-                full_name=shown.full_name,
-                probability=shown.probability,
-                index=places[shown.name],
-            )
+            RankedClass(**dict(shown), index=places[shown.name])
             for shown in _ranked(prediction, info)
         ],
     )
