@@ -35,6 +35,7 @@ class Network(nn.Module):
         head = next(w for w in weights.values() if w.shape == (*network.head.weight.shape, 1, 1))
         network.head.weight.data = head[:, :, 0, 0]
         network.head.bias.data = weights["network.head.bias"]
+        network.views = info.get("views", 1)
         self.network = network
         self.register_buffer("offsets", weights["offsets"])
         self.register_buffer("mean", 255 * torch.tensor(info["input"]["mean"])[:, None, None])
@@ -43,7 +44,8 @@ class Network(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         images = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        return torch.softmax(self.network(images) / self.temperature + self.offsets, dim=1)
+        logits, _, _ = self.network.logits_maps_and_features(images)
+        return torch.softmax(logits / self.temperature + self.offsets, dim=1)
 
 
 def _fold(module: nn.Module, path: str, weights: dict[str, Tensor]) -> None:

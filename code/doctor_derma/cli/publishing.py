@@ -8,7 +8,7 @@ from rich.console import Console
 
 from doctor_derma.cli.entry import Reference, app
 from doctor_derma.errors import DermaError
-from doctor_derma.training.config import VIEWS
+from doctor_derma.training.config import VIEW_COUNTS
 from doctor_derma.workspace import Workspace
 
 
@@ -34,8 +34,8 @@ def export(
                 raise DermaError(
                     f"{flag}: an {precision} bundle keeps that of the run's own; leave it out"
                 )
-    if views is not None and views not in VIEWS:
-        raise DermaError(f"--views: {views} is none of {', '.join(map(str, VIEWS))}")
+    if views is not None and views not in VIEW_COUNTS:
+        raise DermaError(f"--views: {views} is none of {', '.join(map(str, VIEW_COUNTS))}")
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.training.runs import open_run
 

@@ -8,8 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from doctor_derma.errors import DermaError
 from doctor_derma.models.names import parse_name
 
-# A picture, its mirror image, both upside down, and all of them turned by a quarter.
-VIEWS = (1, 2, 4, 8)
+# How many times a graph can look at a picture, see `models/views.py`.
+VIEW_COUNTS = (1, 2, 4, 8)
 
 
 class TrainConfig(BaseModel):
@@ -83,8 +83,8 @@ class TrainConfig(BaseModel):
     @field_validator("views")
     @classmethod
     def _known_views(cls, count: int) -> int:
-        if count not in VIEWS:
-            raise ValueError(f"use one of {', '.join(map(str, VIEWS))}")
+        if count not in VIEW_COUNTS:
+            raise ValueError(f"use one of {', '.join(map(str, VIEW_COUNTS))}")
         return count
 
     @field_validator("model")

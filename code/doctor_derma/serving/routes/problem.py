@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
+from starlette.responses import Response
 
 from doctor_derma.serving.request import CURRENT
 from doctor_derma.serving.routes.kinds import Kind
@@ -57,10 +57,10 @@ def refusal_problem(refusal: HTTPException) -> Problem:
     return Problem.of_status(refusal.status_code, refusal.detail, instance)
 
 
-def problem_response(refusal: HTTPException) -> JSONResponse:
+def problem_response(refusal: HTTPException) -> Response:
     """Return the answer to a request that is refused."""
-    return JSONResponse(
-        refusal_problem(refusal).model_dump(exclude_none=True),
+    return Response(
+        refusal_problem(refusal).model_dump_json(exclude_none=True),
         refusal.status_code,
         {**(refusal.headers or {}), "Cache-Control": "no-store"},
         PROBLEM_TYPE,

@@ -32,7 +32,7 @@ class Provenance(ModelName):
     input: InputSize
     temperature: float = Field(description="What the logits are divided by, for calibration")
     prevalence: float = Field(description="How much of the classes' shares the answer keeps, 0..1")
-    views: int = Field(description="Views of a picture, mirrored or turned, that are averaged")
+    views: int = Field(description="Looks at a picture, from two distances, averaged")
     conformal: Conformal
     familiar: Familiar
     metrics: dict[str, dict[str, float]] = Field(description="Split (val, test) to metric to value")

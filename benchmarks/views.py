@@ -1,0 +1,87 @@
+"""What it gives to look at a picture several times, on the validation split: mirrored, turned,
+and from closer by.
+
+python benchmarks/views.py RUN
+"""
+
+import argparse
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from doctor_derma.data.cache import pixel_cache
+from doctor_derma.data.manifest import read_dataset
+from doctor_derma.evaluation.metrics import classification_metrics
+from doctor_derma.export.calibrating import calibrate
+from doctor_derma.export.graph import load_network
+from doctor_derma.models.networks import LesionNetwork
+from doctor_derma.models.views import CLOSER, VIEWS, View, look
+from doctor_derma.training.augmentation import normalise
+from doctor_derma.training.runs import open_run
+from doctor_derma.workspace import Workspace
+
+BATCH = 64
+METRICS = ("macro_auc", "balanced_accuracy", "accuracy", "ece")
+WHOLE = VIEWS[0]
+
+
+def mirrored(zoom: float) -> View:
+    return View(0, True, zoom)
+
+
+WAYS = {
+    "the whole": (WHOLE,),
+    "its middle": (mirrored(CLOSER),),
+    "and mirrored": (WHOLE, mirrored(1)),
+    **{
+        f"and mirrored, {zoom:g} times closer": (WHOLE, mirrored(zoom))
+        for zoom in (1.25, CLOSER, 1.75, 2)
+    },
+    "--views 4": VIEWS[:4],
+    "--views 8": VIEWS,
+}
+
+
+def logits_of(
+    network: LesionNetwork, pixels: np.ndarray, rows: np.ndarray, view: View
+) -> np.ndarray:
+    batches = np.split(rows, range(BATCH, len(rows), BATCH))
+    with torch.inference_mode():
+        seen = (look(normalise(torch.from_numpy(pixels[batch])), view) for batch in batches)
+        return torch.cat([network(images) for images in seen]).double().numpy()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Validation scores of several views.")
+    parser.add_argument("run", help="name of a run")
+    workspace = Workspace.find()
+    dataset = read_dataset(workspace.data)
+    run = open_run(workspace.runs, parser.parse_args().run)
+    network = load_network(run)
+    pixels = pixel_cache(dataset, run.config.image_size, run.config.image_size)
+    rows = np.flatnonzero(dataset.table["split"] == "val")
+    labels = np.array(dataset.targets(dataset.table.iloc[rows]))
+    counts = np.bincount(dataset.targets(dataset.split("train")), minlength=len(dataset.classes))
+    views = {view for way in WAYS.values() for view in way}
+    logits = {view: logits_of(network, pixels, rows, view) for view in views}
+    table = Table(title=f"{run.name}: validation split, {len(labels)} images")
+    for heading in ("views", "runs", *METRICS):
+        table.add_column(heading)
+    for name, way in WAYS.items():
+        mean = np.mean([logits[view] for view in way], axis=0)
+        calibration = calibrate(
+            mean,
+            labels,
+            counts,
+            balanced=run.config.imbalance != "none",
+            prevalence=run.config.prevalence,
+        )
+        found = classification_metrics(labels, calibration.probabilities(mean), dataset.classes)
+        table.add_row(name, str(len(way)), *(f"{found[metric]:.3f}" for metric in METRICS))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
