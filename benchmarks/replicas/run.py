@@ -63,7 +63,7 @@ def parse() -> argparse.Namespace:
     add("--cluster-hour", type=float, default=prices.cluster_hour, help="of the control plane")
     add("--dyno-month", type=float, default=prices.dyno_month, help="dollars of a dyno")
     add("--step", default="200,1000", help="requests a second before and after the step")
-    add("--target", type=float, default=4, help="waiting pictures that autoscaling aims at")
+    add("--target", type=float, default=2, help="waiting pictures that autoscaling aims at")
     add("--cpu-target", type=float, default=0.6, help="the same for the processors' load")
     add("--schedule", type=float, default=10, help="seconds until a new replica's process starts")
     return parser.parse_args()

@@ -312,7 +312,7 @@ def test_the_simulated_autoscaler_is_the_manifest_s() -> None:
     prometheus = serving / "prometheus"
     adapter = yaml.safe_load((prometheus / "adapter-values.yaml").read_text())
     scrape = yaml.safe_load((prometheus / "scrape.yaml").read_text())
-    setup = Setup("queue", 4, start_seconds=12)
+    setup = Setup("queue", 2, start_seconds=12)
     assert autoscaler["metrics"][0]["pods"]["target"]["averageValue"] == f"{setup.target:g}"
     policies = {p["type"]: p["value"] for p in autoscaler["behavior"]["scaleUp"]["policies"]}
     assert policies == {"Percent": 100, "Pods": 4}

@@ -66,6 +66,9 @@ def draw_steps(steps: Sequence[Step], promise: Promise, path: Path) -> None:
         _replicas(column[1], seconds, step)
         _latency(column[2], seconds, step, promise)
         column[2].set_xlabel("seconds since the step", color=INK)
+    # Only now, as a limit that is set ends the scaling that a row shares.
+    for axes in grid[1:, 0]:
+        axes.set_ylim(bottom=0)
     legend_below(figure, grid[0, 0], 5, "requests in a second, replicas")
     with replacing_file(path) as scratch:
         save_png(figure, scratch)
@@ -84,7 +87,6 @@ def _requests(axes: Axes, seconds: np.ndarray, step: Step) -> None:
 def _replicas(axes: Axes, seconds: np.ndarray, step: Step) -> None:
     axes.step(seconds, step.wanted, where="post", color=INK, linestyle="--", linewidth=1)
     axes.step(seconds, step.ready, where="post", color=INK, linewidth=1.6)
-    axes.set_ylim(bottom=0)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     style_axes(axes, "", "", "replicas")
 
@@ -92,5 +94,4 @@ def _replicas(axes: Axes, seconds: np.ndarray, step: Step) -> None:
 def _latency(axes: Axes, seconds: np.ndarray, step: Step, promise: Promise) -> None:
     axes.plot(seconds, 1000 * step.p99, color=MODEL_COLOURS[0], linewidth=1.4)
     axes.axhline(1000 * promise.p99_seconds, color=INK, linestyle=":", linewidth=1)
-    axes.set_ylim(bottom=0)
     style_axes(axes, "", "", "p99 of the last 5 s, ms")

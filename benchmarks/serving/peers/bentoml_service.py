@@ -17,7 +17,7 @@ class Lesions:
     def __init__(self) -> None:
         self.session = open_session(threads=1)
 
-    @bentoml.api(batchable=True, max_batch_size=16, max_latency_ms=10_000)
+    @bentoml.api(batchable=True, max_batch_size=4, max_latency_ms=10_000)
     def predict(self, images: list[Image]) -> list[dict[str, Any]]:
         pixels = np.stack([fit(image) for image in images])
         (probabilities,) = self.session.run(["probabilities"], {"images": pixels})

@@ -34,6 +34,6 @@ class Lesions(ls.LitAPI):
 
 
 if __name__ == "__main__":
-    api = Lesions(max_batch_size=16, batch_timeout=0.002)
+    api = Lesions(max_batch_size=4, batch_timeout=0.002)
     server = ls.LitServer(api, accelerator="cpu", workers_per_device=os.cpu_count() or 1)
     server.run(host="127.0.0.1", port=int(sys.argv[1]), generate_client_file=False)

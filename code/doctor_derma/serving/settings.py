@@ -37,7 +37,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     queue_limit: int = Field(default=64, ge=1)
-    max_batch: int = Field(default=8, ge=1)
+    max_batch: int = Field(default=4, ge=1)
     deadline_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     api_keys: frozenset[str] = Field(default=frozenset(), repr=False)
     cors_origins: tuple[str, ...] = ()
