@@ -3,9 +3,8 @@
 import logging
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -56,7 +55,7 @@ class Crashes:
             await problem_response(refusal)(scope, receive, send)
 
 
-async def _refused(request: Request, error: Exception) -> JSONResponse:
+async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return problem_response(_with_kind(error, request.method))
 
@@ -75,14 +74,14 @@ def _with_kind(error: HTTPException, method: str) -> HTTPException:
     return error
 
 
-async def _invalid(request: Request, error: Exception) -> JSONResponse:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
     return problem_response(Refusal(INVALID, f"{where}: {first['msg']}."))
 
 
-async def _foreseen(request: Request, error: Exception) -> JSONResponse:
+async def _foreseen(request: Request, error: Exception) -> Response:
     return problem_response(as_refusal(error))
 
 
