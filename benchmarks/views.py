@@ -1,6 +1,6 @@
-"""What it gives to look at a picture several times, on the validation split: mirrored, turned,
-and from closer by.
+"""Validation scores of a run that looks at each picture several times.
 
+Mirrored, turned and from closer by: which looks are worth their runs of the network.
 python benchmarks/views.py RUN
 """
 
@@ -49,12 +49,15 @@ def logits_of(
 ) -> np.ndarray:
     batches = np.split(rows, range(BATCH, len(rows), BATCH))
     with torch.inference_mode():
-        seen = (look(normalise(torch.from_numpy(pixels[batch])), view) for batch in batches)
-        return torch.cat([network(images) for images in seen]).double().numpy()
+        images = (normalise(torch.from_numpy(pixels[batch])) for batch in batches)
+        # As the graph does it: the colours are those of the whole picture.
+        seen = (look(network.colour(part), view) for part in images)
+        pooled = torch.cat([network.backbone(part).mean((2, 3)) for part in seen])
+        return network.head(pooled).double().numpy()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Validation scores of several views.")
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", help="name of a run")
     workspace = Workspace.find()
     dataset = read_dataset(workspace.data)

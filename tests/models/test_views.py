@@ -67,15 +67,15 @@ def test_four_views_keep_the_shape_of_a_picture() -> None:
     assert average_over_views(lambda images: images, wide, 4).shape == wide.shape
 
 
-@pytest.mark.parametrize(("count", "turned"), [(4, (2,)), (8, (2,))])
-def test_a_prediction_is_the_same_for_each_of_its_views(count: int, turned: tuple) -> None:
+@pytest.mark.parametrize("count", [4, 8])
+def test_a_prediction_is_the_same_upside_down(count: int) -> None:
     several = network(count)
     with torch.no_grad():
         logits, maps, features = several.logits_maps_and_features(IMAGES)
-        again = several.logits_maps_and_features(IMAGES.flip(turned))
+        again = several.logits_maps_and_features(IMAGES.flip(2))
         alone = network(1).logits_maps_and_features(IMAGES)[0]
     torch.testing.assert_close(again[0], logits, rtol=1e-3, atol=1e-4)
-    torch.testing.assert_close(again[1].flip(turned), maps, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(again[1].flip(2), maps, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(maps.mean((2, 3)) + several.head.bias, logits)
     torch.testing.assert_close(several.head(features), logits)
     assert not torch.allclose(alone, logits)
