@@ -8,10 +8,12 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset, read_dataset
-from doctor_derma.training.batches import Batch, ImageBatches
+from doctor_derma.training.batches import Batch, ImageBatches, draw_capped
 from project import recipe
 
 
@@ -50,6 +52,32 @@ def test_training_shuffles_and_drops_what_fills_no_batch(dataset: Dataset) -> No
         assert len({image for image, _ in seen}) == len(seen)
         orders.append([image for image, _ in seen])
     assert orders[0] != orders[1]
+
+
+def test_a_cap_shows_other_images_each_epoch(dataset: Dataset) -> None:
+    cap = 4
+    assert (dataset.split("train")["class"].value_counts() > cap).all()
+
+    def drawn(epoch: int, rank: int = 0) -> list[bytes]:
+        batches = ImageBatches(dataset, recipe(batch_size=512, class_cap=cap))
+        trainer = SimpleNamespace(world_size=2, global_rank=rank, current_epoch=epoch)
+        batches.trainer = cast(Any, trainer)
+        [(pixels, targets)] = batches.train_dataloader()
+        assert np.bincount(targets).tolist() == [cap] * len(dataset.classes)
+        return sorted(image.numpy().tobytes() for image in pixels)
+
+    epochs = [drawn(epoch) for epoch in range(3)]
+    assert epochs[0] != epochs[1]
+    assert all(len(set(images)) == len(images) for images in epochs)
+    assert drawn(2, rank=1) == epochs[2]
+
+
+@given(targets=st.lists(st.integers(0, 4), min_size=1), cap=st.integers(1, 9))
+def test_classes_under_the_cap_are_shown_whole(targets: list[int], cap: int) -> None:
+    drawn = draw_capped(np.array(targets), cap, np.random.default_rng(0))
+    assert len(set(drawn)) == len(drawn)
+    shown = np.bincount(np.array(targets)[drawn], minlength=5)
+    assert shown.tolist() == np.minimum(np.bincount(targets, minlength=5), cap).tolist()
 
 
 def test_a_set_smaller_than_a_batch_is_one_batch(dataset: Dataset) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from doctor_derma.data.importing import import_images
 from doctor_derma.data.manifest import DatasetInfo, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export.graph import load_network
+from doctor_derma.training import batches
+from doctor_derma.training.batches import draw_capped
 from doctor_derma.training.checkpoints import WholeCheckpoints, finished_epochs, remove_leftovers
 from doctor_derma.training.curves import plot_curves
 from doctor_derma.training.loop import train, trainer_precision
@@ -78,6 +81,33 @@ def test_training_learns_what_tells_the_classes_apart(tmp_path: Path) -> None:
     )
     assert metrics["val_balanced_accuracy"].max() == 1
     assert metrics["train_loss"].iloc[-1] < 0.7 * metrics["train_loss"].iloc[0]
+
+
+def test_a_resumed_run_draws_the_images_of_its_epoch(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws: list[list[int]] = []
+
+    def recorded(*arguments: Any) -> np.ndarray:
+        drawn = draw_capped(*arguments)
+        draws.append(drawn.tolist())
+        return drawn
+
+    def kill(epoch: int, metrics: dict[str, float]) -> None:
+        if epoch == 1:
+            raise InterruptedError
+
+    monkeypatch.setattr(batches, "draw_capped", recorded)
+    metrics_of(root, "whole", epochs=3, class_cap=5)
+    run = new_run(root, "killed", epochs=3, class_cap=5)
+    with pytest.raises(InterruptedError):
+        train(run, read_dataset(root / "data"), kill)
+    train(run, read_dataset(root / "data"))
+    whole, before, after = draws[:3], draws[3:5], draws[5:]
+    assert whole[0] != whole[1] != whole[2]
+    assert before == whole[:2]
+    # The schedule's length is counted before the checkpoint is read, in the first epoch.
+    assert after == whole
 
 
 def test_training_stops_when_validation_gets_no_better(root: Path) -> None:

@@ -64,19 +64,25 @@ def test_targets_may_be_probabilities() -> None:
         )
 
 
+@pytest.mark.parametrize("class_cap", [0, 15, 1000])
 @pytest.mark.parametrize(
     ("imbalance", "expected"),
     [("none", [0.7, 0.2, 0.1]), ("weighted", [1 / 3] * 3), ("logit_adjusted", [1 / 3] * 3)],
 )
-def test_minimiser_where_pictures_tell_nothing(imbalance: str, expected: list[float]) -> None:
-    """Both losses for imbalance leave every class the same weight; the plain one its share."""
-    targets = torch.repeat_interleave(torch.arange(3), COUNTS.long())
+def test_minimiser_where_pictures_tell_nothing(
+    imbalance: str, expected: list[float], class_cap: int
+) -> None:
+    """Both losses for imbalance leave every class the same weight; the plain one its share,
+    also where an epoch shows less of it."""
+    shown = COUNTS.clamp(max=class_cap or math.inf).long()
+    targets = torch.repeat_interleave(torch.arange(3), shown)
     logits = torch.zeros(3, requires_grad=True)
     optimizer = torch.optim.LBFGS([logits], max_iter=100)
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        loss = class_loss(logits.expand(100, 3), targets, COUNTS, imbalance)
+        repeated = logits.expand(len(targets), 3)
+        loss = class_loss(repeated, targets, COUNTS, imbalance, class_cap=class_cap)
         loss.backward()
         return loss
 

@@ -47,6 +47,8 @@ class ImageBatches(lightning.LightningDataModule):
 
     def train_dataloader(self) -> DataLoader:
         rows = self._rows("train")
+        if self.config.class_cap:
+            rows = self._capped(rows)
         processes = self.trainer.world_size if self.trainer else 1
         # A last batch of one image would break batch normalisation.
         drop_last = math.ceil(len(rows) / processes) > self.config.batch_size
@@ -72,6 +74,13 @@ class ImageBatches(lightning.LightningDataModule):
         chosen = np.random.default_rng(self.config.seed).permutation(rows.rows)[:count]
         return rows.pixels[chosen]
 
+    def _capped(self, rows: PixelRows) -> PixelRows:
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        # All processes of a run draw the same, and share it out.
+        random = np.random.default_rng([self.config.seed, epoch])
+        drawn = draw_capped(rows.targets.numpy(), self.config.class_cap, random)
+        return PixelRows(rows.pixels, rows.rows[drawn], rows.targets.numpy()[drawn])
+
     def _pixels(self) -> np.ndarray:
         return pixel_cache(self.dataset, self.config.image_size, self.config.image_size)
 
@@ -93,6 +102,13 @@ class ImageBatches(lightning.LightningDataModule):
             collate_fn=_as_is,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def draw_capped(targets: np.ndarray, cap: int, random: np.random.Generator) -> np.ndarray:
+    """Draw at most ``cap`` images of each class: their places in ``targets``, in order."""
+    shuffled = random.permutation(len(targets))
+    drawn = [shuffled[targets[shuffled] == label][:cap] for label in np.unique(targets)]
+    return np.sort(np.concatenate(drawn))
 
 
 def _as_is(batch: Any) -> Any:

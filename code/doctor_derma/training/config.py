@@ -53,6 +53,9 @@ class TrainConfig(BaseModel):
     imbalance: Literal["none", "weighted", "logit_adjusted"] = Field(
         "logit_adjusted", description="How the loss treats rare classes"
     )
+    class_cap: int = Field(
+        0, ge=0, description="Images of a class that an epoch shows at most, 0 for all"
+    )
     prevalence: float = Field(
         0.5, ge=0, le=1, description="Weight of the classes' shares in exported probabilities"
     )

@@ -116,6 +116,8 @@ def make_trainer(
             precision=trainer_precision(config),
             max_epochs=config.epochs,
             check_val_every_n_epoch=config.validate_every,
+            # Capped classes are drawn anew each epoch.
+            reload_dataloaders_every_n_epochs=int(config.class_cap > 0),
             callbacks=callbacks,
             plugins=[WholeCheckpoints(), *plugins],
             logger=False,

@@ -99,7 +99,14 @@ class LesionModule(lightning.LightningModule):
             images, targets = self.mixup(images, targets)
             smoothing = 0.0
         logits = self.network(images).float()
-        loss = class_loss(logits, targets, self.class_counts, self.config.imbalance, smoothing)
+        loss = class_loss(
+            logits,
+            targets,
+            self.class_counts,
+            self.config.imbalance,
+            smoothing,
+            self.config.class_cap,
+        )
         self.log(
             "train_loss", loss, on_epoch=True, on_step=False, sync_dist=True, batch_size=len(pixels)
         )
