@@ -6,18 +6,14 @@ python benchmarks/class_imbalance.py RUN RUN ...
 
 import argparse
 
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from doctor_derma.data.cache import pixel_cache
-from doctor_derma.data.manifest import read_dataset
 from doctor_derma.evaluation.metrics import classification_metrics
 from doctor_derma.export.calibrating import calibrate
-from doctor_derma.export.exporting import network_outputs
-from doctor_derma.export.graph import load_network
 from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import Workspace
+from validation import Validation
 
 PREVALENCES = (0.0, 0.25, 0.5, 0.75, 1.0)
 METRICS = ("macro_auc", "balanced_accuracy", "accuracy", "ece")
@@ -27,24 +23,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="+", help="names of runs")
     workspace = Workspace.find()
-    dataset = read_dataset(workspace.data)
-    rows = np.flatnonzero(dataset.table["split"] == "val")
-    labels = np.array(dataset.targets(dataset.table.iloc[rows]))
-    counts = np.bincount(dataset.targets(dataset.split("train")), minlength=len(dataset.classes))
+    validation = Validation.read(workspace)
+    labels, classes = validation.labels, validation.dataset.classes
     table = Table(title=f"Validation split, {len(labels)} images")
     for heading in ("run", "loss", "prevalence", *METRICS):
         table.add_column(heading)
     for name in parser.parse_args().runs:
         run = open_run(workspace.runs, name)
-        size = run.config.image_size
-        logits, _ = network_outputs(load_network(run), pixel_cache(dataset, size, size), rows)
+        logits = validation.logits(run)
         for prevalence in PREVALENCES:
-            balanced = run.config.imbalance != "none"
             calibration = calibrate(
-                logits, labels, counts, balanced=balanced, prevalence=prevalence
+                logits,
+                labels,
+                validation.class_counts,
+                balanced=run.config.imbalance != "none",
+                prevalence=prevalence,
             )
             probabilities = calibration.probabilities(logits)
-            found = classification_metrics(labels, probabilities, dataset.classes)
+            found = classification_metrics(labels, probabilities, classes)
             scores = [f"{found[metric]:.3f}" for metric in METRICS]
             table.add_row(run.name, run.config.imbalance, f"{prevalence:g}", *scores)
     Console().print(table)

@@ -11,8 +11,6 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from doctor_derma.data.cache import pixel_cache
-from doctor_derma.data.manifest import read_dataset
 from doctor_derma.evaluation.metrics import classification_metrics
 from doctor_derma.export.calibrating import calibrate
 from doctor_derma.export.graph import load_network
@@ -21,6 +19,7 @@ from doctor_derma.models.views import CLOSER, VIEWS, View, look
 from doctor_derma.training.augmentation import normalise
 from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import Workspace
+from validation import Validation
 
 BATCH = 64
 METRICS = ("macro_auc", "balanced_accuracy", "accuracy", "ece")
@@ -60,15 +59,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", help="name of a run")
     workspace = Workspace.find()
-    dataset = read_dataset(workspace.data)
+    validation = Validation.read(workspace)
+    labels, classes = validation.labels, validation.dataset.classes
     run = open_run(workspace.runs, parser.parse_args().run)
-    network = load_network(run)
-    pixels = pixel_cache(dataset, run.config.image_size, run.config.image_size)
-    rows = np.flatnonzero(dataset.table["split"] == "val")
-    labels = np.array(dataset.targets(dataset.table.iloc[rows]))
-    counts = np.bincount(dataset.targets(dataset.split("train")), minlength=len(dataset.classes))
+    network, pixels = load_network(run), validation.pixels(run)
     views = {view for way in WAYS.values() for view in way}
-    logits = {view: logits_of(network, pixels, rows, view) for view in views}
+    logits = {view: logits_of(network, pixels, validation.rows, view) for view in views}
     table = Table(title=f"{run.name}: validation split, {len(labels)} images")
     for heading in ("views", "runs", *METRICS):
         table.add_column(heading)
@@ -77,11 +73,11 @@ def main() -> None:
         calibration = calibrate(
             mean,
             labels,
-            counts,
+            validation.class_counts,
             balanced=run.config.imbalance != "none",
             prevalence=run.config.prevalence,
         )
-        found = classification_metrics(labels, calibration.probabilities(mean), dataset.classes)
+        found = classification_metrics(labels, calibration.probabilities(mean), classes)
         table.add_row(name, str(len(way)), *(f"{found[metric]:.3f}" for metric in METRICS))
     Console().print(table)
 

@@ -84,7 +84,7 @@ def test_the_whole_loop(main: Main, tmp_path: Path) -> None:
         *("coverage.csv", "coverage.png", "provenance.json", "tables.txt")
     }
     assert {path.stem for path in (audits / "calibration").glob("*.png")} == {
-        *("reliability_before", "reliability_after", "reliability_shipped")
+        *("reliability_before", "reliability_weighted", "reliability_shipped")
     }
     code, _, error = main("--root", root, "audit", "first", "--only", "luck")
     assert code == 2

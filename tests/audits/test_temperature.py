@@ -11,6 +11,7 @@ from doctor_derma.audits.temperature import (
     calibration_versions,
     measure_calibration,
 )
+from doctor_derma.evaluation.bootstrap import Interval
 from evaluation.fake_predictions import CLASSES, SHARES, fake_predictions
 
 
@@ -19,11 +20,12 @@ def test_temperature_and_prevalence_are_undone(prevalence: float) -> None:
     predictions = fake_predictions(50)
     evidence = np.random.default_rng(0).normal(size=(50, len(CLASSES)))
     offsets = (prevalence - 1) * np.log(SHARES)
-    shipped = replace(predictions, probabilities=softmax(evidence / 1.7 + offsets, axis=1))
+    shipped = replace(predictions, probabilities=softmax((evidence + offsets) / 1.7, axis=1))
     found = calibration_versions(shipped, 1.7, prevalence, np.array(SHARES))
     assert found["shipped"] is shipped
+    weighted = softmax(evidence + offsets, axis=1)
     np.testing.assert_allclose(found["before"].probabilities, softmax(evidence, axis=1))
-    np.testing.assert_allclose(found["after"].probabilities, softmax(evidence / 1.7, axis=1))
+    np.testing.assert_allclose(found["weighted"].probabilities, weighted)
 
 
 def test_a_probability_of_zero_does_no_harm() -> None:
@@ -36,9 +38,18 @@ def test_a_probability_of_zero_does_no_harm() -> None:
 def test_versions_are_measured_and_shown() -> None:
     versions = calibration_versions(fake_predictions(150), 3.0, 1.0, np.array(SHARES))
     found = measure_calibration(versions, resamples=20)
-    assert found["before"]["ece"].value != found["after"]["ece"].value
-    assert found["before"]["accuracy"].value == found["after"]["accuracy"].value
-    # At a prevalence of 1 nothing is left to change.
-    assert found["after"]["ece"].value == pytest.approx(found["shipped"]["ece"].value)
+    assert found["weighted"]["ece"].value != found["shipped"]["ece"].value
+    assert found["weighted"]["accuracy"].value == found["shipped"]["accuracy"].value
+    # At a prevalence of 1 the shares count as they are.
+    assert found["before"]["ece"].value == pytest.approx(found["weighted"]["ece"].value)
+    for measured in found.values():
+        chance = measured["ece_by_chance"]
+        assert 0 < chance.low < chance.value < chance.high
     table = calibration_table(found, 3.0, 1.0)
     assert table.rows[0][1:] == tuple(str(found[name]["ece"]) for name in versions)
+
+
+def test_what_an_older_audit_did_not_measure_is_left_open() -> None:
+    measured = {"ece": Interval(0.1, 0.0, 0.2)}
+    table = calibration_table({"before": measured, "after": measured}, 3.0, 1.0)
+    assert table.rows[0][1:] == ("0.100 (0.000\N{EN DASH}0.200)", "\N{EN DASH}", "\N{EN DASH}")

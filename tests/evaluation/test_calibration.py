@@ -10,6 +10,7 @@ from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.calibration import (
     TEMPERATURE_LIMITS,
     confidence_bins,
+    ece_by_chance,
     fit_temperature,
     reliability_curve,
 )
@@ -53,6 +54,24 @@ def test_separable_and_hopeless_logits_stay_within_the_limits() -> None:
 def test_unusable_logits_are_named(logits: np.ndarray) -> None:
     with pytest.raises(DermaError, match="validation logits"):
         fit_temperature(logits, np.zeros(len(logits), dtype=int))
+
+
+def test_ece_by_chance_is_the_ece_of_outcomes_drawn_from_the_probabilities() -> None:
+    generator = np.random.default_rng(1)
+    probabilities = softmax(generator.normal(size=(300, 4)) * 2, axis=1)
+    outcomes = (probabilities.cumsum(axis=1)[:, None] > generator.random((300, 200, 1))).argmax(2)
+    eces = [classification_metrics(labels, probabilities, "abcd")["ece"] for labels in outcomes.T]
+    drawn = ece_by_chance(probabilities, 200)
+    assert drawn.shape == (200,)
+    assert drawn.mean() == pytest.approx(np.mean(eces), rel=0.06)
+    assert drawn.std() == pytest.approx(np.std(eces), rel=0.2)
+
+
+def test_ece_by_chance_falls_with_the_number_of_images_and_is_0_where_all_is_certain() -> None:
+    probabilities = softmax(np.random.default_rng(2).normal(size=(100, 3)), axis=1)
+    few, many = (ece_by_chance(np.tile(probabilities, (n, 1)), 100).mean() for n in (1, 16))
+    assert many == pytest.approx(few / 4, rel=0.15)
+    assert ece_by_chance(np.eye(3), 5).tolist() == [0.0] * 5
 
 
 def test_bins_are_open_below_and_closed_above() -> None:

@@ -58,7 +58,7 @@ def test_probabilities_are_those_of_the_network_with_temperature_and_prevalence(
     logits, maps = torch_logits_and_maps(tiny_run.run, pixels)
     # The default loss is balanced: what it left out of the logits is the classes' shares.
     shares = log_shares(tiny_run)
-    evidence = (logits + shares) / info.temperature + (info.prevalence - 1) * shares
+    evidence = (logits + info.prevalence * shares) / info.temperature
     probabilities, exported_maps, _ = session.run(None, {"images": pixels})
     np.testing.assert_allclose(probabilities, np.exp(log_softmax(evidence)), atol=1e-4)
     np.testing.assert_allclose(exported_maps, maps, rtol=1e-3, atol=1e-4)
@@ -93,7 +93,7 @@ def test_a_graph_of_several_views_averages_over_them(
     probabilities, maps, _ = session.run(None, {"images": pixels})
     np.testing.assert_allclose(maps, expected.numpy(), rtol=1e-3, atol=1e-4)
     info, shares = read_info(bundle), log_shares(tiny_run)
-    evidence = (logits.numpy() + shares) / info.temperature + (info.prevalence - 1) * shares
+    evidence = (logits.numpy() + info.prevalence * shares) / info.temperature
     np.testing.assert_allclose(probabilities, np.exp(log_softmax(evidence)), atol=1e-4)
 
 

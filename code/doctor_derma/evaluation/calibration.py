@@ -55,6 +55,30 @@ def reliability_curve(
     return ReliabilityCurve(np.linspace(0, 1, bins + 1), mean_confidence, accuracy, counts)
 
 
+def ece_by_chance(
+    probabilities: np.ndarray, draws: int, seed: int = 0, bins: int = BINS
+) -> np.ndarray:
+    """Draw the ECE that these probabilities would have if they came true exactly.
+
+    It is not 0: in each bin the accuracy differs from its expectation by luck, and the ECE adds
+    up the sizes of these differences (Roelofs et al., Mitigating Bias in Calibration Error
+    Estimation, AISTATS 2022).
+
+    Parameters
+    ----------
+    probabilities : float [n, K]
+    draws : how often the outcomes are drawn
+
+    Returns
+    -------
+    float64 [draws]
+    """
+    confidence = probabilities.max(axis=1)
+    in_bin = np.eye(bins)[confidence_bins(confidence, bins)]
+    correct = np.random.default_rng(seed).random((draws, len(confidence))) < confidence
+    return np.abs((correct - confidence) @ in_bin).sum(axis=1) / len(confidence)
+
+
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """Find the temperature T whose softmax(logits / T) has the least negative log-likelihood.
 

@@ -34,18 +34,19 @@ def calibrate(
     balanced: bool,
     prevalence: float,
 ) -> Calibration:
-    r"""Fit the temperature and set how much the classes' shares count.
+    r"""Set how much the classes' shares count, and fit the temperature.
 
     With class shares :math:`\pi_k` of the training split, a balanced loss leaves logits
-    :math:`f_k` that treat all classes alike, and :math:`f_k + \log \pi_k` are those for data
-    with these shares (Menon et al. [1]_, section 3). The temperature T is fitted on those, as
-    the validation split has these shares [2]_. Then the shares' weight is lowered to the
+    :math:`f_k` that treat all classes alike, and a plain one :math:`f_k + \log \pi_k`, which are
+    those for data with these shares (Menon et al. [1]_, section 3). The shares count with the
     exponent s, the ``prevalence``:
 
-    .. math:: p_k \propto \pi_k^{s-1} \exp((f_k + \log \pi_k) / T)
+    .. math:: p_k \propto \exp((f_k + s \log \pi_k) / T)
 
-    With s = 1 the probabilities are calibrated for data like the training data; with s = 0 the
-    most probable class is the one that raises balanced accuracy most.
+    With s = 1 the probabilities are those for data like the training data; with s = 0 the most
+    probable class is the one that raises balanced accuracy most. The temperature T is fitted
+    last [2]_, so that the confidence in the classes that are called at this s is that which
+    comes true on the validation split.
 
     Parameters
     ----------
@@ -63,7 +64,6 @@ def calibrate(
            arXiv:1706.04599.
     """
     log_shares = np.log(class_counts / class_counts.sum())
-    missing = log_shares if balanced else np.zeros_like(log_shares)
+    missing = (prevalence if balanced else prevalence - 1) * log_shares
     temperature = fit_temperature(logits + missing, labels)
-    offsets = missing / temperature + (prevalence - 1) * log_shares
-    return Calibration(temperature, offsets)
+    return Calibration(temperature, missing / temperature)
