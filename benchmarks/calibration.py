@@ -1,4 +1,4 @@
-"""Calibration of runs when the temperature is fitted before or after the shares are weighted.
+"""Calibration of runs when the temperature is fitted first, or last, after the shares are weighted.
 
 Fitted on four fifths of the lesions of the validation split, judged on the fifth, five times.
 python benchmarks/calibration.py RUN RUN ...
@@ -26,7 +26,7 @@ DRAWS = 1000
 Fit = Callable[[np.ndarray, np.ndarray, np.ndarray, TrainConfig], Calibration]
 
 
-def after(
+def last(
     logits: np.ndarray, labels: np.ndarray, counts: np.ndarray, config: TrainConfig
 ) -> Calibration:
     return calibrate(
@@ -38,16 +38,16 @@ def after(
     )
 
 
-def before(
+def first(
     logits: np.ndarray, labels: np.ndarray, counts: np.ndarray, config: TrainConfig
 ) -> Calibration:
     """Fit it where the shares count in full, and lower their weight then."""
-    whole = after(logits, labels, counts, config.model_copy(update={"prevalence": 1.0}))
+    whole = last(logits, labels, counts, config.model_copy(update={"prevalence": 1.0}))
     lowered = (config.prevalence - 1) * np.log(counts / counts.sum())
     return Calibration(whole.temperature, whole.offsets + lowered)
 
 
-WAYS: dict[str, Fit] = {"before": before, "after": after}
+WAYS: dict[str, Fit] = {"first": first, "last": last}
 
 
 def cross_fitted(fit: Fit, logits: np.ndarray, of: Validation, config: TrainConfig) -> np.ndarray:

@@ -42,7 +42,7 @@ MEASURED = {
     "subgroups": "2 gaps are flagged. Worse than the others: sex, male (Accuracy -0.200).",
     "explanations": "in 60% (55% to 65%) of the images",
     "robustness": "Hair costs most: 0.300 (0.250\N{EN DASH}0.350) of accuracy",
-    "calibration": "| Expected calibration error (ECE) | 0.210 (0.160\N{EN DASH}0.260) | 0.160 (0.11",
+    "calibration": "| Expected calibration error (ECE) | 0.210 (0.160\N{EN DASH}0.260) | 0.160 (0",
     "unfamiliar": "| noise | 20 | 90.0% | 0.980 (0.970\N{EN DASH}0.990) |",
 }
 
