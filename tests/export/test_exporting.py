@@ -9,6 +9,7 @@ import onnxruntime
 import pytest
 import torch
 
+import doctor_derma
 from doctor_derma import Classifier, __version__
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import read_dataset
@@ -74,6 +75,13 @@ def test_the_bias_and_the_mean_of_the_map_give_the_probability(
     offsets = np.log(probabilities) - maps.mean((2, 3)) / info.temperature
     offsets -= offsets.mean(axis=1, keepdims=True)
     np.testing.assert_allclose(offsets, np.broadcast_to(offsets[:1], offsets.shape), atol=2e-3)
+
+
+def test_a_graph_names_no_file_of_the_machine_that_wrote_it(tiny_run: Project) -> None:
+    written = (tiny_run.run.bundle / "model.onnx").read_bytes()
+    package = Path(doctor_derma.__file__).parent
+    assert str(package).encode() not in written
+    assert b".py" not in written
 
 
 @pytest.mark.parametrize("views", [2, 8])

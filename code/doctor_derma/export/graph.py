@@ -79,5 +79,8 @@ def write_graph(graph: ServingGraph, height: int, width: int, path: Path) -> Non
     )
     assert program is not None
     program.optimize()
+    for node in program.model.graph:
+        # Where torch met it: file names of this machine, which are nobody else's business.
+        node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
     program.save(path, external_data=False)
     onnx.checker.check_model(str(path), full_check=True)
