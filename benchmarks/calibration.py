@@ -33,7 +33,7 @@ def last(
         logits,
         labels,
         counts,
-        balanced=config.imbalance != "none",
+        balanced=config.balanced,
         prevalence=config.prevalence,
     )
 

@@ -36,7 +36,7 @@ def main() -> None:
                 logits,
                 labels,
                 validation.class_counts,
-                balanced=run.config.imbalance != "none",
+                balanced=run.config.balanced,
                 prevalence=prevalence,
             )
             probabilities = calibration.probabilities(logits)

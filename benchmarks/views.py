@@ -74,7 +74,7 @@ def main() -> None:
             mean,
             labels,
             validation.class_counts,
-            balanced=run.config.imbalance != "none",
+            balanced=run.config.balanced,
             prevalence=run.config.prevalence,
         )
         found = classification_metrics(labels, calibration.probabilities(mean), classes)

@@ -98,9 +98,7 @@ def export_run(
     counts = np.bincount(dataset.targets(dataset.split("train")), minlength=len(dataset.classes))
     logits, features = network_outputs(network, pixels, rows)
     weight = run.config.prevalence if prevalence is None else prevalence
-    calibration = calibrate(
-        logits, labels, counts, balanced=run.config.imbalance != "none", prevalence=weight
-    )
+    calibration = calibrate(logits, labels, counts, balanced=run.config.balanced, prevalence=weight)
     probabilities = calibration.probabilities(logits)
     metrics = classification_metrics(labels, probabilities, dataset.classes)
     familiarity = fit_familiarity(network_outputs(network, pixels, training)[1], features)

@@ -81,7 +81,7 @@ def export_reduced(
         logits,
         targets[val],
         np.bincount(targets[train], minlength=len(dataset.classes)),
-        balanced=run.config.imbalance != "none",
+        balanced=run.config.balanced,
         prevalence=info.prevalence,
     )
     model = join_head(network, calibration, fit_familiarity(of_training, features))

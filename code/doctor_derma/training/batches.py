@@ -78,8 +78,9 @@ class ImageBatches(lightning.LightningDataModule):
         epoch = self.trainer.current_epoch if self.trainer else 0
         # All processes of a run draw the same, and share it out.
         random = np.random.default_rng([self.config.seed, epoch])
-        drawn = draw_capped(rows.targets.numpy(), self.config.class_cap, random)
-        return PixelRows(rows.pixels, rows.rows[drawn], rows.targets.numpy()[drawn])
+        targets = rows.targets.numpy()
+        drawn = draw_capped(targets, self.config.class_cap, random)
+        return PixelRows(rows.pixels, rows.rows[drawn], targets[drawn])
 
     def _pixels(self) -> np.ndarray:
         return pixel_cache(self.dataset, self.config.image_size, self.config.image_size)

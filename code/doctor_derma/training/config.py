@@ -75,6 +75,11 @@ class TrainConfig(BaseModel):
     devices: int | Literal["auto"] = Field("auto", description="Lightning's: number of devices")
     nodes: int = Field(1, ge=1, description="Machines training together")
 
+    @property
+    def balanced(self) -> bool:
+        """Whether the loss makes up for the classes' shares, so that the logits leave them out."""
+        return self.imbalance != "none"
+
     @field_validator("validate_every")
     @classmethod
     def _ends_validated(cls, every: int, info: ValidationInfo) -> int:
