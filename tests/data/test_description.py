@@ -17,7 +17,7 @@ from doctor_derma.data.records import SourceImage
 def dataset(tmp_path: Path) -> Dataset:
     images = sources({"mel": 6, "seborrheic keratosis": 10})
     for number in range(4):
-        known = {"age": 40.0 + number, "sex": "female", "site": "back"}
+        known = {"age": 40.0 + number, "sex": "female", "site": "back", "source": "Graz"}
         image = source(f"x{number}", "mel", encoded(picture(500 + number)))
         images.append(SourceImage(image.image, "", image.read, dx="mel", lesion="x", **known))
     images.append(source("broken", "mel", b"junk"))
@@ -41,6 +41,7 @@ def test_tables_count_images_and_lesions(dataset: Dataset) -> None:
     assert "median 42" in text
     assert "unknown for 16 images" in text
     assert "female 4" in text
+    assert "unknown 16, Graz 4" in text
     assert "96x72 20" in text
     assert "corrupt 1" in text
     assert "Melanoma" in text

@@ -42,11 +42,11 @@ def test_one_level_has_no_division(tmp_path: Path) -> None:
 def test_metadata_names_lesions_by_path_file_or_stem(tmp_path: Path) -> None:
     class_folders(tmp_path, {"a": 3, "b": 1})
     (tmp_path / "metadata.csv").write_text(
-        "image,lesion,age,sex\n"
-        "a/a_0.jpg,one,40,female\n"
-        "a_1.jpg,one,40,female\n"
-        "b_0,two,n/a,\n"
-        "gone.jpg,three,,\n"
+        "image,lesion,age,sex,source\n"
+        "a/a_0.jpg,one,40,female,Graz\n"
+        "a_1.jpg,one,40,female,\n"
+        "b_0,two,n/a,, Perth\n"
+        "gone.jpg,three,,,\n"
     )
 
     images = {image.image: image for image in read_folder(tmp_path)}
@@ -55,6 +55,7 @@ def test_metadata_names_lesions_by_path_file_or_stem(tmp_path: Path) -> None:
     assert (images["a_0"].age, images["a_0"].sex) == (40.0, "female")
     assert images["b_0"].lesion == "two"
     assert images["b_0"].age is None
+    assert [images[name].source for name in ("a_0", "a_1", "b_0")] == ["Graz", None, "Perth"]
     assert images["a_2"].lesion is None
     assert images["gone.jpg"].read is None
 

@@ -1,7 +1,9 @@
+import hashlib
 import io
 import zipfile
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from data.pictures import encoded, picture, write
@@ -101,6 +103,63 @@ def test_damage_inside_an_archive_is_one_reported_image(tmp_path: Path) -> None:
     assert summary.reported[0].image == "ISIC_7"
 
 
+@pytest.fixture
+def archive(tmp_path: Path) -> Path:
+    """Return a folder of 60 pictures of 40 lesions of two classes, in a zip with metadata."""
+    rows = (
+        f"L{n % 40},ISIC_{n},{'mel' if n % 40 < 12 else 'nv'},histo,50,male,back\n"
+        for n in range(60)
+    )
+    (tmp_path / "HAM10000_metadata.csv").write_text(HEADER + "".join(rows))
+    with zipfile.ZipFile(tmp_path / "HAM10000_images_part_1.zip", "w") as pictures:
+        for n in range(60):
+            pictures.writestr(f"ISIC_{n}.jpg", encoded(picture(n)))
+    return tmp_path
+
+
+def manifest(archive: Path) -> pd.DataFrame:
+    info = DatasetInfo("ham10000", "test", "none", 0)
+    import_images(read_ham10000(archive), info, archive / "data")
+    return read_dataset(archive / "data").table
+
+
+def test_the_split_is_for_good(archive: Path) -> None:
+    """Shipped models are judged on the test split: it must not change under them."""
+    splits = manifest(archive).set_index("image")["split"]
+    assert {
+        split: " ".join(name.removeprefix("ISIC_") for name in splits.index[splits == split])
+        for split in ("val", "test")
+    } == {"val": "10 11 14 19 25 30 50 51 54 59", "test": "4 5 15 24 26 29 33 44 45 55"}
+
+
+def test_the_collection_of_an_image(archive: Path) -> None:
+    without = manifest(archive)
+    assert set(without["source"]) == {""}
+
+    rows = "".join(f"ISIC_{n},{'rosendahl' if n % 2 else 'vidir_modern'}\n" for n in range(50))
+    (archive / "HAM10000_sources.csv").write_text("image_id,dataset\n" + rows)
+    beside = manifest(archive)
+    counts = beside["source"].value_counts().to_dict()
+    assert counts == {"rosendahl": 25, "vidir_modern": 25, "": 10}
+    pd.testing.assert_frame_equal(beside.drop(columns="source"), without.drop(columns="source"))
+
+    # The newer metadata says it in a column, which goes before.
+    metadata = archive / "HAM10000_metadata.csv"
+    head, *lines = metadata.read_text().splitlines()
+    metadata.write_text(
+        "\n".join([f"{head},dataset", *(f"{line},vidir_molemax" for line in lines)])
+    )
+    newer = manifest(archive)
+    assert set(newer["source"]) == {"vidir_molemax"}
+    pd.testing.assert_frame_equal(newer.drop(columns="source"), without.drop(columns="source"))
+
+
+def test_a_table_of_collections_without_its_columns_is_named(archive: Path) -> None:
+    (archive / "HAM10000_sources.csv").write_text("image,collection\nISIC_1,rosendahl\n")
+    with pytest.raises(DermaError, match=r"HAM10000_sources\.csv: column 'image_id' is missing"):
+        read_ham10000(archive)
+
+
 def rows_of_two_classes() -> str:
     rows = (f"L{n},ISIC_{n},{'mel' if n % 2 else 'nv'},histo,50,male,back\n" for n in range(8))
     return "".join(rows)
@@ -118,6 +177,9 @@ if PUBLISHED.is_dir():
         # The archive holds two pictures twice; no other two lesions look the same.
         assert summary.reasons == {"duplicate-bytes": 2}
         table = read_dataset(tmp_path).table
+        # The very images that the shipped models were judged on.
+        test = ",".join(sorted(table.loc[table["split"] == "test", "image"]))
+        assert hashlib.sha256(test.encode()).hexdigest().startswith("baad9b04af9475de")
         assert table.groupby("lesion")["split"].nunique().max() == 1
         assert table["lesion"].nunique() == 7470
         for _, rows in table.groupby("class"):

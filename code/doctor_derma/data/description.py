@@ -92,6 +92,7 @@ def _facts_table(dataset: Dataset) -> Table:
         table.add_row("age", "unknown")
     table.add_row("sex", _listed(_known(rows["sex"])))
     table.add_row("site", _listed(_known(rows["site"])))
+    table.add_row("source", _listed(_known(rows["source"])))
     sizes = rows["width"].astype(str) + "x" + rows["height"].astype(str)
     table.add_row("size", _listed(sizes))
     table.add_row("reported", _reported(dataset.folder / REPORT_FILE))
@@ -99,7 +100,7 @@ def _facts_table(dataset: Dataset) -> Table:
 
 
 def _known(column: pd.Series) -> pd.Series:
-    return column.fillna("unknown").astype(str)
+    return column.fillna("").astype(str).replace("", "unknown")
 
 
 def _listed(column: pd.Series, most: int = 6) -> str:

@@ -20,9 +20,10 @@ def read_folder(source: Path) -> list[SourceImage]:
     """List the images of a folder of class folders, whatever lies deeper in them included.
 
     A ``metadata.csv`` with the columns ``image`` (path, file name, or name without ending)
-    and ``lesion``, and where known ``age``, ``sex`` and ``site``, tells which images show
-    one lesion; otherwise each image is a lesion of its own. Images outside class folders,
-    and rows without a file, are listed too, so that the import reports them.
+    and ``lesion``, and where known ``age``, ``sex``, ``site`` and ``source`` (the clinic or
+    collection), tells which images show one lesion; otherwise each image is a lesion of its
+    own. Images outside class folders, and rows without a file, are listed too, so that the
+    import reports them.
 
     Raises
     ------
@@ -55,6 +56,7 @@ def read_folder(source: Path) -> list[SourceImage]:
                 age=as_age(row.get("age", "")),
                 sex=as_text(row.get("sex", "")),
                 site=as_text(row.get("site", "")),
+                source=as_text(row.get("source", "")),
             )
         )
     images += [SourceImage(key, key, None) for key in rows if key not in used]

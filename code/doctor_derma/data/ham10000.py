@@ -22,6 +22,10 @@ from doctor_derma.errors import DermaError
 HAM10000 = ("ham10000", "doi:10.7910/DVN/DBW86T", "CC BY-NC 4.0")
 METADATA_NAMES = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
 METADATA_COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
+# The newer metadata says in a column more which of four collections an image is from; beside
+# the older one, a table of its own can say it.
+SOURCES_COLUMNS = ("image_id", "dataset")
+SOURCES_NAME = "HAM10000_sources.csv"
 IMAGES_PATTERN = "HAM10000_images*"
 
 
@@ -37,6 +41,7 @@ def read_ham10000(source: Path) -> list[SourceImage]:
     Pictures lie in the folder, in ``HAM10000_images_part_1/`` and ``_part_2/``, or in zip
     archives of these names; an unpacked picture goes before a zipped one. A row without a
     picture and a picture without a row are listed too, so that the import reports them.
+    The collection of an image is in the column ``dataset``, or in ``HAM10000_sources.csv``.
 
     Raises
     ------
@@ -50,7 +55,8 @@ def read_ham10000(source: Path) -> list[SourceImage]:
             f"{source}: no pictures found; put HAM10000_images_part_1.zip and _part_2.zip "
             "(or the unpacked .jpg files) there"
         )
-    images = [_from_row(row, files) for row in table.to_dict("records")]
+    sources = _read_sources(source, table)
+    images = [_from_row(row, files, sources) for row in table.to_dict("records")]
     listed = {image.image for image in images}
     images += [
         SourceImage(name, file.origin, file.read, file.suffix)
@@ -71,6 +77,19 @@ def _read_metadata(source: Path) -> pd.DataFrame:
         f"{source / METADATA_NAMES[0]}: not found; name the folder that holds the HAM10000 "
         "archive, or fetch it with 'derma data download ham10000'"
     )
+
+
+def _read_sources(source: Path, metadata: pd.DataFrame) -> dict[str, str]:
+    path = source / SOURCES_NAME
+    if "dataset" in metadata.columns:
+        table = metadata
+    elif path.is_file():
+        table = read_table(path)
+        require_columns(path, table, SOURCES_COLUMNS)
+    else:
+        return {}
+    names, collections = (table[column].str.strip() for column in SOURCES_COLUMNS)
+    return dict(zip(names, collections, strict=True))
 
 
 def _find_images(source: Path) -> dict[str, _ImageFile]:
@@ -101,7 +120,7 @@ def _zipped_images(archive: Path) -> dict[str, _ImageFile]:
     return files
 
 
-def _from_row(row: dict, files: dict[str, _ImageFile]) -> SourceImage:
+def _from_row(row: dict, files: dict[str, _ImageFile], sources: dict[str, str]) -> SourceImage:
     name = as_text(row["image_id"]) or ""
     file = files.get(name)
     return SourceImage(
@@ -114,4 +133,5 @@ def _from_row(row: dict, files: dict[str, _ImageFile]) -> SourceImage:
         age=as_age(row["age"]),
         sex=as_text(row["sex"]),
         site=as_text(row["localization"]),
+        source=sources.get(name),
     )

@@ -165,6 +165,7 @@ def _manifest_row(image: InspectedImage, lesion: str, split: str, path: str) -> 
         "age": source.age,
         "sex": source.sex,
         "site": source.site,
+        "source": source.source or "",
         "width": image.width,
         "height": image.height,
         "sha256": image.sha256,

@@ -14,6 +14,7 @@ MANIFEST_FILE = "manifest.csv"
 DATASET_FILE = "dataset.json"
 REPORT_FILE = "import_report.csv"
 SPLITS = ("train", "val", "test")
+# "source" is the clinic or collection an image is from, empty where that isn't known.
 COLUMNS = (
     "image",
     "lesion",
@@ -22,11 +23,13 @@ COLUMNS = (
     "age",
     "sex",
     "site",
+    "source",
     "width",
     "height",
     "sha256",
     "path",
 )
+_TEXT = ("image", "lesion", "class", "split", "source", "sha256", "path")
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def read_dataset(folder: Path) -> Dataset:
     try:
         table = pd.read_csv(
             path,
-            dtype=dict.fromkeys(("image", "lesion", "class", "split", "sha256", "path"), str),
+            dtype=dict.fromkeys(_TEXT, str),
             # Only these may be unknown: a class may be called "NA".
             keep_default_na=False,
             na_values={"age": [""], "sex": [""], "site": [""]},
@@ -101,6 +104,9 @@ def read_dataset(folder: Path) -> Dataset:
     except (ValueError, TypeError, OSError) as error:
         reason = " ".join(str(error).split())
         raise DermaError(f"{path}: can't be read ({reason}); import the data again") from error
+    if "source" not in table.columns:
+        # Data sets of before this column stay what they were, with their fingerprint.
+        table["source"] = ""
     if missing := [column for column in COLUMNS if column not in table.columns]:
         raise DermaError(f"{path}: column '{missing[0]}' is missing; import the data again")
     if unknown := sorted(set(table["split"]) - set(SPLITS)):

@@ -34,6 +34,7 @@ class SourceImage:
     dx : short class name; None where it isn't known
     split : ``train``, ``val`` or ``test`` where the source is already divided
     age : in years
+    source : clinic or collection that it is from
     """
 
     image: str
@@ -46,6 +47,7 @@ class SourceImage:
     age: float | None = None
     sex: str | None = None
     site: str | None = None
+    source: str | None = None
 
 
 @dataclass(frozen=True)
