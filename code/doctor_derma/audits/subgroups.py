@@ -13,7 +13,7 @@ from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES, Interval, percentile_interval
 from doctor_derma.evaluation.comparison import bootstrap_p_value, holm
-from doctor_derma.evaluation.metrics import MELANOMA
+from doctor_derma.evaluation.decisions import MELANOMA
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.tables import Table, format_p
 

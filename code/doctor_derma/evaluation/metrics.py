@@ -1,8 +1,8 @@
 """Classification metrics, for one set of case weights or for many at once.
 
-Decisions are taken at one operating point: the most probable class (argmax).
-Sensitivity, specificity and PPV of a class set that decision against the rest.
-The other metrics of a class rank the images by its probability.
+Sensitivity, specificity and PPV of a class, accuracy and balanced accuracy are of the class that
+each image is called, by whatever rule (``decisions.py``). The other metrics are of the
+probabilities alone; those of a class rank the images by its probability.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 
 from doctor_derma.evaluation.calibration import BINS, confidence_bins
+from doctor_derma.evaluation.decisions import MELANOMA
 from doctor_derma.evaluation.ranking import (
     ratio,
     weighted_auc,
@@ -35,15 +36,24 @@ CLASS_METRICS = {
     "sensitivity_at_90_specificity": "Sensitivity at 90% specificity",
 }
 SPECIFICITY = 0.9
-# The class that must not be missed, and what is told of it beside the overall metrics.
-MELANOMA = "mel"
+# What is told of melanoma beside the overall metrics.
 MELANOMA_AT_SPECIFICITY = f"sensitivity_at_90_specificity_{MELANOMA}"
 MELANOMA_METRICS = {MELANOMA_AT_SPECIFICITY: "Melanoma sensitivity at 90% specificity"}
+# What tells decision rules apart.
+RULE_METRICS = {
+    "balanced_accuracy": "Balanced accuracy",
+    "accuracy": "Accuracy",
+    f"sensitivity_{MELANOMA}": "Melanoma sensitivity",
+    f"specificity_{MELANOMA}": "Melanoma specificity",
+}
 LOWER_IS_BETTER = frozenset({"ece", "brier", "log_loss"})
 
 
 def classification_metrics(
-    labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    decided: np.ndarray | None = None,
 ) -> dict[str, float]:
     """Compute every metric of ``OVERALL_METRICS`` and, as ``<metric>_<class>``, ``CLASS_METRICS``.
 
@@ -52,6 +62,7 @@ def classification_metrics(
     labels : int [n], index of the true class
     probabilities : float [n, K]
     classes : the K class names
+    decided : int [n], index of the class that each image is called; the most probable if None
 
     Returns
     -------
@@ -62,8 +73,8 @@ def classification_metrics(
     -----
     - ``macro_auc``: mean over the classes of the one-vs-rest ROC AUC.
     - ``balanced_accuracy``: mean sensitivity over the classes.
-    - ``ece``: top-label expected calibration error, 15 bins of equal width
-      (Guo et al., ICML 2017).
+    - ``ece``: expected calibration error of the most probable class, whichever is called, 15 bins
+      of equal width (Guo et al., ICML 2017).
     - ``brier``: mean over the images of the squared error summed over the classes, from 0
       to 2 (Brier, Monthly Weather Review 78, 1950).
     - ``sensitivity_at_90_specificity``: of a class against the rest, the largest sensitivity
@@ -71,26 +82,29 @@ def classification_metrics(
     - ``log_loss``: mean negative natural logarithm of the true class's probability.
     """
     weights = np.ones((1, len(labels)))
-    values = weighted_metrics(labels, probabilities, classes, weights)
+    values = weighted_metrics(labels, probabilities, classes, weights, decided)
     return {name: float(value[0]) for name, value in values.items()}
 
 
 def weighted_metrics(
-    labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], weights: np.ndarray
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    weights: np.ndarray,
+    decided: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Compute the metrics of ``classification_metrics`` for R sets of case weights.
 
     Parameters
     ----------
-    labels, probabilities, classes : as for ``classification_metrics``
+    labels, probabilities, classes, decided : as for ``classification_metrics``
     weights : float64 [R, n]; a case of weight 2 counts as two equal cases
 
     Returns
     -------
     float64 [R] a metric
     """
-    total = weights.sum(axis=1)
-    decisions = _decision_metrics(labels, probabilities, weights, total)
+    called = probabilities.argmax(axis=1) if decided is None else decided
     curves: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
         "auc": weighted_auc,
         "average_precision": weighted_average_precision,
@@ -99,52 +113,68 @@ def weighted_metrics(
         ),
     }
     by_class = {
-        **decisions,
-        **{
-            metric: np.stack(
-                [
-                    curve(labels == index, probabilities[:, index], weights)
-                    for index in range(len(classes))
-                ],
-                axis=1,
-            )
-            for metric, curve in curves.items()
-        },
+        metric: np.stack(
+            [
+                curve(labels == index, probabilities[:, index], weights)
+                for index in range(len(classes))
+            ],
+            axis=1,
+        )
+        for metric, curve in curves.items()
     }
     return {
         "macro_auc": _mean_over_classes(by_class["auc"]),
-        "balanced_accuracy": _mean_over_classes(by_class["sensitivity"]),
-        **_probability_metrics(labels, probabilities, weights, total),
-        **{
-            f"{metric}_{name}": by_class[metric][:, index]
-            for metric in CLASS_METRICS
-            for index, name in enumerate(classes)
-        },
+        **weighted_decision_metrics(labels, called, classes, weights),
+        **_probability_metrics(labels, probabilities, weights),
+        **_named(by_class, classes),
     }
 
 
-def _decision_metrics(
-    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, total: np.ndarray
+def weighted_decision_metrics(
+    labels: np.ndarray, decided: np.ndarray, classes: Sequence[str], weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Sensitivity, specificity and PPV of the argmax decision, each [R, K]."""
-    columns = np.arange(probabilities.shape[1])
-    actual = labels[:, None] == columns
-    called = probabilities.argmax(axis=1)[:, None] == columns
-    positives = weights @ actual
-    calls = weights @ called
-    hits = weights @ (actual & called)
+    """Compute what depends on nothing but the classes that images are called.
+
+    Parameters
+    ----------
+    labels, decided, classes : as for ``classification_metrics``
+    weights : float64 [R, n]
+
+    Returns
+    -------
+    float64 [R] a metric: balanced accuracy, accuracy, and each class's sensitivity, specificity
+    and PPV
+    """
+    columns = np.arange(len(classes))
+    actual, called = labels[:, None] == columns, decided[:, None] == columns
+    total = weights.sum(axis=1)
+    positives, calls, hits = weights @ actual, weights @ called, weights @ (actual & called)
     negatives = total[:, None] - positives
-    return {
+    by_class = {
         "sensitivity": ratio(hits, positives),
         "specificity": ratio(negatives - (calls - hits), negatives),
         "ppv": ratio(hits, calls),
     }
+    return {
+        "balanced_accuracy": _mean_over_classes(by_class["sensitivity"]),
+        "accuracy": ratio(hits.sum(axis=1), total),
+        **_named(by_class, classes),
+    }
+
+
+def _named(by_class: dict[str, np.ndarray], classes: Sequence[str]) -> dict[str, np.ndarray]:
+    return {
+        f"{metric}_{name}": values[:, index]
+        for metric, values in by_class.items()
+        for index, name in enumerate(classes)
+    }
 
 
 def _probability_metrics(
-    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray, total: np.ndarray
+    labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Accuracy, ECE, Brier score and log loss, each [R]."""
+    """ECE, Brier score and log loss, each [R]."""
+    total = weights.sum(axis=1)
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
     in_bin = confidence_bins(confidence)[:, None] == np.arange(BINS)
@@ -153,7 +183,6 @@ def _probability_metrics(
     true_probability = np.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
     surprise = -np.log(np.clip(true_probability, np.finfo(np.float64).eps, 1))
     return {
-        "accuracy": ratio(weights @ correct, total),
         "ece": ratio(np.abs(gaps).sum(axis=1), total),
         "brier": ratio(weights @ ((probabilities - truth) ** 2).sum(axis=1), total),
         "log_loss": ratio(weights @ surprise, total),

@@ -20,9 +20,9 @@ from doctor_derma.evaluation.bootstrap import (
     percentile_interval,
 )
 from doctor_derma.evaluation.comparison import align_models, bootstrap_p_value, holm
+from doctor_derma.evaluation.decisions import MELANOMA
 from doctor_derma.evaluation.metrics import (
     HEADLINE_METRICS,
-    MELANOMA,
     MELANOMA_METRICS,
     classification_metrics,
 )

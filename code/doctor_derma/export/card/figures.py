@@ -7,10 +7,10 @@ import pandas as pd
 
 from doctor_derma.data.manifest import SPLITS, Dataset
 from doctor_derma.evaluation.bootstrap import LEVEL
+from doctor_derma.evaluation.decisions import MELANOMA
 from doctor_derma.evaluation.metrics import (
     CLASS_METRICS,
     HEADLINE_METRICS,
-    MELANOMA,
     MELANOMA_METRICS,
     OVERALL_METRICS,
 )

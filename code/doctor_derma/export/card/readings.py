@@ -9,7 +9,8 @@ from doctor_derma.audits.localisation import ALL, DIFFERENCE, GAUSSIAN, MODEL
 from doctor_derma.audits.robustness import MEAN, find_interval
 from doctor_derma.audits.subgroups import METRICS
 from doctor_derma.evaluation.bootstrap import LEVEL, Interval
-from doctor_derma.evaluation.metrics import MELANOMA, MELANOMA_AT_SPECIFICITY
+from doctor_derma.evaluation.decisions import MELANOMA
+from doctor_derma.evaluation.metrics import MELANOMA_AT_SPECIFICITY
 from doctor_derma.export.bundle import BundleInfo
 from doctor_derma.export.card.evidence import Evaluation, Evidence
 from doctor_derma.export.card.figures import HEADLINES
