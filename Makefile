@@ -45,7 +45,7 @@ serve: setup ## Serve the shipped champion at http://localhost:5555
 
 ROOT ?= .
 tracking: setup ## Open MLflow at http://localhost:5001 (ROOT=demo for the demo's runs)
-	$(BIN)/mlflow server --backend-store-uri sqlite:///$(abspath $(ROOT))/mlflow/db/mlflow.db --host 127.0.0.1 --port 5001
+	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --backend-store-uri sqlite:///$(abspath $(ROOT))/mlflow/db/mlflow.db --host 127.0.0.1 --port 5001
 
 test: setup lint ## Lint, types and every test
 	$(BIN)/python -m pytest

@@ -38,7 +38,6 @@ def cluster(
         When the cluster can't be reached or joined.
     """
     address = address or os.environ.get(ADDRESS_VARIABLE) or None
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     import ray
 
     if ray.is_initialized():
