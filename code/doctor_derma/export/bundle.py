@@ -114,6 +114,7 @@ class BundleInfo(_Strict):
     views: int = Field(1, ge=1)
     class_shares: tuple[float, ...]
     map_shift: tuple[float, float]
+    map_scale: tuple[float, float] = (1.0, 1.0)
     conformal: Conformal
     familiar: Familiar
     quality: QualityLimits

@@ -173,7 +173,8 @@ class Classifier:
                 f"{self.name} takes uint8 of shape (n, {self.height}, {self.width}, 3)"
             )
         probabilities, maps, unfamiliarity = self._session.run(list(OUTPUTS), {INPUT: pixels})
-        return Outputs(probabilities, align_maps(maps, self.info.map_shift), unfamiliarity)
+        aligned = align_maps(maps, self.info.map_shift, self.info.map_scale)
+        return Outputs(probabilities, aligned, unfamiliarity)
 
     def _predict(
         self,
