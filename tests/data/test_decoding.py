@@ -3,13 +3,15 @@
 import contextlib
 import gc
 import io
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 
 from doctor_derma.data import decoding
 from doctor_derma.data.decoding import UnreadableImage, fit_pixels, open_image
@@ -75,11 +77,12 @@ def test_arrays_are_taken_as_they_are() -> None:
 
 @pytest.mark.parametrize("value", [0, 128, 65535])
 def test_16_bits_keep_their_brightness(value: int) -> None:
-    deep = Image.fromarray(np.full((4, 5), value, dtype=np.uint16))
+    values = np.full((4, 5), value, dtype=np.uint16)
+    values[0] = 65535
     for form in ("PNG", "TIFF"):
-        found = np.asarray(open_image(encode(deep, form)))
+        found = np.asarray(open_image(encode(Image.fromarray(values), form)))
         assert found.shape == (4, 5, 3)
-        assert set(found.flatten()) == {value // 257}
+        assert set(found[1:].flatten()) == {value // 257}
 
 
 def test_grey_is_the_same_in_every_channel() -> None:
@@ -220,15 +223,89 @@ def test_a_file_without_permission(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         open_image(tmp_path / "secret.jpg")
 
 
-def test_damaged_exif_is_no_crash() -> None:
+def with_exif(form: str, block: bytes) -> bytes:
+    """Return a picture whose EXIF block has these very bytes; JFIF is a JPEG with a resolution."""
+    picture = corners()
+    if form == "PNG":
+        whole = encode(picture, "PNG")
+        end = whole.index(b"IDAT") - 4
+        checked = b"eXIf" + block
+        chunk = struct.pack(">I", len(block)) + checked + struct.pack(">I", zlib.crc32(checked))
+        return whole[:end] + chunk + whole[end:]
+    options = {"dpi": (72, 72)} if form == "JFIF" else {"lossless": form == "WEBP"}
+    kind = "JPEG" if form == "JFIF" else form
+    return encode(picture, kind, exif=b"Exif\0\0" + block, quality=100, **options)
+
+
+def orientation_block(orientation: int) -> bytes:
     exif = Image.Exif()
-    exif[ORIENTATION] = 6
+    exif[ORIENTATION] = orientation
     exif[0x0132] = "2020:01:01 00:00:00"
-    content = bytearray(encode(corners(), "JPEG", exif=exif))
-    # The type of the date becomes one of no known size.
-    content[content.index(b"Exif") + 29] = 0
-    with pytest.raises(UnreadableImage, match="corrupt or truncated picture"):
-        open_image(bytes(content))
+    # Pillow looks for the resolution of a JPEG while it opens it.
+    exif[0x011A] = 72.5
+    exif[0x0128] = 3
+    return exif.tobytes()[6:]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["JPEG", "JFIF", "PNG", "WEBP"])
+@pytest.mark.parametrize(
+    "block",
+    [
+        bytes(64),
+        b"II*\0",
+        b"MM\0*\0\0\0\x08\xff\xff",
+        repr(orientation_block(6)).encode(),
+        orientation_block(6)[:9],
+        b"II*\0\xff\xff\xff\x7f",
+        orientation_block(77),
+    ],
+    ids=["zeroed", "empty", "many", "printed", "cut", "far", "no such orientation"],
+)
+def test_exif_that_can_not_be_read_means_upright(form: str, block: bytes) -> None:
+    plain = with_exif(form, b"")
+    found = open_image(with_exif(form, block))
+    assert np.array_equal(np.asarray(found), np.asarray(open_image(plain)))
+
+
+def test_exif_as_text_of_a_png_that_can_not_be_read() -> None:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("Raw profile type exif", "\nexif\n      12\nnot hexadecimal")
+    found = open_image(encode(corners(), "PNG", pnginfo=info))
+    assert np.array_equal(np.asarray(found), np.asarray(corners()))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("form", ["JPEG", "JFIF", "PNG", "WEBP"])
+def test_a_picture_is_turned_though_other_tags_are_damaged(form: str) -> None:
+    block = bytearray(orientation_block(6))
+    # The type of the date becomes one of no known size, and its text lies nowhere.
+    date = block.index(b"\x01\x32")
+    for damage in ((date + 3, 0), (date + 8, 0x7F)):
+        block[damage[0]] = damage[1]
+        found = open_image(with_exif(form, bytes(block)))
+        assert found.size == (16, 24)
+        assert "exif" not in found.info
+
+
+@pytest.mark.filterwarnings("ignore")
+@settings(max_examples=300, deadline=None)
+@given(
+    form=st.sampled_from(["JPEG", "JFIF", "PNG", "WEBP"]),
+    orientation=st.integers(1, 8),
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=6),
+    keep=st.floats(0.05, 1),
+    noise=st.binary(max_size=60),
+)
+def test_no_exif_makes_a_picture_unreadable(
+    form: str, orientation: int, changes: list[tuple[float, int]], keep: float, noise: bytes
+) -> None:
+    block = bytearray(orientation_block(orientation))
+    for place, value in changes:
+        block[int(place * len(block))] = value
+    for damaged in (bytes(block[: int(keep * len(block))]), noise):
+        found = open_image(with_exif(form, damaged))
+        assert {found.width, found.height} == {24, 16}
 
 
 @pytest.mark.filterwarnings("ignore")

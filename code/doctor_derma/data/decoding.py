@@ -4,11 +4,20 @@ import io
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeGuard
+from typing import Literal, TypeGuard
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
+from doctor_derma.data.bit_depth import (
+    DEEP_GREY,
+    bits_in_use,
+    grey_to_8_bits,
+    join_bytes,
+    raw_mode,
+    read_low_bytes,
+)
+from doctor_derma.data.colour_profiles import conversion_to_srgb
 from doctor_derma.data.jpeg_scans import count_scans
 from doctor_derma.errors import DermaError
 
@@ -24,12 +33,36 @@ FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 # Pillow remarks on odd files, at length and for each one. Here a file is readable or it is not.
 # The filter is for good, as one for the time of a call would be that of all threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
+# Editing programs write metadata of many megabytes beside the pixels of a PNG. Pillow refuses a
+# picture over 1 MB of them; its limit of 64 MB for all of them together stays.
+PngImagePlugin.MAX_TEXT_CHUNK = 32_000_000
+# What to do with a picture that stands otherwise, by EXIF orientation (CIPA DC-008, 4.6.4).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
+Fault = Literal["damaged", "foreign", "large"]
 ImageSource = str | Path | bytes | Image.Image | np.ndarray
 
 
 class UnreadableImage(DermaError):  # noqa: N818
-    """A picture that can't be decoded; the message says why."""
+    """A picture that can't be decoded; the message says why.
+
+    Attributes
+    ----------
+    kind : ``damaged``; ``foreign``, no file of a kind that is read; or ``large``, more than
+        may be decoded
+    """
+
+    def __init__(self, message: str, kind: Fault = "damaged") -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 def is_one_picture(images: ImageSource | Iterable[ImageSource]) -> TypeGuard[ImageSource]:
@@ -40,7 +73,10 @@ def is_one_picture(images: ImageSource | Iterable[ImageSource]) -> TypeGuard[Ima
 
 
 def open_image(source: ImageSource, *, shrink: bool = True) -> Image.Image:
-    """Decode a whole picture to RGB, upright by its EXIF orientation.
+    """Decode a whole picture to sRGB, upright by its EXIF orientation.
+
+    Colours are converted from the picture's ICC profile. EXIF data or a profile that can't be
+    read count as absent. 10 or 12 bits in a file of 16 are scaled as what they are.
 
     Parameters
     ----------
@@ -66,14 +102,13 @@ def open_image(source: ImageSource, *, shrink: bool = True) -> Image.Image:
             raise UnreadableImage(
                 f"{image.width}x{image.height} pixels: more than {MAX_PIXELS:,}, scale it down"
             )
-        image.load()
-        return _as_rgb(_upright(image))
+        return _as_srgb(_upright(_load(image, source, shrink)))
     except FileNotFoundError as error:
         raise UnreadableImage("no such file") from error
     except PermissionError as error:
         raise UnreadableImage("no permission to read it") from error
     except UnidentifiedImageError as error:
-        raise UnreadableImage("not a picture that can be read") from error
+        raise UnreadableImage("not a picture that can be read", "foreign") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImage(f"more than {MAX_PIXELS:,} pixels, scale it down") from error
     except UnreadableImage:
@@ -98,7 +133,7 @@ def fit_pixels(image: Image.Image, height: int, width: int) -> np.ndarray:
     return np.asarray(resized, dtype=np.uint8)
 
 
-def _open_encoded(source: str | Path | bytes, shrink: bool) -> Image.Image:
+def _open_encoded(source: str | Path | bytes, shrink: bool) -> ImageFile.ImageFile:
     if isinstance(source, bytes):
         if not source:
             raise UnreadableImage("empty file")
@@ -114,7 +149,7 @@ def _open_encoded(source: str | Path | bytes, shrink: bool) -> Image.Image:
     return _open_file(path, shrink)
 
 
-def _open_file(file: Path | io.BytesIO, shrink: bool) -> Image.Image:
+def _open_file(file: Path | io.BytesIO, shrink: bool) -> ImageFile.ImageFile:
     image = Image.open(file, formats=FORMATS)
     # What is over the limit keeps its size, to be refused for it.
     if shrink and image.width * image.height <= MAX_PIXELS:
@@ -122,16 +157,50 @@ def _open_file(file: Path | io.BytesIO, shrink: bool) -> Image.Image:
     return image
 
 
+def _load(image: Image.Image, source: ImageSource, shrink: bool) -> Image.Image:
+    """Decode the pixels, at 8 bits a channel."""
+    raw = raw_mode(image)
+    image.load()
+    if image.mode in DEEP_GREY:
+        return grey_to_8_bits(image, raw)
+    if ";16" not in raw or (bits := bits_in_use(image)) == 16:
+        return image
+    # All is in the low bytes, which Pillow skipped.
+    if not isinstance(source, str | Path | bytes) or not read_low_bytes(
+        again := _open_encoded(source, shrink)
+    ):
+        raise UnreadableImage(f"{bits} bits in a file of 16, black to most programs: save it in 8")
+    again.load()
+    return join_bytes(image, again, bits)
+
+
 def _upright(image: Image.Image) -> Image.Image:
-    # Pillow copies a picture that is upright already, and large ones fill the memory.
-    turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-    return ImageOps.exif_transpose(image) if turned else image
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    # Pillow reads all of EXIF, and what it raises for a damaged one has no base class.
+    except Exception:
+        turn = None
+    if turn is None:
+        return image
+    profile = image.info.get("icc_profile")
+    turned = image.transpose(turn)
+    # It must not be turned again, by its EXIF or XMP.
+    turned.info = {"icc_profile": profile} if profile else {}
+    return turned
+
+
+def _as_srgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    conversion = conversion_to_srgb(profile) if profile else None
+    if conversion is None or not conversion.fits(image.mode):
+        return _as_rgb(image)
+    if conversion.mode == "CMYK":
+        return conversion.apply(image)
+    flat = _as_rgb(image)
+    return conversion.apply(flat if conversion.mode == "RGB" else flat.getchannel("R"))
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16") or image.mode == "I":
-        scaled = np.asarray(image, dtype=np.float32) / 257.0
-        return Image.fromarray(np.clip(scaled, 0, 255).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         # A transparent background turns white, like the skin-free border of a scan.
         layer = image.convert("RGBA")
