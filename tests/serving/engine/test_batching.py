@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from doctor_derma.data.decoding import UnreadableImage
 from doctor_derma.serving.classifier import ReadPicture
 from doctor_derma.serving.engine import work
 from doctor_derma.serving.engine.batching import Batcher
+from doctor_derma.serving.engine.job import Failed, Unread
 from doctor_derma.serving.prediction import Prediction
 from serving.engine.acting import ActingClassifier, encoded, plain_picture, until
 from serving.tiny_bundle import BLUE, GREEN, RED
@@ -135,7 +135,8 @@ def test_a_failure_is_that_of_its_batch_alone(acting: ActingClassifier, batcher:
         await until(acting.started.is_set)
         acting.may_end.set()
         failed, *good = await asyncio.gather(*tasks, return_exceptions=True)
-        assert isinstance(failed, RuntimeError)
+        assert isinstance(failed, Failed)
+        assert failed.report.strip().endswith("RuntimeError: out of luck")
         assert [each.prediction.label for each in good] == ["mel", "mel"]  # type: ignore[union-attr]
 
     asyncio.run(scenario())
@@ -149,7 +150,7 @@ def test_what_cannot_be_read_fails_alone(acting: ActingClassifier, batcher: Batc
         await until(acting.started.is_set)
         acting.may_end.set()
         found = await asyncio.gather(*tasks, return_exceptions=True)
-        assert isinstance(found[2], UnreadableImage)
+        assert isinstance(found[2], Unread)
         assert [found[index].batch for index in (0, 1, 3)] == [1, 2, 2]  # type: ignore[union-attr]
 
     asyncio.run(scenario())
@@ -166,8 +167,9 @@ def test_predictions_that_are_too_few_are_a_failure_too(acting: ActingClassifier
     batcher = Batcher(acting.read, forgetful, forgetful, most=4, runs=1)
 
     async def scenario() -> None:
-        with pytest.raises(ValueError, match="shorter"):
-            await batcher.classify(encoded(RED))
+        failed = await batcher.classify(encoded(RED))
+        assert isinstance(failed, Failed)
+        assert "shorter" in failed.report
         assert (await batcher.classify(encoded(RED))).prediction.label == "mel"
 
     asyncio.run(scenario())

@@ -8,6 +8,7 @@ import pytest
 
 from doctor_derma.data.decoding import UnreadableImage
 from doctor_derma.serving.engine import DeadlineExceeded, Draining, Engine, Overloaded
+from doctor_derma.serving.engine.refusals import NetworkFailed
 from doctor_derma.serving.metrics import Metrics
 from doctor_derma.serving.request import CURRENT, RequestRecord
 from serving.engine.acting import ActingClassifier, encoded, make_engine, until
@@ -130,7 +131,7 @@ def test_a_failure_of_the_network_is_passed_on_and_survived(acting: ActingClassi
 
     async def scenario() -> None:
         acting.errors = [RuntimeError("out of luck")]
-        with pytest.raises(RuntimeError, match="out of luck"):
+        with pytest.raises(NetworkFailed, match=r"RuntimeError: out of luck"):
             await engine.predict(encoded(RED))
         assert (await engine.predict(encoded(RED))).label == "mel"
 

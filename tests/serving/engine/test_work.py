@@ -7,9 +7,8 @@ from collections.abc import Sequence
 import pytest
 from PIL import Image
 
-from doctor_derma.data.decoding import UnreadableImage
 from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.engine.job import Classified, Job
+from doctor_derma.serving.engine.job import Classified, Job, Unread
 from doctor_derma.serving.engine.size import LARGE_PIXELS, pixels_in_memory
 from doctor_derma.serving.engine.work import Outcome, work
 from serving.tiny_bundle import BLUE, GREEN, RED
@@ -60,7 +59,7 @@ def test_each_picture_gets_its_own_prediction(classifier: Classifier) -> None:
 
 def test_a_picture_that_cannot_be_read_fails_alone(classifier: Classifier) -> None:
     found = outcomes(classifier, [SMALL, b"nonsense", SMALL])
-    assert isinstance(found[1], UnreadableImage)
+    assert found[1] == Unread("not a picture that can be read", "foreign")
     assert [found[index].batch for index in (0, 2)] == [2, 2]  # type: ignore[union-attr]
 
 
@@ -70,7 +69,7 @@ def test_with_nothing_to_read_the_network_does_not_run(classifier: Classifier) -
 
     async def scenario() -> None:
         ((_, outcome),) = work([Job(b"nonsense")], classifier.read, never, large_may=False)
-        assert isinstance(outcome, UnreadableImage)
+        assert isinstance(outcome, Unread)
 
     asyncio.run(scenario())
 
@@ -108,10 +107,9 @@ def test_who_goes_while_the_picture_is_read_is_left_out_of_the_batch(
 def test_an_answer_is_given_once() -> None:
     async def scenario() -> None:
         job = Job(SMALL)
-        job.settle(UnreadableImage("first"))
-        job.settle(UnreadableImage("second"))
-        with pytest.raises(UnreadableImage, match="first"):
-            await job.answer
+        job.settle(Unread("first", "damaged"))
+        job.settle(Unread("second", "damaged"))
+        assert await job.answer == Unread("first", "damaged")
 
     asyncio.run(scenario())
 

@@ -3,8 +3,9 @@
 import asyncio
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
-from doctor_derma.serving.engine.job import Classified, Job
+from doctor_derma.serving.engine.job import Failed, Job, Result
 from doctor_derma.serving.engine.work import Classify, Outcome, Read, work
 
 
@@ -47,20 +48,23 @@ class Batcher:
         self._large_runs = False
         self._running: set[asyncio.Task[None]] = set()
 
-    async def classify(self, encoded: bytes) -> Classified:
+    async def classify(self, encoded: bytes) -> Result:
         """Classify a picture; it is left out of its batch if this is cancelled before.
 
-        Raises
-        ------
-        UnreadableImage
-            When it can't be decoded; others of its batch are not concerned.
-        Exception
-            Whatever the network raised for the picture's batch; later batches run.
+        A picture that can't be decoded concerns no other of its batch, and a batch that fails
+        no other batch.
         """
         job = Job(encoded)
         self._queue.append(job)
         self._start()
-        return await job.answer
+        try:
+            return await job.answer
+        except asyncio.CancelledError:
+            # Its bytes would wait for their turn.
+            for queue in (self._queue, self._large):
+                with suppress(ValueError):
+                    queue.remove(job)
+            raise
 
     def close(self) -> None:
         """Let the threads end."""
@@ -87,9 +91,10 @@ class Batcher:
             )
             for job, outcome in outcomes:
                 self._settle(job, outcome)
-        except Exception as error:
+        except Exception:
+            failed = Failed.now()
             for job in batch:
-                job.settle(error)
+                job.settle(failed)
         finally:
             self._free += 1
             if large:

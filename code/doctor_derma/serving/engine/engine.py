@@ -9,8 +9,13 @@ from doctor_derma.serving.classifier import ReadPicture
 from doctor_derma.serving.engine.admission import Admission
 from doctor_derma.serving.engine.batching import Batcher
 from doctor_derma.serving.engine.classifiers import Classifiers
-from doctor_derma.serving.engine.job import Classified
-from doctor_derma.serving.engine.refusals import DeadlineExceeded, Draining, Overloaded
+from doctor_derma.serving.engine.job import Classified, Failed, Result, Unread
+from doctor_derma.serving.engine.refusals import (
+    DeadlineExceeded,
+    Draining,
+    NetworkFailed,
+    Overloaded,
+)
 from doctor_derma.serving.engine.work import Classify
 from doctor_derma.serving.metrics import Metrics
 from doctor_derma.serving.prediction import Prediction
@@ -78,30 +83,40 @@ class Engine:
             When too many pictures wait; ``Draining`` when the engine starts or stops.
         DeadlineExceeded
             When there is no answer in ``Settings.deadline_seconds``.
+        NetworkFailed
+            When the network failed on the picture's batch.
         """
         self._enter()
-        answered = False
+        result: Result | None = None
         try:
             async with asyncio.timeout(self._deadline) as deadline:
-                classified = await self._classify(encoded)
-            answered = True
-        except TimeoutError as error:
+                result = await self._classify(encoded)
+        except TimeoutError:
             if not deadline.expired():
                 raise
-            self._metrics.refused("late")
-            raise DeadlineExceeded(f"no answer in {self._deadline:g} s") from error
-        except UnreadableImage:
-            answered = True
-            self._metrics.refused("unreadable")
-            raise
         except asyncio.CancelledError:
             self._metrics.refused("gone")
             raise
-        except Exception:
-            self._metrics.refused("failed")
-            raise
         finally:
-            self._leave(answered)
+            self._leave(answered=isinstance(result, Classified | Unread))
+        return self._told(result)
+
+    def _told(self, result: Result | None) -> Prediction:
+        # Raised here, where no other exception is under way that would be kept as its context.
+        match result:
+            case None:
+                self._metrics.refused("late")
+                raise DeadlineExceeded(f"no answer in {self._deadline:g} s")
+            case Unread(reason, kind):
+                self._metrics.refused("unreadable")
+                raise UnreadableImage(reason, kind)
+            case Failed(report):
+                self._metrics.refused("failed")
+                raise NetworkFailed(report)
+            case classified:
+                return self._predicted(classified)
+
+    def _predicted(self, classified: Classified) -> Prediction:
         self._metrics.predicted(classified.prediction)
         if record := CURRENT.get():
             record.add_picture(classified.batch)
@@ -124,13 +139,14 @@ class Engine:
         self._metrics.waiting(self._admission.waiting)
         self._answered.set()
 
-    async def _classify(self, encoded: bytes) -> Classified:
+    async def _classify(self, encoded: bytes) -> Result:
         start = perf_counter()
-        classified = await self._batcher.classify(encoded)
-        decoding, network = classified.decode_seconds, classified.network_seconds
-        waited = perf_counter() - start - decoding - network
-        self._metrics.timed(decoding, waited, network)
-        return classified
+        result = await self._batcher.classify(encoded)
+        if isinstance(result, Classified):
+            decoding, network = result.decode_seconds, result.network_seconds
+            waited = perf_counter() - start - decoding - network
+            self._metrics.timed(decoding, waited, network)
+        return result
 
     def _counted(self, classify: Classify) -> Classify:
         def counted(pictures: Sequence[ReadPicture]) -> list[Prediction]:

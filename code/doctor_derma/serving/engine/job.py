@@ -1,10 +1,15 @@
 """A picture on its way through the engine, and what becomes of it."""
 
 import asyncio
+import traceback
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from doctor_derma.data.decoding import Fault
 from doctor_derma.serving.prediction import Prediction
+
+# Of a network that fails, the last of them; the others are the server's own.
+REPORTED_CALLS = 5
 
 
 class Classified(NamedTuple):
@@ -23,12 +28,35 @@ class Classified(NamedTuple):
     network_seconds: float
 
 
+class Unread(NamedTuple):
+    """Why a picture could not be decoded, see ``UnreadableImage``."""
+
+    reason: str
+    kind: Fault
+
+
+class Failed(NamedTuple):
+    """What the network raised, as the text of its traceback."""
+
+    report: str
+
+    @classmethod
+    def now(cls) -> "Failed":
+        """Report the exception that is being handled."""
+        return cls(traceback.format_exc(limit=-REPORTED_CALLS))
+
+
+# What comes back from a thread is a value. An exception would bring the frames that it passed,
+# with the picture in them, and waits with it for the next run of the cycle collector.
+Result = Classified | Unread | Failed
+
+
 @dataclass(frozen=True, eq=False)
 class Job:
     """An encoded picture that waits for ``answer``."""
 
     encoded: bytes
-    answer: "asyncio.Future[Classified]" = field(
+    answer: "asyncio.Future[Result]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
 
@@ -37,11 +65,7 @@ class Job:
         """Whether nobody waits any more, as the time is up or the client has gone."""
         return self.answer.done()
 
-    def settle(self, outcome: "Classified | Exception") -> None:
+    def settle(self, result: Result) -> None:
         """Answer, if anybody still waits."""
-        if self.over:
-            return
-        if isinstance(outcome, Exception):
-            self.answer.set_exception(outcome)
-        else:
-            self.answer.set_result(outcome)
+        if not self.over:
+            self.answer.set_result(result)

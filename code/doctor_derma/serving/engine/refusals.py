@@ -20,3 +20,7 @@ class Draining(Overloaded):
 
 class DeadlineExceeded(Exception):  # noqa: N818
     """The picture waited too long."""
+
+
+class NetworkFailed(Exception):  # noqa: N818
+    """The network failed on the picture's batch; the message is the report of it."""

@@ -6,14 +6,14 @@ from typing import Literal
 
 from doctor_derma.data.decoding import UnreadableImage
 from doctor_derma.serving.classifier import ReadPicture
-from doctor_derma.serving.engine.job import Classified, Job
+from doctor_derma.serving.engine.job import Classified, Failed, Job, Result, Unread
 from doctor_derma.serving.engine.size import LARGE_PIXELS, pixels_in_memory
 from doctor_derma.serving.prediction import Prediction
 
 Read = Callable[[bytes], ReadPicture]
 Classify = Callable[[Sequence[ReadPicture]], list[Prediction]]
 # What becomes of a job; a large picture has to come again on its own.
-Outcome = Classified | Exception | Literal["large"]
+Outcome = Result | Literal["large"]
 
 
 def work(
@@ -40,7 +40,9 @@ def work(
         try:
             picture = read(job.encoded)
         except UnreadableImage as error:
-            outcomes.append((job, error))
+            outcomes.append((job, Unread(str(error), error.kind)))
+        except Exception:
+            outcomes.append((job, Failed.now()))
         else:
             decoded.append((job, picture, perf_counter() - start))
     return outcomes + _classify([each for each in decoded if not each[0].over], classify)
@@ -52,9 +54,13 @@ def _classify(
     if not decoded:
         return []
     start = perf_counter()
-    predictions = classify([picture for _, picture, _ in decoded])
-    seconds = perf_counter() - start
-    return [
-        (job, Classified(prediction, len(decoded), spent, seconds))
-        for (job, _, spent), prediction in zip(decoded, predictions, strict=True)
-    ]
+    try:
+        predictions = classify([picture for _, picture, _ in decoded])
+        seconds = perf_counter() - start
+        return [
+            (job, Classified(prediction, len(decoded), spent, seconds))
+            for (job, _, spent), prediction in zip(decoded, predictions, strict=True)
+        ]
+    except Exception:
+        failed = Failed.now()
+        return [(job, failed) for job, _, _ in decoded]

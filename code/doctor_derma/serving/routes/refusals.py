@@ -1,7 +1,5 @@
 """What went wrong with a picture or with the engine, as the refusal that a client is told."""
 
-from PIL import UnidentifiedImageError
-
 from doctor_derma.data.decoding import UnreadableImage
 from doctor_derma.serving.engine import DeadlineExceeded, Draining, Overloaded
 from doctor_derma.serving.routes.kinds import LATE, NOT_READY, OVERLOADED, UNREADABLE, WRONG_TYPE
@@ -17,7 +15,7 @@ def as_refusal(error: Exception) -> Refusal:
     match error:
         case UnreadableImage():
             reason = str(error)[:1].upper() + str(error)[1:]
-            if isinstance(error.__cause__, UnidentifiedImageError):
+            if error.kind == "foreign":
                 return Refusal(WRONG_TYPE, f"{reason}; send {FORMATS}.")
             return Refusal(UNREADABLE, f"{reason}.")
         case Draining():
