@@ -19,7 +19,7 @@ from doctor_derma.errors import DermaError
 from doctor_derma.serving.engine import Overloaded
 from doctor_derma.serving.prediction import Prediction
 from serving.fake_engine import encoded
-from serving.tiny_bundle import BLUE, GREEN, RED
+from serving.tiny_bundle import BETWEEN, BLUE, GREEN, RED
 
 FAST = Retries(attempts=3, first_seconds=0.01, patience_seconds=5)
 Ask = Callable[..., Any]
@@ -51,7 +51,7 @@ def assert_same(found: Prediction, expected: Prediction) -> None:
     np.testing.assert_allclose(found.activation_map, expected.activation_map, rtol=1e-6)
     assert list(found.probabilities) == list(expected.probabilities)
     assert found.probabilities == pytest.approx(expected.probabilities)
-    for name in ("label", "prediction_set", "abstention", "warnings"):
+    for name in ("label", "rule", "prediction_set", "abstention", "warnings"):
         assert getattr(found, name) == getattr(expected, name)
 
 
@@ -71,6 +71,19 @@ def test_a_picture_from_anywhere_is_what_the_classifier_says(
     }
     found = ask("predict", sources[form])
     assert_same(found, server.classifier.predict(path)[0])
+
+
+def test_a_rule_may_be_asked_for(ask: Ask, server: Server) -> None:
+    picture = encoded(BETWEEN)
+    for rule, label in ((None, "nv"), ("most-probable", "nv"), ("balanced", "mel")):
+        found = ask("predict", picture, rule)
+        assert found.label == label
+        assert_same(found, server.classifier.predict(picture, rule=rule)[0])
+        assert [each.label for each in ask("predict", [picture], rule)] == [label]
+        assert [each.label for each in ask("predict_batch", [picture], rule)] == [label]
+    for method, pictures in (("predict", picture), ("predict_batch", [picture])):
+        with pytest.raises(ProblemError, match="Rule 'costs': this model has no costs; use"):
+            ask(method, pictures, "costs")
 
 
 def test_a_list_gives_a_list_and_raises_for_a_bad_picture(ask: Ask) -> None:

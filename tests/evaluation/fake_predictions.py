@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from doctor_derma.evaluation.decisions import Costs, Rule, Rulebook
 from doctor_derma.evaluation.predictions import Predictions
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -43,6 +44,11 @@ def fake_predictions(
         probabilities=probabilities.astype(np.float64),
         activation_maps=_blobs(own, logits),
     )
+
+
+def rulebook(default: Rule, threshold: float | None = None, costs: Costs | None = None) -> Rulebook:
+    """Decide for fake predictions, as if their probabilities counted the shares in full."""
+    return Rulebook(CLASSES, SHARES, 1.0, 1.0, default, threshold, costs)
 
 
 def write_pictures(folder: Path, count: int, seed: int = 0) -> list[Path]:

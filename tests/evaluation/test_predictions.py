@@ -10,8 +10,8 @@ import pytest
 from doctor_derma.data.manifest import COLUMNS, Dataset, DatasetInfo
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.predictions import BATCH_SIZE, predict_split
-from doctor_derma.evaluation.predictions_csv import read_predictions_csv, write_predictions_csv
-from evaluation.fake_predictions import fake_predictions, write_pictures
+from doctor_derma.evaluation.predictions_csv import write_predictions_csv
+from evaluation.fake_predictions import CLASSES, fake_predictions, rulebook, write_pictures
 
 COUNT = BATCH_SIZE + 3
 
@@ -23,6 +23,7 @@ class MeanColour:
     class_names = ("blue", "green", "red")
     height = 10
     width = 20
+    rulebook = None
 
     def __init__(self) -> None:
         self.batches: list[int] = []
@@ -86,33 +87,39 @@ def test_damaged_picture_is_named(dataset: Dataset) -> None:
         predict_split(MeanColour(), dataset, "test")
 
 
-def test_saved_predictions_come_back(tmp_path: Path) -> None:
+def test_saved_predictions_hold_every_digit_and_the_rule(tmp_path: Path) -> None:
     fake = fake_predictions(50)
     fake = replace(fake, images=np.array([f"{index:04d}" for index in range(50)]))
-    path = tmp_path / "eca_resnet18" / "predictions.csv"
+    fake = replace(fake, rulebook=rulebook("balanced"))
+    path = tmp_path / "predictions.csv"
     write_predictions_csv(fake, path)
     header = path.read_text().splitlines()[0]
-    assert header == "image,lesion,class,label,akiec,bcc,bkl,df,mel,nv,vasc,correct"
-    back = read_predictions_csv(path)
-    assert back.name == "eca_resnet18"
-    assert back.classes == fake.classes
-    assert back.images.tolist() == fake.images.tolist()
-    assert back.lesions.tolist() == fake.lesions.tolist()
-    assert np.array_equal(back.labels, fake.labels)
-    # float32 probabilities survive exactly.
-    assert np.array_equal(back.probabilities.astype(np.float32), fake.probabilities)
-    table = pd.read_csv(path)
+    assert header == "image,lesion,class,label,rule,akiec,bcc,bkl,df,mel,nv,vasc,correct"
+    table = pd.read_csv(path, dtype={"image": str})
+    assert table["image"].tolist() == fake.images.tolist()
+    assert table["lesion"].tolist() == fake.lesions.tolist()
+    names = np.array(CLASSES)
+    assert table["class"].tolist() == names[fake.labels].tolist()
+    assert table["label"].tolist() == names[fake.predicted].tolist()
     assert table["correct"].tolist() == fake.correct.tolist()
+    assert set(table["rule"]) == {"balanced"}
+    # float32 probabilities survive exactly.
+    found = table[list(CLASSES)].to_numpy(np.float64).astype(np.float32)
+    assert np.array_equal(found, fake.probabilities)
 
 
-def test_names_that_look_like_missing_values_survive(tmp_path: Path) -> None:
-    fake = fake_predictions(3, classes=("NA", "null"), shares=(1, 1))
-    fake = replace(fake, lesions=np.array(["nan", "NA", "None"]))
-    write_predictions_csv(fake, tmp_path / "predictions.csv")
-    back = read_predictions_csv(tmp_path / "predictions.csv", name="odd")
-    assert back.lesions.tolist() == ["nan", "NA", "None"]
-    assert back.classes == ("NA", "null")
-    assert back.name == "odd"
+def test_what_is_called_follows_the_rule_and_new_probabilities() -> None:
+    fake = fake_predictions(200)
+    plain = fake.probabilities.argmax(axis=1)
+    assert np.array_equal(fake.predicted, plain)
+    balanced = replace(fake, rulebook=rulebook("balanced"))
+    assert not np.array_equal(balanced.predicted, plain)
+    assert balanced.rules == ("balanced", "most-probable")
+    chosen = balanced.probabilities[np.arange(200), balanced.predicted]
+    assert np.array_equal(balanced.confidence, chosen)
+    swapped = replace(balanced, probabilities=fake.probabilities[::-1])
+    assert np.array_equal(swapped.predicted, balanced.predicted[::-1])
+    assert np.array_equal(balanced.take(np.arange(9)).predicted, balanced.predicted[:9])
 
 
 def test_class_named_like_a_column_is_refused(tmp_path: Path) -> None:
@@ -120,26 +127,6 @@ def test_class_named_like_a_column_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DermaError, match="'label'"):
         write_predictions_csv(fake, tmp_path / "predictions.csv")
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        (None, "can't be read"),
-        ("", "can't be read"),
-        ("image,lesion,label\n1,1,a\n", "'class' is missing"),
-        ("image,lesion,class,label,a,b,correct\n1,1,a,a,much,0,True\n", "wrong value"),
-        ("image,lesion,class,label,a,b,correct\n1,1,c,a,1,0,True\n", "wrong value"),
-        ("image,lesion,class,label,a,b,correct\n", "no predictions"),
-        ("image,lesion,class,label,a,b,correct\n1,1,a,a,nan,0,True\n", "from 0 to 1"),
-    ],
-)
-def test_broken_file_is_one_sentence(tmp_path: Path, text: str | None, sentence: str) -> None:
-    path = tmp_path / "predictions.csv"
-    if text is not None:
-        path.write_text(text)
-    with pytest.raises(DermaError, match=sentence):
-        read_predictions_csv(path)
 
 
 def test_shapes_that_disagree_are_refused() -> None:

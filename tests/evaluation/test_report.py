@@ -13,14 +13,15 @@ import pytest
 from rich.console import Console
 
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.bootstrap import bootstrap_metrics
+from doctor_derma.evaluation.bootstrap import bootstrap_metrics, bootstrap_rules
 from doctor_derma.evaluation.comparison import compare
+from doctor_derma.evaluation.decisions import RULES
 from doctor_derma.evaluation.predictions import Predictions
-from doctor_derma.evaluation.predictions_csv import read_predictions_csv
 from doctor_derma.evaluation.report import write_comparison, write_evaluation
 from doctor_derma.evaluation.tables import comparison_tables, evaluation_tables, format_p
-from evaluation.fake_predictions import fake_predictions, write_pictures
+from evaluation.fake_predictions import fake_predictions, rulebook, write_pictures
 
+THRESHOLD = 0.05
 INFO = {"split": "test", "dataset_fingerprint": "9f" * 32, "weights_sha256": "ab" * 32}
 
 
@@ -41,7 +42,8 @@ class Links(HTMLParser):
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory: pytest.TempPathFactory) -> Predictions:
     paths = write_pictures(tmp_path_factory.mktemp("pictures"), 120)
-    return replace(fake_predictions(120), paths=np.array([str(path) for path in paths]))
+    fake = replace(fake_predictions(120), paths=np.array([str(path) for path in paths]))
+    return replace(fake, rulebook=rulebook("balanced", THRESHOLD))
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,18 @@ def test_metrics_file_tells_what_was_measured(evaluated: Path, fake: Predictions
     accuracy = summary["metrics"]["accuracy"]
     assert accuracy["value"] == pytest.approx(fake.correct.mean())
     assert accuracy["low"] < accuracy["value"] < accuracy["high"]
-    assert read_predictions_csv(evaluated / "predictions.csv").name == "eca_resnet18"
+    assert summary["rule"] == "balanced"
+    assert list(summary["rules"]) == ["balanced", "most-probable", "melanoma-first"]
+    for metric, interval in summary["rules"]["balanced"].items():
+        assert interval == summary["metrics"][metric], metric
+    plain = summary["rules"]["most-probable"]["accuracy"]["value"]
+    most_probable = fake.probabilities.argmax(axis=1)
+    assert plain == pytest.approx((most_probable == fake.labels).mean())
+    melanoma = summary["rules"]["melanoma-first"]["sensitivity_mel"]["value"]
+    called = fake.predicted == 4
+    over = fake.probabilities[:, 4] > THRESHOLD
+    assert melanoma == pytest.approx(over[fake.labels == 4].mean())
+    assert melanoma > called[fake.labels == 4].mean()
 
 
 def test_undefined_metrics_are_null(tmp_path: Path) -> None:
@@ -174,9 +187,13 @@ def test_comparison_leaves_every_file(fake: Predictions, tmp_path: Path) -> None
 
 def test_tables_fit_a_terminal_of_80_columns(fake: Predictions) -> None:
     intervals = bootstrap_metrics(fake, resamples=10)
+    costly = rulebook("costs", THRESHOLD, {"mel": {"nv": 20}})
+    rules = bootstrap_rules(replace(fake, rulebook=costly), resamples=10)
+    assert list(rules) == list(RULES)
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(*evaluation_tables(fake, intervals))
+    console.print(*evaluation_tables(fake, intervals, rules))
     text = console.export_text()
+    assert f"{rules['costs']['specificity_mel'].value:.3f}" in text
     assert f"{intervals['sensitivity_mel'].value:.3f}" in text
     assert "Melanoma" in text
     assert "…" not in text

@@ -8,6 +8,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from PIL import Image
 
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.classifier import Classifier
 from doctor_derma.serving.cross_origin import allow_origins
 from doctor_derma.serving.headers import SecurityHeaders
@@ -31,14 +32,15 @@ class FakeEngine:
         self._at_once = 0
         self._classifier = classifier
 
-    async def predict(self, encoded: bytes) -> Prediction:
+    async def predict(self, encoded: bytes, rule: Rule | None = None) -> Prediction:
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
             await asyncio.sleep(self.delays.popleft() if self.delays else 0)
             if self.errors:
                 raise self.errors.popleft()
-            return self._classifier.classify([self._classifier.read(encoded)])[0]
+            picture = self._classifier.read(encoded)._replace(rule=rule)
+            return self._classifier.classify([picture])[0]
         finally:
             self._at_once -= 1
 

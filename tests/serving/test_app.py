@@ -18,7 +18,8 @@ from doctor_derma.serving.app import create_app
 from doctor_derma.serving.classifier import Classifier
 from doctor_derma.serving.notice import NOTICE
 from doctor_derma.serving.routes.upload import MAX_IMAGE_BYTES
-from serving.tiny_bundle import GREEN, RED
+from doctor_derma.serving.settings import Settings
+from serving.tiny_bundle import BETWEEN, GREEN, RED
 
 FORM = {"content-type": "multipart/form-data; boundary=edge"}
 PART = b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'
@@ -220,6 +221,17 @@ def test_a_metric_that_is_undefined_is_left_out(bundle: Path, tmp_path: Path) ->
     with TestClient(create_app(tmp_path)) as client:
         metrics = client.get("/model").json()["metrics"]
     assert list(metrics["val"]) == ["balanced_accuracy", "macro_auc"]
+
+
+def test_the_server_may_be_given_its_rule(bundle: Path) -> None:
+    with TestClient(create_app(bundle, Settings(rule="balanced"))) as client:
+        found = client.post("/predict", files={"image": encoded(BETWEEN)}).json()
+        assert (found["label"], found["rule"]) == ("mel", "balanced")
+        plain = "/v1/predict?rule=most-probable"
+        assert client.post(plain, files={"image": encoded(BETWEEN)}).json()["label"] == "nv"
+        assert client.get("/v1/model").json()["decision"]["default"] == "balanced"
+    with pytest.raises(DermaError, match="rule 'costs': this model has no costs"):
+        create_app(bundle, Settings(rule="costs"))
 
 
 def test_without_a_bundle_there_is_no_app(tmp_path: Path) -> None:

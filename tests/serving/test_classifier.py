@@ -14,9 +14,12 @@ from PIL import Image
 import doctor_derma
 from doctor_derma.data.decoding import UnreadableImage
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.decisions import RULES
 from doctor_derma.serving.classifier import Classifier
 from doctor_derma.serving.faults import find_faults
 from serving.tiny_bundle import (
+    ALL_RULES,
+    BETWEEN,
     BLUE,
     CLASSES,
     GREEN,
@@ -119,6 +122,68 @@ def test_a_clear_picture_has_one_class_and_no_abstention(classifier: Classifier)
     assert prediction.unfamiliarity == pytest.approx(0, abs=1e-6)
     assert prediction.warnings == ()
     assert prediction.abstention is None
+
+
+@pytest.fixture(scope="module")
+def ruled(tmp_path_factory: pytest.TempPathFactory) -> Classifier:
+    """A bundle that has every rule, the balanced one by default."""
+    return Classifier.load(write_bundle(tmp_path_factory.mktemp("ruled"), decision=ALL_RULES))
+
+
+def test_the_rule_decides_the_label_and_its_map_and_nothing_else(ruled: Classifier) -> None:
+    found = {rule: ruled.predict(solid(BETWEEN), rule=rule)[0] for rule in RULES}
+    assert {rule: prediction.label for rule, prediction in found.items()} == {
+        "balanced": "mel",
+        "most-probable": "nv",
+        # 37% is over the threshold of 2%.
+        "melanoma-first": "mel",
+        # A vascular lesion is missed at 50, so its 3.5% are the dearest.
+        "costs": "vasc",
+    }
+    maps = ruled.predict_pixels(np.full((1, SIZE, SIZE, 3), BETWEEN, dtype=np.uint8))[1][0]
+    for rule, prediction in found.items():
+        assert prediction.rule == rule
+        assert prediction.probabilities == found["balanced"].probabilities
+        place = ruled.class_names.index(prediction.label)
+        np.testing.assert_allclose(prediction.activation_map, maps[place], rtol=1e-5)
+
+
+def test_the_bundle_says_which_rule_decides_where_none_is_named(
+    ruled: Classifier, classifier: Classifier, tmp_path: Path
+) -> None:
+    assert ruled.predict(solid(BETWEEN))[0].rule == "balanced"
+    # A bundle from before there were rules.
+    [prediction] = classifier.predict(solid(BETWEEN))
+    assert (prediction.label, prediction.rule) == ("nv", "most-probable")
+    folder = write_bundle(tmp_path, decision=ALL_RULES)
+    assert Classifier.load(folder, rule="costs").predict(solid(BETWEEN))[0].label == "vasc"
+    cheap = Classifier.load(folder, costs={}).predict(solid(BETWEEN))[0]
+    assert (cheap.label, cheap.rule) == ("nv", "costs")
+
+
+def test_pictures_of_one_batch_may_have_rules_of_their_own(ruled: Classifier) -> None:
+    asked = ("most-probable", None, "costs")
+    pictures = [ruled.read(solid(BETWEEN))._replace(rule=rule) for rule in asked]
+    assert [each.label for each in ruled.classify(pictures)] == ["nv", "mel", "vasc"]
+
+
+def test_the_label_is_in_the_set_and_makes_it_unsure(ruled: Classifier) -> None:
+    [plain] = ruled.predict(solid(RED), rule="most-probable")
+    assert (plain.prediction_set, plain.abstention) == (("mel",), None)
+    [costly] = ruled.predict(solid(RED), rule="costs")
+    assert costly.label == "vasc"
+    assert (costly.prediction_set, costly.abstention) == (("mel", "vasc"), "unsure")
+
+
+def test_a_rule_that_the_model_lacks_is_refused(classifier: Classifier, tmp_path: Path) -> None:
+    with pytest.raises(DermaError, match="no threshold for melanoma; use balanced, most-prob"):
+        classifier.predict([], rule="melanoma-first")
+    with pytest.raises(DermaError, match="no costs"):
+        Classifier.load(write_bundle(tmp_path / "plain"), rule="costs")
+    wrong = ALL_RULES.model_copy(update={"costs": {"bcc": {"nv": 2.0}}})
+    folder = write_bundle(tmp_path / "wrong", decision=wrong)
+    with pytest.raises(DermaError, match=r"model\.json: decision: costs: class 'bcc' is unknown"):
+        Classifier.load(folder)
 
 
 def test_between_two_classes_the_model_is_unsure(classifier: Classifier) -> None:

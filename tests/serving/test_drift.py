@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.export.bundle import BundleInfo
 from doctor_derma.serving.classifier import Classifier
 from doctor_derma.serving.drift import ODDITIES, Drift, expected_shares
 from doctor_derma.serving.prediction import Prediction
+from serving.tiny_bundle import ALL_RULES
 
 
 @pytest.fixture
@@ -17,8 +19,11 @@ def info(classifier: Classifier) -> BundleInfo:
     return classifier.info
 
 
-def said(label: str, unfamiliarity: float = 0.5, warnings: tuple = ()) -> Prediction:
-    return Prediction(label, {label: 1.0}, (label,), unfamiliarity, warnings, np.zeros((1, 1)))
+def said(
+    label: str, unfamiliarity: float = 0.5, warnings: tuple = (), rule: Rule = "most-probable"
+) -> Prediction:
+    probabilities, map_ = {label: 1.0}, np.zeros((1, 1))
+    return Prediction(label, rule, probabilities, (label,), unfamiliarity, warnings, map_)
 
 
 def test_without_more_a_class_is_expected_as_often_as_in_training(info: BundleInfo) -> None:
@@ -35,6 +40,22 @@ def test_expected_are_the_calls_that_the_model_makes_on_validation(info: BundleI
     # mel: 0.2 * 0.5 + 0.8 * 0.25 = 0.30; nv: 0.7 * 0.8 + 0.3 * 0.4 = 0.68;
     # vasc: 0.1 * 0.2 + 0.9 * 0.1 = 0.11; they sum to 1.09.
     assert shares == pytest.approx({"mel": 0.30 / 1.09, "nv": 0.68 / 1.09, "vasc": 0.11 / 1.09})
+
+
+def test_expected_are_the_calls_of_the_rule_that_decides(info: BundleInfo) -> None:
+    ruled = info.model_copy(update={"decision": ALL_RULES})
+    assert expected_shares(ruled) == pytest.approx({"mel": 0.3, "nv": 0.5, "vasc": 0.2})
+    other = expected_shares(ruled.deciding("most-probable"))
+    assert other == pytest.approx({"mel": 0.1, "nv": 0.85, "vasc": 0.05})
+
+
+def test_what_another_rule_called_is_no_drift(info: BundleInfo) -> None:
+    drift = Drift(info, least=1)
+    for _ in range(5):
+        drift.add(said("mel", rule="balanced", unfamiliarity=2))
+    assert math.isnan(drift.class_stability)
+    drift.add(said("nv"))
+    assert drift.share("unfamiliar") == 0
 
 
 def test_an_undefined_figure_falls_back_and_no_share_is_zero(info: BundleInfo) -> None:

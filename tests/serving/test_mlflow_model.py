@@ -12,17 +12,15 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from mlflow.models import ModelSignature
-from mlflow.types.schema import ColSpec, Schema
+from PIL import Image
 
 import doctor_derma
 from doctor_derma.serving.classifier import Classifier
 from doctor_derma.serving.predict import predict_rows, run_predict
+from doctor_derma.tracking.registry import signature_of
+from serving.tiny_bundle import BETWEEN
 
 PACKAGE = Path(doctor_derma.__file__).parent
-SIGNATURE = ModelSignature(
-    inputs=Schema([ColSpec("string", name, required=False) for name in ("path", "image")])
-)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +43,7 @@ def model_uri(store: str, bundle: Path) -> str:
             python_model=str(PACKAGE / "serving" / "mlflow_model.py"),
             artifacts={"bundle": str(bundle)},
             code_paths=[str(PACKAGE)],
-            signature=SIGNATURE,
+            signature=signature_of(["mel", "nv", "vasc"]),
             pip_requirements=["onnxruntime"],
         )
     return logged.model_uri
@@ -62,7 +60,7 @@ def expected(bundle: Path, paths: list[Path], tmp_path: Path) -> pd.DataFrame:
     written = tmp_path / "expected.csv"
     run_predict([str(path) for path in paths], bundle, "csv", written)
     table = pd.read_csv(written)
-    return table.fillna({"label": "", "error": ""})
+    return table.fillna({"label": "", "rule": "", "error": ""})
 
 
 def test_paths_give_the_csv_of_predict(
@@ -88,6 +86,19 @@ def test_base64_pictures_give_the_same(
     assert list(table["path"]) == [""] * 5
     assert list(table["label"]) == ["mel", "", "nv", "vasc", ""]
     assert list(table["error"] != "") == [False, True, False, False, True]
+
+
+def test_a_rule_may_be_asked_for(model_uri: str, tmp_path: Path) -> None:
+    path = tmp_path / "between.png"
+    Image.new("RGB", (20, 20), BETWEEN).save(path)
+    model, given = mlflow.pyfunc.load_model(model_uri), pd.DataFrame({"path": [str(path)]})
+    found = {
+        rule: model.predict(given, params={"rule": rule}).loc[0, ["label", "rule"]].tolist()
+        for rule in ("", "balanced")
+    }
+    assert found == {"": ["nv", "most-probable"], "balanced": ["mel", "balanced"]}
+    with pytest.raises(Exception, match="no costs; use"):
+        model.predict(given, params={"rule": "costs"})
 
 
 def test_another_column_is_refused(model_uri: str) -> None:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from doctor_derma.evaluation.decisions import MEANINGS, RULES
 from doctor_derma.serving.classifier import Classifier
 from doctor_derma.serving.notice import NOTICE
 from serving.fake_engine import FakeEngine, make_api
-from serving.tiny_bundle import write_bundle
+from serving.tiny_bundle import ALL_RULES, write_bundle
 
 CARD = "---\nlicense: mit\n---\n# Tiny\n\nNot for <b>people</b>.\n"
 
@@ -26,11 +27,34 @@ def client(classifier: Classifier, tmp_path: Path) -> Iterator[TestClient]:
 def test_the_provenance_is_all_of_model_json(client: TestClient, bundle: Path) -> None:
     told = client.get("/v1/model").json()
     written = json.loads((bundle / "model.json").read_text())
-    for key in ("data", "code", "recipe", "metrics", "classes", "input", "parity", "conformal"):
+    for key in (
+        *("data", "code", "recipe", "metrics", "classes"),
+        *("input", "parity", "conformal", "decision"),
+    ):
         assert told[key] == written[key]
     assert told["weights_sha256"] == written["weights"]["sha256"]
     assert told["notice"] == NOTICE
     assert client.get(told["card"]).status_code == 200
+
+
+def test_the_rules_that_may_be_asked_for_are_told_with_what_they_do(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path, decision=ALL_RULES)
+    with TestClient(make_api(FakeEngine(Classifier.load(bundle)), bundle)) as client:
+        told = client.get("/v1/model").json()
+    assert [rule["name"] for rule in told["rules"]] == list(RULES)
+    assert told["decision"]["default"] == "balanced"
+    for rule in told["rules"]:
+        assert rule["meaning"].startswith(MEANINGS[rule["name"]])
+    assert (
+        "The threshold is 2.0%. Where it was chosen it found 80% (95% interval 70% to 90%, "
+        "20 images) of the melanomas and spared 90% (95% interval 85% to 95%, 80 images) of all "
+        "else."
+    ) in told["rules"][2]["meaning"]
+
+
+def test_a_model_without_a_threshold_or_costs_offers_two_rules(client: TestClient) -> None:
+    rules = client.get("/v1/model").json()["rules"]
+    assert [rule["name"] for rule in rules] == ["balanced", "most-probable"]
 
 
 def test_the_card_is_markdown_and_a_page(client: TestClient) -> None:

@@ -9,11 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from doctor_derma.errors import DermaError
 from doctor_derma.serving.classifier import Classifier
 from doctor_derma.serving.notice import NOTICE
 from doctor_derma.serving.predict import run_predict
+from serving.tiny_bundle import BETWEEN
 
 
 @pytest.fixture
@@ -27,11 +29,12 @@ def test_csv_has_the_agreed_columns(
     assert run_predict(sources, bundle, "csv") == 1
     written = capsys.readouterr()
     rows = list(csv.reader(io.StringIO(written.out)))
-    assert rows[0] == ["path", "label", "mel", "nv", "vasc", "error"]
+    assert rows[0] == ["path", "label", "rule", "mel", "nv", "vasc", "error"]
     assert [row[1] for row in rows[1:]] == ["mel", "nv", "vasc", ""]
-    assert rows[4] == [sources[1], "", "", "", "", "not a picture that can be read"]
+    assert [row[2] for row in rows[1:]] == ["most-probable"] * 3 + [""]
+    assert rows[4] == [sources[1], "", "", "", "", "", "not a picture that can be read"]
     expected = classifier.predict(rows[1][0])[0].probabilities
-    assert list(map(float, rows[1][2:5])) == pytest.approx(list(expected.values()), rel=1e-6)
+    assert list(map(float, rows[1][3:6])) == pytest.approx(list(expected.values()), rel=1e-6)
     assert written.err == f"{NOTICE}\n"
 
 
@@ -41,7 +44,8 @@ def test_json_is_a_list_of_objects(
     assert run_predict(sources, bundle, "json") == 1
     rows = json.loads(capsys.readouterr().out)
     assert [row["label"] for row in rows] == ["mel", "nv", "vasc", None]
-    assert set(rows[3]) == {"path", "label", "probabilities", "error"}
+    assert set(rows[3]) == {"path", "label", "rule", "probabilities", "error"}
+    assert [row["rule"] for row in rows] == ["most-probable"] * 3 + [None]
     assert rows[0]["prediction_set"] == ["mel"]
     assert rows[0]["abstention"] is None
     assert rows[0]["unfamiliarity"] < 1
@@ -60,6 +64,32 @@ def test_table_names_the_diagnosis_and_says_what_it_is_not(
     written = capsys.readouterr().out
     for text in ("a_red.png", "Melanocytic nevus", "90.9%", "not a picture that can be", NOTICE):
         assert text in written
+
+
+def test_a_rule_and_costs_may_be_given(
+    bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    path = tmp_path / "between.png"
+    Image.new("RGB", (20, 20), BETWEEN).save(path)
+    for given, label, rule in (
+        ({}, "nv", "most-probable"),
+        ({"rule": "balanced"}, "mel", "balanced"),
+        ({"costs": {"vasc": {"nv": 90, "mel": 90}}}, "vasc", "costs"),
+    ):
+        assert run_predict([str(path)], bundle, "json", **given) == 0  # type: ignore[arg-type]
+        [row] = json.loads(capsys.readouterr().out)
+        assert (row["label"], row["rule"]) == (label, rule)
+    assert run_predict([str(path)], bundle, rule="balanced") == 0
+    written = capsys.readouterr().out
+    # Of the label, though another class is more probable: that is the next one.
+    assert " 37.1% " in written
+    assert "nv 59.4%" in written
+    assert "Labels by the rule 'balanced'." in written
+    with pytest.raises(DermaError, match="no threshold for melanoma; use balanced, most-prob"):
+        run_predict([str(path)], bundle, rule="melanoma-first")
+    with pytest.raises(DermaError, match="class 'bcc' is unknown; this model has mel, nv, vasc"):
+        run_predict([str(path)], bundle, costs={"bcc": {"nv": 2}})
 
 
 def test_output_file_appears_whole_and_nothing_else(

@@ -25,6 +25,7 @@ def test_every_field_is_read() -> None:
         "DERMA_CORS_ORIGINS": "https://a.example,http://localhost:3000",
         "DERMA_PER_CLIENT_LIMIT": "3",
         "DERMA_WORKERS": "2",
+        "DERMA_RULE": "melanoma-first",
         "DERMA_LOG_FORMAT": "text",
         "DERMA_LOG_CLIENTS": "yes",
         "DERMA_ROOT": "/elsewhere",
@@ -37,6 +38,7 @@ def test_every_field_is_read() -> None:
         cors_origins=("https://a.example", "http://localhost:3000"),
         per_client_limit=3,
         workers=2,
+        rule="melanoma-first",
         log_format="text",
         log_clients=True,
     )
@@ -57,6 +59,7 @@ def test_an_empty_variable_is_unset() -> None:
         ("DERMA_QUEUE_LIMIT", "0"),
         ("DERMA_QUEUE_LIMIT", "many"),
         ("DERMA_MAX_BATCH", "-1"),
+        ("DERMA_RULE", "coin"),
         ("DERMA_DEADLINE_SECONDS", "0"),
         ("DERMA_DEADLINE_SECONDS", "inf"),
         ("DERMA_DEADLINE_SECONDS", "nan"),

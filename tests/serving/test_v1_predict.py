@@ -18,7 +18,7 @@ from doctor_derma.serving.routes.prediction import MAX_PICTURES
 from doctor_derma.serving.routes.problem import Refusal
 from doctor_derma.serving.routes.upload import MAX_IMAGE_BYTES
 from serving.fake_engine import FakeEngine, encoded, make_api
-from serving.tiny_bundle import BLUE, GREEN, RED, SIZE
+from serving.tiny_bundle import BETWEEN, BLUE, GREEN, RED, SIZE
 
 
 @pytest.fixture
@@ -44,6 +44,29 @@ def test_one_picture_gets_one_answer(client: TestClient, classifier: Classifier)
     assert found == pytest.approx(expected.probabilities)
     places = {each["name"]: each["index"] for each in body["probabilities"]}
     assert places == {"mel": 0, "nv": 1, "vasc": 2}
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/predict/batch"])
+def test_a_rule_may_be_asked_for(client: TestClient, path: str) -> None:
+    field = "images" if path.endswith("batch") else "image"
+    for query, label, rule in (
+        ("", "nv", "most-probable"),
+        ("?rule=balanced", "mel", "balanced"),
+        ("?rule=most-probable&activation_map=grid", "nv", "most-probable"),
+    ):
+        body = client.post(path + query, files={field: encoded(BETWEEN)}).json()
+        body = body.get("answer", body)
+        assert (body["label"], body["rule"]) == (label, rule)
+        assert [each["name"] for each in body["probabilities"]] == ["nv", "mel", "vasc"]
+    several = client.post("/v1/predict?rule=balanced", files={"images": encoded(BETWEEN)}).json()
+    assert several["items"][0]["answer"]["label"] == "mel"
+    for rule, sentence in (
+        ("costs", "Rule 'costs': this model has no costs; use balanced, most-probable."),
+        ("coin", "Input should be 'balanced'"),
+    ):
+        refused = client.post(f"{path}?rule={rule}", files={field: encoded(RED)})
+        assert (refused.status_code, refused.json()["type"]) == (422, "/problems/invalid")
+        assert sentence in refused.json()["detail"]
 
 
 @pytest.mark.parametrize(

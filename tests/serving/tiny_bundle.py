@@ -26,6 +26,7 @@ from doctor_derma.export.bundle import (
     file_sha256,
     write_info,
 )
+from doctor_derma.export.decision import Decision, Expected, MelanomaFirst, RuleFigures
 
 SIZE = 8
 MAP = 4
@@ -33,10 +34,34 @@ GAIN = 6.0
 TEMPERATURE = 2.0
 CLASSES = (("mel", "Melanoma"), ("nv", "Melanocytic nevus"), ("vasc", "Vascular lesion"))
 RED, GREEN, BLUE = (255, 0, 0), (0, 255, 0), (0, 0, 255)
+# Green enough for the second class to be the most probable, red enough for the first, which is
+# rarer, to be the balanced answer.
+BETWEEN = (200, 240, 0)
+# All rules, with the rarest class as the one that is missed at the greatest cost.
+ALL_RULES = Decision(
+    default="balanced",
+    melanoma_first=MelanomaFirst(
+        threshold=0.02,
+        target_specificity=0.9,
+        sensitivity=Expected(value=0.8, low=0.7, high=0.9, images=20),
+        specificity=Expected(value=0.9, low=0.85, high=0.95, images=80),
+    ),
+    costs={"vasc": {"mel": 50, "nv": 50}},
+    figures={
+        "balanced": RuleFigures(metrics={"balanced_accuracy": 0.75}, called=(0.3, 0.5, 0.2)),
+        "most-probable": RuleFigures(metrics={"balanced_accuracy": 0.6}, called=(0.1, 0.85, 0.05)),
+    },
+)
 
 
-def tiny_graph(size: int = SIZE, classes: int = len(CLASSES), input_name: str = "images"):
+def tiny_graph(
+    size: int = SIZE,
+    classes: int = len(CLASSES),
+    input_name: str = "images",
+    width: int | None = None,
+):
     """Return an ONNX model with the interface of an exported bundle."""
+    sides = [size, width or size]
     kernel = np.zeros((classes, 3, 1, 1), dtype=np.float32)
     for index in range(min(classes, 3)):
         kernel[index, index] = GAIN / 255
@@ -54,8 +79,8 @@ def tiny_graph(size: int = SIZE, classes: int = len(CLASSES), input_name: str = 
             "AveragePool",
             ["channels"],
             ["places_rgb"],
-            kernel_shape=[size // MAP] * 2,
-            strides=[size // MAP] * 2,
+            kernel_shape=[side // MAP for side in sides],
+            strides=[side // MAP for side in sides],
         ),
         helper.make_node("Conv", ["places_rgb", "kernel"], ["activation_maps"]),
         helper.make_node("ReduceMean", ["activation_maps", "places"], ["logits"], keepdims=0),
@@ -68,7 +93,7 @@ def tiny_graph(size: int = SIZE, classes: int = len(CLASSES), input_name: str = 
     graph = helper.make_graph(
         nodes,
         "tiny",
-        [helper.make_tensor_value_info(input_name, TensorProto.UINT8, ["n", size, size, 3])],
+        [helper.make_tensor_value_info(input_name, TensorProto.UINT8, ["n", *sides, 3])],
         [
             helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", classes]),
             helper.make_tensor_value_info(
@@ -81,7 +106,11 @@ def tiny_graph(size: int = SIZE, classes: int = len(CLASSES), input_name: str = 
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
 
 
-def write_bundle(folder: Path, graph: onnx.ModelProto | bytes | None = None) -> Path:
+def write_bundle(
+    folder: Path,
+    graph: onnx.ModelProto | bytes | None = None,
+    decision: Decision | None = None,
+) -> Path:
     """Write a bundle whose ``model.json`` describes ``tiny_graph()`` around any graph."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "model.onnx"
@@ -100,6 +129,7 @@ def write_bundle(folder: Path, graph: onnx.ModelProto | bytes | None = None) -> 
         conformal=Conformal(target=0.95, threshold=0.9, images=100),
         familiar=Familiar(acceptance=0.95, images=100),
         quality=QualityLimits(darkest=0.05, brightest=0.95, blurriest=0.0),
+        decision=decision or Decision(),
         metrics={"val": {"balanced_accuracy": 0.75, "macro_auc": 0.9}},
         data=DataProvenance(
             name="colours", fingerprint="0" * 64, licence="CC0-1.0", images={"train": 3}

@@ -32,7 +32,7 @@ def measure_coverage(
     - ``size``: mean number of classes in a set
     - ``single``: share of images whose set is one class
     """
-    sets = prediction_sets(predictions.probabilities, threshold)
+    sets = prediction_sets(predictions.probabilities, threshold, predictions.predicted)
     sizes = sets.sum(axis=1)
     covered = np.take_along_axis(sets, predictions.labels[:, None], axis=1)[:, 0]
     figures = np.stack([covered, sizes, sizes == 1], axis=1).astype(float)

@@ -11,7 +11,7 @@ GAUSSIAN_SIGMA = 0.25
 
 
 def called_maps(predictions: Predictions) -> np.ndarray:
-    """Return each picture's map of evidence for its most probable class, float32 [n, h, w].
+    """Return each picture's map of evidence for the class it is called, float32 [n, h, w].
 
     Raises
     ------

@@ -36,8 +36,9 @@ class Part:
     images : number of images
     lesions, class_lesions : number of lesions, and of each class, int [K]
     metrics : name -> float64 [R + 1], first of the images as they are, then of R resamples.
-        Those of `doctor_derma.evaluation.metrics`, ``overconfidence`` (mean top probability
-        minus accuracy), also ``_<class>``, and ``cases_<class>``, the images of a class
+        Those of `doctor_derma.evaluation.metrics`, ``overconfidence`` (mean of the
+        greatest probability minus how often its class is the true one), also ``_<class>``, and
+        ``cases_<class>``, the images of a class
     """
 
     images: int
@@ -119,12 +120,14 @@ def _weighted(
 ) -> dict[str, np.ndarray]:
     labels, probabilities = predictions.labels[members], predictions.probabilities[members]
     own = weights[:, members]
-    excess = probabilities.max(axis=1) - predictions.correct[members]
+    excess = probabilities.max(axis=1) - (probabilities.argmax(axis=1) == labels)
     cases = labels[:, None] == np.arange(len(predictions.classes))
     counts = own @ cases
     excesses = ratio(own @ (excess[:, None] * cases), counts)
     return {
-        **weighted_metrics(labels, probabilities, predictions.classes, own),
+        **weighted_metrics(
+            labels, probabilities, predictions.classes, own, predictions.predicted[members]
+        ),
         "overconfidence": ratio(own @ excess, own.sum(axis=1)),
         **_by_class("overconfidence", predictions.classes, excesses),
         **_by_class("cases", predictions.classes, counts),

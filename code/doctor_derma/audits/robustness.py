@@ -15,9 +15,10 @@ from doctor_derma.evaluation.bootstrap import (
     Interval,
     bootstrap_distributions,
     lesion_weights,
+    measured,
     percentile_interval,
 )
-from doctor_derma.evaluation.metrics import LOWER_IS_BETTER, classification_metrics
+from doctor_derma.evaluation.metrics import LOWER_IS_BETTER
 from doctor_derma.evaluation.predictions import PixelClassifier, Predictions
 from doctor_derma.evaluation.tables import Table
 
@@ -56,7 +57,7 @@ def measure_robustness(
     - ``corruption``: a name of ``CORRUPTIONS``, ``clean``, or ``all`` for their mean
     - ``severity``: ``"0"`` for clean, ``"1"`` to ``"5"``, or ``"mean"`` over the five
     - ``metric``: ``accuracy``, ``balanced_accuracy``, ``macro_auc``, ``ece``, or
-      ``decisions_changed``, the share of images whose most probable class is another
+      ``decisions_changed``, the share of images that are called another class
     - ``value``, ``low``, ``high``: with its 95% interval
     - ``drop``, ``drop_low``, ``drop_high``: how much worse than clean, on the same draws of
       lesions; above 0 is worse for every metric
@@ -83,7 +84,7 @@ def _figures(
     """Return for each metric its values [1 + V] and draws [1 + V, R], clean first."""
     corrupted = (replace(clean, probabilities=p, activation_maps=None) for p in probabilities)
     models = [clean, *corrupted]
-    found = [classification_metrics(m.labels, m.probabilities, m.classes) for m in models]
+    found = [measured(model) for model in models]
     drawn = bootstrap_distributions(models, resamples, seed)
     values = {metric: np.array([one[metric] for one in found]) for metric in METRICS}
     draws = {metric: np.stack([one[metric] for one in drawn]) for metric in METRICS}

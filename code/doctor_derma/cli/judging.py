@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from doctor_derma.cli.deciding import CostsFile, RuleChoice, costs_in
 from doctor_derma.cli.entry import Reference, app
 from doctor_derma.workspace import Workspace
 
@@ -13,13 +14,22 @@ Gallery = Annotated[bool, typer.Option(help="Show pictures of the data set in th
 
 
 @app.command()
-def evaluate(run: Reference, split: Split = "test", gallery: Gallery = True) -> None:
+def evaluate(
+    run: Reference,
+    split: Split = "test",
+    gallery: Gallery = True,
+    rule: RuleChoice = None,
+    costs: CostsFile = None,
+) -> None:
     """Measure a model with 95% intervals; pictures and report in evaluation_images/."""
     from doctor_derma.evaluation.tables import evaluation_tables
     from doctor_derma.pipeline import evaluate
 
-    predictions, intervals, folder = evaluate(Workspace.find(), run, split, gallery)
-    Console().print(*evaluation_tables(predictions, intervals), f"Report: {folder / 'report.html'}")
+    predictions, figures, folder = evaluate(
+        Workspace.find(), run, split, gallery, rule, costs_in(costs)
+    )
+    tables = evaluation_tables(predictions, figures.metrics, figures.rules)
+    Console().print(*tables, f"Report: {folder / 'report.html'}")
 
 
 @app.command()

@@ -6,9 +6,11 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from doctor_derma.cli.deciding import CostsFile, RuleChoice, costs_in
 from doctor_derma.cli.engine import Address, Engine, check_engine
 from doctor_derma.cli.entry import app
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.decisions import Costs, Rule
 from doctor_derma.workspace import Workspace
 
 
@@ -32,36 +34,47 @@ def predict(
     api_key: Annotated[
         str | None, typer.Option(envvar="DERMA_API_KEY", help="Key that the server asks for.")
     ] = None,
+    rule: RuleChoice = None,
+    costs: CostsFile = None,
 ) -> None:
     """Classify pictures. Exits with 1 when some couldn't be read. Not a diagnosis."""
     check_engine(engine, {"--out": out, "--address": address})
     if engine == "ray":
-        _predict_on_ray(paths, model, out, address, others=bool(url or output or format != "table"))
+        if url or output or format != "table":
+            raise DermaError("--engine ray: writes Parquet to --out; leave --url and output out")
+        _predict_on_ray(paths, model, out, address, rule, costs_in(costs))
         return
     if url and model:
         raise DermaError("--url: the server has its own model; leave --model out")
+    if url and costs:
+        raise DermaError("--url: the server has its own costs; leave --costs out")
     if url:
         from doctor_derma.client.predict import run_remote_predict
 
-        failed = run_remote_predict(paths, url, api_key, format, output)
+        failed = run_remote_predict(paths, url, api_key, format, output, rule)
     else:
         from doctor_derma.serving.predict import run_predict
 
-        failed = run_predict(paths, model or Workspace.find().champion, format, output)
+        bundle = model or Workspace.find().champion
+        failed = run_predict(paths, bundle, format, output, rule=rule, costs=costs_in(costs))
     if failed:
         raise typer.Exit(1)
 
 
 def _predict_on_ray(
-    paths: list[str], model: Path | None, out: Path | None, address: str | None, others: bool
+    paths: list[str],
+    model: Path | None,
+    out: Path | None,
+    address: str | None,
+    rule: Rule | None,
+    costs: Costs | None,
 ) -> None:
     if out is None:
         raise DermaError("--engine ray: give the folder for the Parquet files with --out")
-    if others:
-        raise DermaError("--engine ray: writes Parquet to --out; leave --url and the output out")
     from doctor_derma.scaling.scoring.run import score
 
-    scored = score(paths, model or Workspace.find().champion, out, address)
+    bundle = model or Workspace.find().champion
+    scored = score(paths, bundle, out, address, rule=rule, costs=costs)
     Console(soft_wrap=True).print(
         f"{scored.images:,} pictures, {scored.failed:,} of them unreadable: {out}", highlight=False
     )
@@ -77,10 +90,14 @@ def serve(
     workers: Annotated[
         int, typer.Option(envvar="DERMA_WORKERS", min=1, help="Processes that share the port.")
     ] = 1,
+    rule: Annotated[
+        Rule | None,
+        typer.Option(envvar="DERMA_RULE", help="Rule that decides labels, else the model's own."),
+    ] = None,
 ) -> None:
     """Serve the upload page and the API."""
     from doctor_derma.serving.server import serve
     from doctor_derma.serving.settings import Settings
 
-    settings = Settings.from_environment().model_copy(update={"workers": workers})
+    settings = Settings.from_environment().model_copy(update={"workers": workers, "rule": rule})
     serve(model or Workspace.find().champion, host, port, settings)

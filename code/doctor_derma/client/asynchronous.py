@@ -24,6 +24,7 @@ from doctor_derma.client.reading import read_as, without_errors
 from doctor_derma.client.retries import Retries
 from doctor_derma.client.transport import Collected, build, settings
 from doctor_derma.data.decoding import ImageSource, is_one_picture
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.routes.provenance import CARD_PATH, MODEL_PATH, Provenance
 
@@ -48,24 +49,30 @@ class AsyncClient:
         self._retries = retries or Retries()
 
     @overload
-    async def predict(self, images: ImageSource) -> Prediction: ...  # type: ignore[overload-overlap]
+    async def predict(  # type: ignore[overload-overlap]
+        self, images: ImageSource, rule: Rule | None = None
+    ) -> Prediction: ...
 
     @overload
-    async def predict(self, images: Iterable[ImageSource]) -> list[Prediction]: ...
+    async def predict(
+        self, images: Iterable[ImageSource], rule: Rule | None = None
+    ) -> list[Prediction]: ...
 
     async def predict(
-        self, images: ImageSource | Iterable[ImageSource]
+        self, images: ImageSource | Iterable[ImageSource], rule: Rule | None = None
     ) -> Prediction | list[Prediction]:
         """Classify one picture, or several; see ``Client.predict``."""
         if is_one_picture(images):
-            return await self._play(predict_one(encode(images), self._retries))
-        outcomes = [outcome async for outcome in self.predict_batch(images)]  # type: ignore[arg-type]
+            return await self._play(predict_one(encode(images), self._retries, rule))
+        outcomes = [outcome async for outcome in self.predict_batch(images, rule)]  # type: ignore[arg-type]
         return without_errors(outcomes)
 
-    async def predict_batch(self, images: Iterable[ImageSource]) -> AsyncIterator[Outcome]:
+    async def predict_batch(
+        self, images: Iterable[ImageSource], rule: Rule | None = None
+    ) -> AsyncIterator[Outcome]:
         """Classify any number of pictures; see ``Client.predict_batch``."""
         for group in grouped(images):
-            for outcome in await self._play(predict_group(group, self._retries)):
+            for outcome in await self._play(predict_group(group, self._retries, rule)):
                 yield outcome
 
     async def model(self) -> Provenance:

@@ -13,14 +13,15 @@ from doctor_derma.client.pictures import Encoded
 from doctor_derma.client.reading import problem_error, read_as, read_prediction, read_problem
 from doctor_derma.client.retries import PASSING, Backoff, Retries, read_retry_after
 from doctor_derma.data.decoding import UnreadableImage
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.routes.answer import Answer, Item
 
 Result = Prediction | ProblemError
 Outcome = Result | UnreadableImage
-PREDICT = "/v1/predict?activation_map=grid"
+PREDICT = "/v1/predict"
 READY = "/readyz"
-BATCH = "/v1/predict/batch?activation_map=grid"
+BATCH = "/v1/predict/batch"
 
 
 @dataclass(frozen=True)
@@ -71,20 +72,26 @@ def fetch(path: str, retries: Retries) -> Exchange[bytes]:
     return (yield from _ask("GET", path, {}, retries))
 
 
-def predict_one(picture: bytes, retries: Retries) -> Exchange[Prediction]:
-    """Classify one picture."""
-    body = yield from _ask("POST", PREDICT, {"image": [picture]}, retries)
+def predict_one(
+    picture: bytes, retries: Retries, rule: Rule | None = None
+) -> Exchange[Prediction]:
+    """Classify one picture by a rule, the server's own when None."""
+    body = yield from _ask("POST", _asked(PREDICT, rule), {"image": [picture]}, retries)
     return read_prediction(read_as(Answer, body))
 
 
-def predict_group(group: Sequence[Encoded], retries: Retries) -> Exchange[list[Outcome]]:
+def predict_group(
+    group: Sequence[Encoded], retries: Retries, rule: Rule | None = None
+) -> Exchange[list[Outcome]]:
     """Classify the pictures of a group that could be read; the others keep their reasons."""
     good = [encoded for encoded in group if isinstance(encoded, bytes)]
-    results = iter((yield from predict_many(good, retries)))
+    results = iter((yield from predict_many(good, retries, rule)))
     return [next(results) if isinstance(encoded, bytes) else encoded for encoded in group]
 
 
-def predict_many(pictures: Sequence[bytes], retries: Retries) -> Exchange[list[Result]]:
+def predict_many(
+    pictures: Sequence[bytes], retries: Retries, rule: Rule | None = None
+) -> Exchange[list[Result]]:
     """Classify pictures, and ask again for those whose answer is missing.
 
     Returns
@@ -98,7 +105,7 @@ def predict_many(pictures: Sequence[bytes], retries: Retries) -> Exchange[list[R
         if not asked:
             return [results[index] for index in range(len(pictures))]
         sent = {"images": [pictures[index] for index in asked]}
-        reply = yield from _send("POST", BATCH, backoff, sent)
+        reply = yield from _send("POST", _asked(BATCH, rule), backoff, sent)
         failure = _failure(reply)
         for item in _items(reply):
             if item.index is not None:
@@ -115,6 +122,10 @@ def predict_many(pictures: Sequence[bytes], retries: Retries) -> Exchange[list[R
                 return [results[index] for index in range(len(pictures))]
             raise failure or Unreachable("the server left out some answers; ask it again later")
         yield Pause(wait)
+
+
+def _asked(path: str, rule: Rule | None) -> str:
+    return f"{path}?activation_map=grid" + (f"&rule={rule}" if rule else "")
 
 
 def _ask(

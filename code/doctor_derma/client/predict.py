@@ -8,6 +8,7 @@ from rich.console import Console
 from doctor_derma.client.errors import ProblemError
 from doctor_derma.client.exchange import Outcome
 from doctor_derma.client.synchronous import Client
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.reporting import Format, check_output, report_rows
 from doctor_derma.serving.row import Row
@@ -20,6 +21,7 @@ def run_remote_predict(
     api_key: str | None = None,
     format: Format = "table",
     output: Path | None = None,
+    rule: Rule | None = None,
 ) -> int:
     """Classify pictures on a server and write the rows to a file or to standard output.
 
@@ -30,6 +32,7 @@ def run_remote_predict(
     api_key : for a server that needs one
     format : ``table``, ``json`` or ``csv``
     output : file that appears when it is whole; standard output when None
+    rule : by which pictures are called; the server's own when None
 
     Returns
     -------
@@ -46,11 +49,11 @@ def run_remote_predict(
     with Client(url, api_key) as client:
         with Console(stderr=True).status(f"Asking {url}"):
             classes = client.model().classes
-        return report_rows(_rows(client, paths), len(paths), classes, format, output)
+        return report_rows(_rows(client, paths, rule), len(paths), classes, format, output)
 
 
-def _rows(client: Client, paths: Sequence[Path]) -> Iterator[Row]:
-    for path, outcome in zip(paths, client.predict_batch(paths), strict=True):
+def _rows(client: Client, paths: Sequence[Path], rule: Rule | None) -> Iterator[Row]:
+    for path, outcome in zip(paths, client.predict_batch(paths, rule), strict=True):
         yield _row(str(path), outcome)
 
 

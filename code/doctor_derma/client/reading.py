@@ -39,6 +39,7 @@ def read_prediction(answer: Answer) -> Prediction:
     in_order = sorted(answer.probabilities, key=lambda shown: shown.index)
     return Prediction(
         label=answer.label,
+        rule=answer.rule,
         probabilities={shown.name: shown.probability for shown in in_order},
         prediction_set=tuple(answer.prediction_set),
         unfamiliarity=answer.unfamiliarity,

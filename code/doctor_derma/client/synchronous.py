@@ -24,6 +24,7 @@ from doctor_derma.client.reading import read_as, without_errors
 from doctor_derma.client.retries import Retries
 from doctor_derma.client.transport import Collected, build, settings
 from doctor_derma.data.decoding import ImageSource, is_one_picture
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.routes.provenance import CARD_PATH, MODEL_PATH, Provenance
 
@@ -63,18 +64,25 @@ class Client:
         self._retries = retries or Retries()
 
     @overload  # A path is also an iterable of paths, but not meant as one.
-    def predict(self, images: ImageSource) -> Prediction: ...  # type: ignore[overload-overlap]
+    def predict(  # type: ignore[overload-overlap]
+        self, images: ImageSource, rule: Rule | None = None
+    ) -> Prediction: ...
 
     @overload
-    def predict(self, images: Iterable[ImageSource]) -> list[Prediction]: ...
+    def predict(
+        self, images: Iterable[ImageSource], rule: Rule | None = None
+    ) -> list[Prediction]: ...
 
-    def predict(self, images: ImageSource | Iterable[ImageSource]) -> Prediction | list[Prediction]:
+    def predict(
+        self, images: ImageSource | Iterable[ImageSource], rule: Rule | None = None
+    ) -> Prediction | list[Prediction]:
         """Classify one picture, or several.
 
         Parameters
         ----------
         images : one picture or several, each a path, the bytes of an encoded file, a PIL image
             or a uint8 RGB array of shape (height, width, 3)
+        rule : by which they are called; the server's own when None
 
         Raises
         ------
@@ -82,10 +90,12 @@ class Client:
             When a picture can't be read here or there, see ``predict_batch`` for the others.
         """
         if is_one_picture(images):
-            return self._play(predict_one(encode(images), self._retries))
-        return without_errors(self.predict_batch(images))  # type: ignore[arg-type]
+            return self._play(predict_one(encode(images), self._retries, rule))
+        return without_errors(self.predict_batch(images, rule))  # type: ignore[arg-type]
 
-    def predict_batch(self, images: Iterable[ImageSource]) -> Iterator[Outcome]:
+    def predict_batch(
+        self, images: Iterable[ImageSource], rule: Rule | None = None
+    ) -> Iterator[Outcome]:
         """Classify any number of pictures, a few in memory at a time.
 
         Yields
@@ -93,7 +103,7 @@ class Client:
         a Prediction for each picture in order, or the exception that says why it has none
         """
         for group in grouped(images):
-            yield from self._play(predict_group(group, self._retries))
+            yield from self._play(predict_group(group, self._retries, rule))
 
     def model(self) -> Provenance:
         """Return which model answers and where it comes from."""

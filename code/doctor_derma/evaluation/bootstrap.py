@@ -7,11 +7,18 @@ clustered data, Journal of the Royal Statistical Society B 69, 2007).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.metrics import classification_metrics, weighted_metrics
+from doctor_derma.evaluation.decisions import Rule
+from doctor_derma.evaluation.metrics import (
+    RULE_METRICS,
+    classification_metrics,
+    weighted_decision_metrics,
+    weighted_metrics,
+)
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.progress import with_progress
 
@@ -65,11 +72,48 @@ def bootstrap_metrics(
     DermaError
         When ``resamples`` or ``level`` is out of range.
     """
-    values = classification_metrics(
-        predictions.labels, predictions.probabilities, predictions.classes
-    )
+    values = measured(predictions)
     draws = bootstrap_distributions([predictions], resamples, seed)[0]
     return {name: percentile_interval(value, draws[name], level) for name, value in values.items()}
+
+
+def bootstrap_rules(
+    predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+) -> dict[Rule, dict[str, Interval]]:
+    """Compute the metrics of ``RULE_METRICS`` under every rule that the model has.
+
+    Parameters, intervals and draws are those of ``bootstrap_metrics``. Without the class of
+    melanoma there are no figures of it.
+    """
+    labels, classes = predictions.labels, predictions.classes
+    decided = {
+        rule: predictions.decide(predictions.probabilities, rule) for rule in predictions.rules
+    }
+    sizes = chunk_sizes(resamples, len(labels))
+    weights = chain([np.ones((1, len(labels)))], lesion_weights(predictions.lesions, sizes, seed))
+    parts = [
+        {rule: weighted_decision_metrics(labels, of, classes, w) for rule, of in decided.items()}
+        for w in weights
+    ]
+    return {
+        rule: {
+            name: _around_first(np.concatenate([part[rule][name] for part in parts]), level)
+            for name in RULE_METRICS
+            if name in parts[0][rule]
+        }
+        for rule in decided
+    }
+
+
+def _around_first(values: np.ndarray, level: float) -> Interval:
+    return percentile_interval(float(values[0]), values[1:], level)
+
+
+def measured(predictions: Predictions) -> dict[str, float]:
+    """Compute every metric of the images as they are."""
+    return classification_metrics(
+        predictions.labels, predictions.probabilities, predictions.classes, predictions.predicted
+    )
 
 
 def bootstrap_distributions(
@@ -86,12 +130,13 @@ def bootstrap_distributions(
     if resamples < 1:
         raise DermaError(f"resamples: {resamples} is too few; use 1 or more, such as {RESAMPLES}")
     chunks: list[list[dict[str, np.ndarray]]] = [[] for _ in models]
+    decided = [model.predicted for model in models]
     sizes = chunk_sizes(resamples, len(models[0].labels))
     weight_chunks = lesion_weights(models[0].lesions, sizes, seed)
     for weights in with_progress(weight_chunks, "Bootstrap over lesions", len(sizes)):
-        for model, collected in zip(models, chunks, strict=True):
+        for model, called, collected in zip(models, decided, chunks, strict=True):
             collected.append(
-                weighted_metrics(model.labels, model.probabilities, model.classes, weights)
+                weighted_metrics(model.labels, model.probabilities, model.classes, weights, called)
             )
     return [
         {name: np.concatenate([chunk[name] for chunk in collected]) for name in collected[0]}

@@ -12,9 +12,10 @@ from doctor_derma.evaluation.bootstrap import (
     RESAMPLES,
     Interval,
     bootstrap_distributions,
+    measured,
     percentile_interval,
 )
-from doctor_derma.evaluation.metrics import HEADLINE_METRICS, classification_metrics
+from doctor_derma.evaluation.metrics import HEADLINE_METRICS
 from doctor_derma.evaluation.predictions import Predictions
 
 
@@ -68,6 +69,8 @@ def compare(
 ) -> Comparison:
     """Compare models on the same images, lesions resampled jointly for all of them.
 
+    Each model calls classes by its own decision rule.
+
     A difference's p-value is two-sided, from the same resamples as its interval: twice
     the smaller share of differences at or beyond 0, with one added to both counts, so
     that it is never 0: ``p = 2 min(#(d <= 0) + 1, #(d >= 0) + 1) / (R + 1)``, at most 1
@@ -83,7 +86,7 @@ def compare(
     """
     models = align_models(models)
     draws = bootstrap_distributions(models, resamples, seed)
-    values = [classification_metrics(m.labels, m.probabilities, m.classes) for m in models]
+    values = [measured(model) for model in models]
     intervals = {
         model.name: {
             metric: percentile_interval(value[metric], draw[metric], level) for metric in value
@@ -132,8 +135,8 @@ def holm(p_values: list[float]) -> list[float]:
 def mcnemar(first: Predictions, second: Predictions) -> McNemar:
     """Test equal accuracy by lesion: the exact McNemar test (McNemar, Psychometrika 12, 1947).
 
-    A lesion counts once: its decision is the most probable class of the mean over its
-    images, which keeps the cases independent. The models must be aligned.
+    A lesion counts once: it is called by the model's rule at the mean of the probabilities over
+    its images, which keeps the cases independent. The models must be aligned.
     """
     first_right, second_right = _lesion_correct(first), _lesion_correct(second)
     only_first = int(np.sum(first_right & ~second_right))
@@ -144,12 +147,12 @@ def mcnemar(first: Predictions, second: Predictions) -> McNemar:
 
 
 def _lesion_correct(predictions: Predictions) -> np.ndarray:
-    _, first_image, lesion_of = np.unique(
-        predictions.lesions, return_index=True, return_inverse=True
+    _, first_image, lesion_of, images = np.unique(
+        predictions.lesions, return_index=True, return_inverse=True, return_counts=True
     )
     summed = np.zeros((len(first_image), len(predictions.classes)))
     np.add.at(summed, lesion_of, predictions.probabilities)
-    return summed.argmax(axis=1) == predictions.labels[first_image]
+    return predictions.decide(summed / images[:, None]) == predictions.labels[first_image]
 
 
 def align_models(models: list[Predictions]) -> list[Predictions]:

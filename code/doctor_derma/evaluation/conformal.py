@@ -59,7 +59,23 @@ def conformal_threshold(
     return float(scores[rank - 1]) if rank <= len(scores) else 1.0
 
 
-def prediction_sets(probabilities: np.ndarray, threshold: float) -> np.ndarray:
-    """Return which classes are in each picture's set, bool [n, K]."""
+def prediction_sets(
+    probabilities: np.ndarray, threshold: float, called: np.ndarray | None = None
+) -> np.ndarray:
+    """Return which classes are in each picture's set, bool [n, K].
+
+    The class that a picture is called is always among them, which keeps the promise: a larger set
+    holds the true class no less often.
+
+    Parameters
+    ----------
+    probabilities : float [n, K]
+    threshold : of ``conformal_threshold``
+    called : int [n], the class that each picture is called; the most probable one, which is in
+        every set, when None
+    """
     # Rounding may carry a sum of float32 probabilities a little over a threshold of 1.
-    return aps_scores(probabilities) <= threshold + 1e-6
+    sets = aps_scores(probabilities) <= threshold + 1e-6
+    if called is not None:
+        np.put_along_axis(sets, called[:, None], True, axis=1)
+    return sets

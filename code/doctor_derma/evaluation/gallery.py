@@ -44,23 +44,20 @@ def confident_right(predictions: Predictions, per_class: int = RIGHT_PER_CLASS) 
     rows: list[int] = []
     for index in range(len(predictions.classes)):
         right = predictions.correct & (predictions.labels == index)
-        rows += _most_confident(
-            predictions, right, predictions.probabilities.max(axis=1), per_class
-        )
+        rows += _most_confident(predictions, right, predictions.confidence, per_class)
     return rows
 
 
 def confident_wrong(predictions: Predictions, count: int = WRONG) -> list[int]:
     """Pick the rows that are wrong with most confidence, one a lesion."""
-    confidence = predictions.probabilities.max(axis=1)
-    return _most_confident(predictions, ~predictions.correct, confidence, count)
+    return _most_confident(predictions, ~predictions.correct, predictions.confidence, count)
 
 
 def disagreements(models: tuple[Predictions, ...], count: int = DISAGREEMENTS) -> list[int]:
     """Pick the rows where aligned models differ, all of them with most confidence."""
     predicted = np.stack([model.predicted for model in models])
     differ = (predicted != predicted[0]).any(axis=0)
-    least_sure = np.min([model.probabilities.max(axis=1) for model in models], axis=0)
+    least_sure = np.min([model.confidence for model in models], axis=0)
     return _most_confident(models[0], differ, least_sure, count)
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 from doctor_derma.data.decoding import UnreadableImage, fit_pixels, open_image
 from doctor_derma.data.manifest import SPLITS, Dataset
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.decisions import Rule, Rulebook
 from doctor_derma.evaluation.progress import with_progress
 
 BATCH_SIZE = 64
@@ -32,6 +33,9 @@ class PixelClassifier(Protocol):
     @property
     def width(self) -> int: ...
 
+    @property
+    def rulebook(self) -> Rulebook | None: ...
+
     def predict_pixels(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Take uint8 RGB [n, height, width, 3]; return probabilities [n, K], maps [n, K, h, w]."""
         ...
@@ -50,6 +54,7 @@ class Predictions:
     labels : int64 [n], index of the true class
     probabilities : float64 [n, K]
     activation_maps : float32 [n, K, h, w] evidence for each class, or None
+    rulebook : the model's decision rules; None to call the most probable class
 
     Raises
     ------
@@ -65,6 +70,7 @@ class Predictions:
     labels: np.ndarray
     probabilities: np.ndarray
     activation_maps: np.ndarray | None = None
+    rulebook: Rulebook | None = None
 
     def __post_init__(self) -> None:
         count = len(self.images)
@@ -83,14 +89,35 @@ class Predictions:
             )
 
     @property
+    def rule(self) -> Rule:
+        """The rule by which ``predicted`` is decided."""
+        return self.rulebook.default if self.rulebook else "most-probable"
+
+    @property
+    def rules(self) -> tuple[Rule, ...]:
+        """All rules that the model has."""
+        return self.rulebook.rules if self.rulebook else ("most-probable",)
+
+    def decide(self, probabilities: np.ndarray, rule: Rule | None = None) -> np.ndarray:
+        """Return the class that the model calls at some probabilities [m, K], int64 [m]."""
+        if self.rulebook is None:
+            return probabilities.argmax(axis=1)
+        return self.rulebook.decide(probabilities, rule)
+
+    @property
     def predicted(self) -> np.ndarray:
-        """Index of the most probable class, int64 [n]: the decision that is evaluated."""
-        return self.probabilities.argmax(axis=1)
+        """Index of the class that is called, int64 [n]: the decision that is evaluated."""
+        return self.decide(self.probabilities)
 
     @property
     def correct(self) -> np.ndarray:
-        """Whether the most probable class is the true one, bool [n]."""
+        """Whether the called class is the true one, bool [n]."""
         return self.predicted == self.labels
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """Probability of the called class, float64 [n]; by some rules not the greatest."""
+        return np.take_along_axis(self.probabilities, self.predicted[:, None], axis=1)[:, 0]
 
     @property
     def lesion_count(self) -> int:
@@ -156,6 +183,7 @@ def predict_split(classifier: PixelClassifier, dataset: Dataset, split: str) -> 
         labels=np.array([classes.index(name) for name in rows["class"]], dtype=np.int64),
         probabilities=probabilities,
         activation_maps=maps,
+        rulebook=classifier.rulebook,
     )
 
 

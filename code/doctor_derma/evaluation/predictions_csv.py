@@ -9,13 +9,13 @@ from doctor_derma.atomic import replacing_file
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.predictions import Predictions
 
-LEADING_COLUMNS = ("image", "lesion", "class", "label")
+LEADING_COLUMNS = ("image", "lesion", "class", "label", "rule")
 LAST_COLUMN = "correct"
 
 
 def write_predictions_csv(predictions: Predictions, path: Path) -> None:
-    """Write one row an image: image, lesion, class (true), label (predicted), a
-    probability column named by each class, correct.
+    """Write one row an image: image, lesion, class (true), label (called), rule (that
+    called it), a probability column named by each class, correct.
 
     Raises
     ------
@@ -33,6 +33,7 @@ def write_predictions_csv(predictions: Predictions, path: Path) -> None:
             "lesion": predictions.lesions,
             "class": names[predictions.labels],
             "label": names[predictions.predicted],
+            "rule": predictions.rule,
             **dict(zip(predictions.classes, predictions.probabilities.T, strict=True)),
             LAST_COLUMN: predictions.correct,
         }
@@ -40,39 +41,3 @@ def write_predictions_csv(predictions: Predictions, path: Path) -> None:
     with replacing_file(path) as scratch:
         # Nine significant digits give back every float32 probability exactly.
         table.to_csv(scratch, index=False, float_format="%.9g")
-
-
-def read_predictions_csv(path: Path, name: str | None = None) -> Predictions:
-    """Read what ``write_predictions_csv`` wrote, without picture paths and activation maps.
-
-    Parameters
-    ----------
-    path : the CSV file
-    name : name of the model; by default the name of the file's folder
-
-    Raises
-    ------
-    DermaError
-        When the file is missing, a column is missing, or a value is wrong.
-    """
-    try:
-        table = pd.read_csv(path, dtype=str, na_filter=False)
-    except (OSError, ValueError) as error:
-        raise DermaError(f"{path}: can't be read ({error}); run 'derma evaluate' again") from error
-    if missing := [column for column in LEADING_COLUMNS if column not in table.columns]:
-        raise DermaError(f"{path}: column '{missing[0]}' is missing; run 'derma evaluate' again")
-    classes = tuple(c for c in table.columns if c not in (*LEADING_COLUMNS, LAST_COLUMN))
-    try:
-        probabilities = table[list(classes)].to_numpy(dtype=np.float64)
-        labels = [classes.index(value) for value in table["class"]]
-    except ValueError as error:
-        raise DermaError(f"{path}: wrong value ({error}); run 'derma evaluate' again") from error
-    return Predictions(
-        name=name or path.resolve().parent.name,
-        classes=classes,
-        images=table["image"].to_numpy(dtype=str),
-        lesions=table["lesion"].to_numpy(dtype=str),
-        paths=np.full(len(table), "", dtype=str),
-        labels=np.array(labels, dtype=np.int64),
-        probabilities=probabilities,
-    )

@@ -17,6 +17,7 @@ from doctor_derma.evaluation.bootstrap import (
     RESAMPLES,
     Interval,
     bootstrap_distributions,
+    measured,
     percentile_interval,
 )
 from doctor_derma.evaluation.comparison import align_models, bootstrap_p_value, holm
@@ -24,7 +25,6 @@ from doctor_derma.evaluation.decisions import MELANOMA
 from doctor_derma.evaluation.metrics import (
     HEADLINE_METRICS,
     MELANOMA_METRICS,
-    classification_metrics,
 )
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.replicate_design import Replicate, pair_replicates
@@ -127,7 +127,7 @@ def compare_over_seeds(
     aligned = align_models([by_name[run] for names in runs.values() for run in names])
     metrics = compared_metrics(aligned[0].classes)
     shape = (len(runs), -1)
-    found = [classification_metrics(m.labels, m.probabilities, m.classes) for m in aligned]
+    found = [measured(model) for model in aligned]
     drawn = bootstrap_distributions(aligned, resamples, seed)
     values = {key: np.array([one[key] for one in found]).reshape(shape) for key in metrics}
     draws = {

@@ -1,14 +1,21 @@
 """Everything that is kept of an evaluation or a comparison, in one folder each."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from doctor_derma.atomic import replacing_own_folder
-from doctor_derma.evaluation.bootstrap import RESAMPLES, Interval, bootstrap_metrics
+from doctor_derma.evaluation.bootstrap import (
+    RESAMPLES,
+    Interval,
+    bootstrap_metrics,
+    bootstrap_rules,
+)
 from doctor_derma.evaluation.comparison import Comparison, compare
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.evaluation.gallery import (
     confident_right,
     confident_wrong,
@@ -38,7 +45,7 @@ from doctor_derma.evaluation.tables import (
 
 REPORT_FILE = "report.html"
 CAPTIONS = {
-    "by_class": "Sensitivity and PPV of each class when the most probable class is called.",
+    "by_class": "Sensitivity and PPV of each class when images are called by the model's rule.",
     "confusion_shares": "Rows add up to 100%; the diagonal is each class's sensitivity.",
     "confusion_counts": "Images by true and predicted class; shades follow the square root.",
     "roc": "Ranking by probability at every threshold, each class against the rest.",
@@ -55,13 +62,27 @@ MAP_CAPTION = (
 )
 
 
+@dataclass(frozen=True, eq=False)
+class Figures:
+    """What an evaluation found, each figure with its 95% interval.
+
+    Attributes
+    ----------
+    metrics : every metric, of the model's own decision rule
+    rules : rule -> the metrics of ``RULE_METRICS``, of every rule that the model has
+    """
+
+    metrics: dict[str, Interval]
+    rules: dict[Rule, dict[str, Interval]]
+
+
 def write_evaluation(
     predictions: Predictions,
     info: Mapping[str, Any],
     folder: Path,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> dict[str, Interval]:
+) -> Figures:
     """Evaluate one model and replace its folder: CSV, JSON, plots, gallery, HTML report.
 
     Parameters
@@ -72,10 +93,6 @@ def write_evaluation(
     folder : such as ``evaluation_images/<model>``
     resamples, seed : of the bootstrap over lesions
 
-    Returns
-    -------
-    Every metric with its 95% interval
-
     Raises
     ------
     DermaError
@@ -83,8 +100,9 @@ def write_evaluation(
     """
     with replacing_own_folder(folder, METRICS_FILE) as scratch:
         intervals = bootstrap_metrics(predictions, resamples, seed)
+        rules = bootstrap_rules(predictions, resamples, seed)
         write_predictions_csv(predictions, scratch / PREDICTIONS_FILE)
-        summary = evaluation_summary(predictions, intervals, info, resamples, seed)
+        summary = evaluation_summary(predictions, intervals, rules, info, resamples, seed)
         write_json(summary, scratch / METRICS_FILE)
         models = (predictions,)
         galleries = [
@@ -98,13 +116,13 @@ def write_evaluation(
         report = Report(
             title=f"Evaluation of {predictions.name}",
             subtitle=f"{extent(predictions)}, split '{info.get('split', 'unknown')}'",
-            tables=evaluation_tables(predictions, intervals),
+            tables=evaluation_tables(predictions, intervals, rules),
             plots=_save_plots(evaluation_plots(predictions, intervals), scratch),
             galleries=_save_galleries(galleries, scratch),
             provenance=provenance_table({predictions.name: info}),
         )
         write_html(report, scratch / REPORT_FILE)
-    return intervals
+    return Figures(intervals, rules)
 
 
 def write_comparison(

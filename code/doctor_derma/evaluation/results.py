@@ -12,6 +12,7 @@ import pandas as pd
 
 from doctor_derma.evaluation.bootstrap import LEVEL, Interval
 from doctor_derma.evaluation.comparison import Comparison
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.evaluation.predictions import Predictions
 
 METRICS_FILE = "metrics.json"
@@ -21,17 +22,27 @@ PREDICTIONS_FILE = "predictions.csv"
 def evaluation_summary(
     predictions: Predictions,
     intervals: dict[str, Interval],
+    rules: Mapping[Rule, Mapping[str, Interval]],
     info: Mapping[str, Any],
     resamples: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Sum up one model: its provenance, the cases, and every metric with its interval."""
+    """Sum up one model: its provenance, the cases, and every metric with its interval.
+
+    ``metrics`` are those of the model's own decision rule, which ``rule`` names; ``rules`` has
+    the figures of every rule that it has.
+    """
     return {
         **info,
         "model": predictions.name,
         **count_cases(predictions),
         "bootstrap": describe_bootstrap(resamples, seed),
+        "rule": predictions.rule,
         "metrics": {name: asdict(interval) for name, interval in intervals.items()},
+        "rules": {
+            rule: {name: asdict(interval) for name, interval in figures.items()}
+            for rule, figures in rules.items()
+        },
     }
 
 
@@ -39,12 +50,14 @@ def comparison_summary(
     comparison: Comparison, infos: Mapping[str, Mapping[str, Any]], resamples: int, seed: int
 ) -> dict[str, Any]:
     """Sum up several models: each one's metrics, then differences and tests of every pair."""
+    rules = {model.name: model.rule for model in comparison.models}
     return {
         **count_cases(comparison.models[0]),
         "bootstrap": describe_bootstrap(resamples, seed),
         "models": {
             name: {
                 **infos[name],
+                "rule": rules[name],
                 "metrics": {metric: asdict(interval) for metric, interval in intervals.items()},
             }
             for name, intervals in comparison.intervals.items()
@@ -71,7 +84,7 @@ def write_joint_csv(models: tuple[Predictions, ...], path: Path) -> None:
     }
     for model in models:
         columns[f"{model.name}.label"] = names[model.predicted]
-        columns[f"{model.name}.probability"] = model.probabilities.max(axis=1)
+        columns[f"{model.name}.probability"] = model.confidence
         columns[f"{model.name}.correct"] = model.correct
     pd.DataFrame(columns).to_csv(path, index=False, float_format="%.9g")
 

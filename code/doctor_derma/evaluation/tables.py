@@ -11,11 +11,13 @@ from rich.text import Text
 from doctor_derma.data.diagnoses import full_name
 from doctor_derma.evaluation.bootstrap import Interval
 from doctor_derma.evaluation.comparison import Comparison
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.evaluation.metrics import (
     CLASS_METRICS,
     HEADLINE_METRICS,
     LOWER_IS_BETTER,
     OVERALL_METRICS,
+    RULE_METRICS,
 )
 from doctor_derma.evaluation.predictions import Predictions
 
@@ -51,17 +53,21 @@ class Table:
         return table
 
 
-def evaluation_tables(predictions: Predictions, intervals: dict[str, Interval]) -> list[Table]:
-    """Tabulate one model: overall metrics, the classes, metrics by class."""
+def evaluation_tables(
+    predictions: Predictions,
+    intervals: dict[str, Interval],
+    rules: Mapping[Rule, Mapping[str, Interval]],
+) -> list[Table]:
+    """Tabulate one model: overall metrics, decision rules, the classes, metrics by class."""
     extent = f"{len(predictions.images):,} images of {predictions.lesion_count:,} lesions"
     overall = Table(
         f"{predictions.name} on {extent}",
         ("Metric", "Value (95% interval)"),
         tuple((_titled(metric), str(intervals[metric])) for metric in OVERALL_METRICS),
-        BOOTSTRAP_NOTE,
+        f"{BOOTSTRAP_NOTE} Accuracies are of the rule {predictions.rule}.",
     )
     decisions = _by_class_table(
-        "Calling the most probable class, each against the rest (95% interval)",
+        f"Calling by the rule {predictions.rule}, each against the rest (95% interval)",
         ("sensitivity", "specificity", "ppv"),
         predictions.classes,
         intervals,
@@ -72,7 +78,24 @@ def evaluation_tables(predictions: Predictions, intervals: dict[str, Interval]) 
         predictions.classes,
         intervals,
     )
-    return [overall, _class_table(predictions), decisions, ranking]
+    by_rule = rule_table(rules, predictions.rule)
+    return [overall, by_rule, _class_table(predictions), decisions, ranking]
+
+
+def rule_table(rules: Mapping[Rule, Mapping[str, Interval]], default: Rule) -> Table:
+    """Tabulate what each decision rule does with the same probabilities."""
+    # Words below each other, so that four rules fit a terminal.
+    rows = (
+        (title.replace(" ", "\n"), *(str(figures[metric]) for figures in rules.values()))
+        for metric, title in RULE_METRICS.items()
+        if metric in rules[default]
+    )
+    return Table(
+        "Decision rules on the same probabilities (95% interval)",
+        ("Metric", *(rule.replace("-", "\n") for rule in rules)),
+        tuple(rows),
+        f"The label is that of the rule {default} unless another is asked for.",
+    )
 
 
 def comparison_tables(comparison: Comparison) -> list[Table]:
@@ -102,7 +125,7 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
             )
             for test in comparison.mcnemar
         ),
-        "A lesion's class is the most probable one of the mean over its images.",
+        "A lesion is called by its model's rule at the mean of the probabilities over its images.",
     )
     return [metrics, *differences, mcnemar]
 

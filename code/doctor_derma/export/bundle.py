@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from doctor_derma.atomic import replacing_file
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.decisions import Costs, Rule, Rulebook
+from doctor_derma.export.decision import Decision
 
 GRAPH_FILE = "model.onnx"
 INFO_FILE = "model.json"
@@ -118,6 +120,7 @@ class BundleInfo(_Strict):
     conformal: Conformal
     familiar: Familiar
     quality: QualityLimits
+    decision: Decision = Decision()
     metrics: dict[str, dict[str, float]]
     data: DataProvenance
     code: CodeProvenance
@@ -128,6 +131,46 @@ class BundleInfo(_Strict):
     @property
     def class_names(self) -> tuple[str, ...]:
         return tuple(diagnosis.name for diagnosis in self.classes)
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """What decides between the classes.
+
+        Raises
+        ------
+        DermaError
+            When ``decision`` names a rule, or costs of classes, that this model does not have.
+        """
+        chosen = self.decision.melanoma_first
+        return Rulebook(
+            self.class_names,
+            self.class_shares,
+            self.prevalence,
+            self.temperature,
+            self.decision.default,
+            chosen.threshold if chosen else None,
+            self.decision.costs,
+        )
+
+    def deciding(self, rule: Rule | None, costs: Costs | None = None) -> "BundleInfo":
+        """Return the same with another default rule or other costs, where they are given.
+
+        Costs that are given alone are decided by.
+
+        Raises
+        ------
+        DermaError
+            When this model does not have the rule, or the costs are wrong.
+        """
+        changes: dict[str, Any] = {}
+        if costs is not None:
+            changes["costs"] = {true: dict(called) for true, called in costs.items()}
+            changes["default"] = "costs"
+        if rule is not None:
+            changes["default"] = rule
+        changed = self.model_copy(update={"decision": self.decision.model_copy(update=changes)})
+        changed.rulebook.check(changed.decision.default)
+        return changed
 
 
 def file_sha256(path: Path) -> str:
@@ -156,6 +199,10 @@ def read_info(bundle: Path) -> BundleInfo:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "the file"
         raise DermaError(f"{info_path}: {where}: {first['msg']}; export the run again") from error
+    try:
+        info.rulebook.check(info.decision.default)
+    except DermaError as error:
+        raise DermaError(f"{info_path}: decision: {error}") from error
     graph = bundle / info.weights.file
     if not graph.is_file():
         raise DermaError(f"{graph}: missing; export the run again")

@@ -11,13 +11,11 @@ from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.conformal import TARGET, conformal_threshold
 from doctor_derma.evaluation.metrics import classification_metrics
 from doctor_derma.export.bundle import (
     GRAPH_FILE,
     INFO_FILE,
     BundleInfo,
-    Conformal,
     Familiar,
     Parity,
     Weights,
@@ -25,15 +23,16 @@ from doctor_derma.export.bundle import (
     read_info,
     write_info,
 )
-from doctor_derma.export.calibrating import calibrate
 from doctor_derma.export.card.evidence import Evidence
 from doctor_derma.export.card.writing import write_card
 from doctor_derma.export.exporting import training_sample
 from doctor_derma.export.familiarity import ACCEPTANCE, fit_familiarity
+from doctor_derma.export.fitting import fit_outputs
 from doctor_derma.export.fp16 import halve_weights
 from doctor_derma.export.graph_parts import FEATURES, LOGITS, cut_network, join_head
 from doctor_derma.export.graph_running import run_graph
 from doctor_derma.export.int8 import quantise_network
+from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import Run
 
 Reduced = Literal["fp16", "int8"]
@@ -49,10 +48,10 @@ def export_reduced(
 
     What is fitted to the network's outputs is fitted to those of the reduced network, on the
     same images as at first: the temperature and with it the offsets of the softmax, the mean,
-    covariance and threshold of unfamiliarity, and the threshold of the prediction sets. What
-    depends on the images or on the places of the cells alone is kept: the class shares and
-    their weight, the limits of quality, the shift of the maps. The metrics in ``model.json``
-    are those of the written graph on the validation split.
+    covariance and threshold of unfamiliarity, and the thresholds of the prediction sets and of
+    melanoma. What depends on the images or on the places of the cells alone is kept: the class
+    shares and their weight, the limits of quality, the shift of the maps; and so are the default
+    rule and the costs. The metrics in ``model.json`` are those of the validation split.
 
     The bundle is a model of its own, ``NAME-int8``, that MLflow doesn't know, so that its
     evaluations don't take the place of those of the fp32 bundle.
@@ -70,28 +69,31 @@ def export_reduced(
     info = _read_original(run, dataset)
     pixels = pixel_cache(dataset, info.input.height, info.input.width)
     targets = np.array(dataset.targets(dataset.table))
-    split = dataset.table["split"].to_numpy()
-    train, val = np.flatnonzero(split == "train"), np.flatnonzero(split == "val")
+    parts = parts_of(dataset, run.config)
+    train, val = parts.train, parts.val
     original = run.bundle / info.weights.file
     network = _reduce(cut_network(onnx.load(original)), precision, pixels, train, targets)
 
     logits, features = run_graph(network, pixels, val, (LOGITS, FEATURES))
     [of_training] = run_graph(network, pixels, training_sample(train), (FEATURES,))
-    calibration = calibrate(
+    fitted = fit_outputs(
         logits,
         targets[val],
+        dataset.table["lesion"].to_numpy(dtype=str)[val],
+        dataset.classes,
         np.bincount(targets[train], minlength=len(dataset.classes)),
         balanced=run.config.balanced,
         prevalence=info.prevalence,
+        rule=info.decision.default,
+        costs=info.decision.costs,
     )
-    model = join_head(network, calibration, fit_familiarity(of_training, features))
+    model = join_head(network, fitted.calibration, fit_familiarity(of_training, features))
 
     [probabilities] = run_graph(model, pixels, val, ("probabilities",))
     [expected] = run_graph(original, pixels, val, ("probabilities",))
-    metrics = classification_metrics(targets[val], probabilities, dataset.classes)
-    check_loss(
-        classification_metrics(targets[val], expected, dataset.classes), metrics, run, precision
-    )
+    decided = info.rulebook.decide(expected)
+    before = classification_metrics(targets[val], expected, dataset.classes, decided)
+    check_loss(before, fitted.metrics, run, precision)
     target = destination or run.folder / f"bundle-{precision}"
     with replacing_own_folder(target, INFO_FILE) as folder:
         path = folder / GRAPH_FILE
@@ -102,14 +104,11 @@ def export_reduced(
                 "name": name,
                 "run": name,
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                "temperature": calibration.temperature,
-                "conformal": Conformal(
-                    target=TARGET,
-                    threshold=conformal_threshold(probabilities, targets[val]),
-                    images=len(val),
-                ),
+                "temperature": fitted.calibration.temperature,
+                "conformal": fitted.conformal,
+                "decision": fitted.decision,
                 "familiar": Familiar(acceptance=ACCEPTANCE, images=len(val)),
-                "metrics": {"val": {key: v for key, v in metrics.items() if np.isfinite(v)}},
+                "metrics": {"val": fitted.metrics},
                 "weights": Weights(
                     sha256=file_sha256(path), bytes=path.stat().st_size, precision=precision
                 ),

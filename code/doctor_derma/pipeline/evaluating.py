@@ -7,9 +7,9 @@ from rich.console import Console
 
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.bootstrap import Interval
 from doctor_derma.evaluation.comparison import Comparison
 from doctor_derma.evaluation.cost import Cost, measure_costs
+from doctor_derma.evaluation.decisions import Costs, Rule
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.replicate_design import (
     Replicate,
@@ -18,7 +18,7 @@ from doctor_derma.evaluation.replicate_design import (
 )
 from doctor_derma.evaluation.replicates import SeedComparison
 from doctor_derma.evaluation.replicates_report import write_seed_comparison
-from doctor_derma.evaluation.report import write_comparison, write_evaluation
+from doctor_derma.evaluation.report import Figures, write_comparison, write_evaluation
 from doctor_derma.export.bundle import BundleInfo, read_info
 from doctor_derma.pipeline.models import find_bundle, predict, provenance, without_pictures
 from doctor_derma.serving.classifier import Classifier
@@ -27,25 +27,36 @@ from doctor_derma.workspace import Workspace
 
 
 def evaluate(
-    workspace: Workspace, reference: str, split: str, gallery: bool = True
-) -> tuple[Predictions, dict[str, Interval], Path]:
+    workspace: Workspace,
+    reference: str,
+    split: str,
+    gallery: bool = True,
+    rule: Rule | None = None,
+    costs: Costs | None = None,
+) -> tuple[Predictions, Figures, Path]:
     """Evaluate a run or bundle on a split of the data, in ``evaluation_images/<model>/``.
 
     Without ``gallery`` no picture of the data set is in the report, so that it may be
     published whatever the licence of the pictures.
+
+    Figures by another ``rule`` or other ``costs`` than the bundle's own are not what it is known
+    by: they are not tracked, and in ``evaluation_images/<model>-<rule>/``.
     """
     dataset = read_dataset(workspace.data)
-    classifier, predictions = predict(workspace, reference, dataset, split)
+    classifier, predictions = predict(workspace, reference, dataset, split, rule, costs)
     info = classifier.info
     if not gallery:
         predictions = without_pictures(predictions)
-    folder = workspace.evaluation_images / predictions.name
-    intervals = write_evaluation(predictions, provenance(info, dataset, split), folder)
-    values = {name: found.value for name, found in intervals.items()}
+    if own := rule is None and costs is None:
+        folder = workspace.evaluation_images / predictions.name
+    else:
+        folder = workspace.evaluation_images / f"{predictions.name}-{predictions.rule}"
+    figures = write_evaluation(predictions, provenance(info, dataset, split), folder)
+    values = {name: found.value for name, found in figures.metrics.items()}
     finite = {name: value for name, value in values.items() if math.isfinite(value)}
-    if info.run != info.name:
+    if own and info.run != info.name:
         log_evaluation(workspace, info.run, split, finite, folder)
-    return predictions, intervals, folder
+    return predictions, figures, folder
 
 
 def compare(

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from doctor_derma.data.manifest import MANIFEST_FILE, Dataset, read_dataset
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.decisions import Costs, Rule
 from doctor_derma.evaluation.predictions import Predictions, predict_split
 from doctor_derma.export.bundle import INFO_FILE, BundleInfo
 from doctor_derma.serving.classifier import Classifier
@@ -35,16 +36,26 @@ def find_bundle(workspace: Workspace, reference: str) -> Path:
 
 
 def predict(
-    workspace: Workspace, reference: str, dataset: Dataset, split: str
+    workspace: Workspace,
+    reference: str,
+    dataset: Dataset,
+    split: str,
+    rule: Rule | None = None,
+    costs: Costs | None = None,
 ) -> tuple[Classifier, Predictions]:
     """Load a model and let it classify a split.
+
+    Parameters
+    ----------
+    rule, costs : of the decisions, see ``Classifier.load``
 
     Raises
     ------
     DermaError
-        When there is no such model, or its classes are not those of the data.
+        When there is no such model, it does not have the rule, or its classes are not those of the
+        data.
     """
-    classifier = Classifier.load(find_bundle(workspace, reference))
+    classifier = Classifier.load(find_bundle(workspace, reference), rule=rule, costs=costs)
     info = classifier.info
     if info.class_names != dataset.classes:
         raise DermaError(
@@ -70,6 +81,7 @@ def provenance(info: BundleInfo, dataset: Dataset, split: str) -> dict[str, Any]
         "architecture": info.architecture,
         "weights_sha256": info.weights.sha256,
         "temperature": round(info.temperature, 4),
+        "prevalence": info.prevalence,
         "git_commit": info.code.git_commit,
         "recipe": info.recipe,
     }

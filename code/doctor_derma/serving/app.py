@@ -51,7 +51,7 @@ def create_app(bundle: Path, settings: Settings | None = None) -> FastAPI:
     sys.setswitchinterval(SWITCH_SECONDS)
     cpus = max(1, usable_cpus() // settings.workers)
     return_large_blocks()
-    classifiers = Classifiers.load(bundle, cpus)
+    classifiers = Classifiers.load(bundle, cpus, settings.rule)
     return_small_blocks()
     return build_app(classifiers, bundle, settings)
 

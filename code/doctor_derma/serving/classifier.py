@@ -17,6 +17,7 @@ from doctor_derma.data.decoding import (
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.alignment import align_maps
 from doctor_derma.evaluation.conformal import prediction_sets
+from doctor_derma.evaluation.decisions import Costs, Rule, Rulebook
 from doctor_derma.export.bundle import BundleInfo, read_info
 from doctor_derma.serving.faults import Fault, find_faults
 from doctor_derma.serving.graph import INPUT, OUTPUTS, open_graph
@@ -24,10 +25,14 @@ from doctor_derma.serving.prediction import Prediction
 
 
 class ReadPicture(NamedTuple):
-    """A decoded picture at the network's size, uint8 (height, width, 3), and its faults."""
+    """A decoded picture at the network's size, uint8 (height, width, 3), and its faults.
+
+    ``rule`` is the one by which it is to be called, the classifier's own when None.
+    """
 
     pixels: np.ndarray
     warnings: tuple[Fault, ...]
+    rule: Rule | None = None
 
 
 class Outputs(NamedTuple):
@@ -50,26 +55,37 @@ class Classifier:
 
     def __init__(self, info: BundleInfo, session: ort.InferenceSession) -> None:
         self.info = info
+        self.rulebook: Rulebook = info.rulebook
         self._session = session
 
     @classmethod
-    def load(cls, bundle: str | Path, threads: int | None = None) -> "Classifier":
+    def load(
+        cls,
+        bundle: str | Path,
+        threads: int | None = None,
+        rule: Rule | None = None,
+        costs: Costs | None = None,
+    ) -> "Classifier":
         """Load the bundle in a folder.
 
         Parameters
         ----------
         bundle : folder with ``model.onnx`` and ``model.json``
         threads : threads of one inference; as many as there are processors when None
+        rule : that decides where none is asked for; ``costs`` where these are given, else the
+            bundle's own when None
+        costs : true class -> called class -> cost, for the rule ``costs``; the bundle's when None
 
         Raises
         ------
         DermaError
-            When a file is missing or damaged, or graph and ``model.json`` don't fit.
+            When a file is missing or damaged, graph and ``model.json`` don't fit, or the model
+            does not have the rule.
         """
         if threads is not None and threads < 1:
             raise DermaError(f"threads: {threads} is too few; give 1 or more")
         folder = Path(bundle).expanduser()
-        info = read_info(folder)
+        info = read_info(folder).deciding(rule, costs)
         return cls(info, open_graph(folder / info.weights.file, info, threads))
 
     @property
@@ -93,7 +109,10 @@ class Classifier:
         return self.info.input.width
 
     def predict(
-        self, images: ImageSource | Iterable[ImageSource], batch_size: int = 32
+        self,
+        images: ImageSource | Iterable[ImageSource],
+        batch_size: int = 32,
+        rule: Rule | None = None,
     ) -> list[Prediction]:
         """Classify pictures of any size.
 
@@ -102,6 +121,7 @@ class Classifier:
         images : one picture or several, each a path, the bytes of an encoded file, a PIL
             image or a uint8 RGB array of shape (height, width, 3)
         batch_size : pictures in memory and in the network at a time
+        rule : by which they are called; the classifier's own when None
 
         Returns
         -------
@@ -111,13 +131,16 @@ class Classifier:
         ------
         UnreadableImage
             When a picture can't be decoded; the message names it.
+        DermaError
+            When the model does not have the rule.
         """
+        self.rulebook.check(rule or self.rulebook.default)
         if batch_size < 1:
             raise DermaError(f"batch_size: {batch_size} is too few; give 1 or more")
         predictions: list[Prediction] = []
         batch: list[ReadPicture] = []
         for index, source in enumerate(_as_sources(images)):
-            batch.append(self._read_named(source, index))
+            batch.append(self._read_named(source, index)._replace(rule=rule))
             if len(batch) == batch_size:
                 predictions += self.classify(batch)
                 batch.clear()
@@ -138,12 +161,9 @@ class Classifier:
         if not pictures:
             return []
         outputs = self.outputs(np.stack([picture.pixels for picture in pictures]))
-        sets = prediction_sets(outputs.probabilities, self.info.conformal.threshold)
         return [
-            self._predict(row, maps, inside, float(unfamiliarity), picture.warnings)
-            for row, maps, unfamiliarity, inside, picture in zip(
-                *outputs, sets, pictures, strict=True
-            )
+            self._predict(row, maps, float(unfamiliarity), picture)
+            for row, maps, unfamiliarity, picture in zip(*outputs, pictures, strict=True)
         ]
 
     def predict_pixels(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -180,19 +200,23 @@ class Classifier:
         self,
         probabilities: np.ndarray,
         maps: np.ndarray,
-        inside: np.ndarray,
         unfamiliarity: float,
-        warnings: tuple[Fault, ...],
+        picture: ReadPicture,
     ) -> Prediction:
+        rule = picture.rule or self.rulebook.default
+        called = self.rulebook.decide(probabilities[None], rule)
+        threshold = self.info.conformal.threshold
+        [inside] = prediction_sets(probabilities[None], threshold, called)
         ranked = np.argsort(-probabilities, kind="stable")
         names = self.class_names
         return Prediction(
-            label=names[ranked[0]],
+            label=names[called[0]],
+            rule=rule,
             probabilities={name: float(p) for name, p in zip(names, probabilities, strict=True)},
             prediction_set=tuple(names[index] for index in ranked if inside[index]),
             unfamiliarity=unfamiliarity,
-            warnings=warnings,
-            activation_map=maps[ranked[0]],
+            warnings=picture.warnings,
+            activation_map=maps[called[0]],
         )
 
     def _read_named(self, source: ImageSource, index: int) -> ReadPicture:

@@ -25,12 +25,18 @@ class Drift:
 
     def __init__(self, info: BundleInfo, window: int = WINDOW, least: int = LEAST) -> None:
         self._expected = expected_shares(info)
+        self._rule = info.decision.default
         self._least = least
         self._recent: deque[tuple[str, ...]] = deque(maxlen=window)
         self._counts: Counter[str] = Counter()
 
     def add(self, prediction: Prediction) -> None:
-        """Count a picture, and forget the one that leaves the window."""
+        """Count a picture, and forget the one that leaves the window.
+
+        What was called by another rule than the server's own is no sign of drift, and is left out.
+        """
+        if prediction.rule != self._rule:
+            return
         if len(self._recent) == self._recent.maxlen:
             self._counts.subtract(self._recent[0])
         unfamiliar = (UNFAMILIAR,) if prediction.unfamiliarity > 1 else ()
@@ -76,10 +82,22 @@ class Drift:
 def expected_shares(info: BundleInfo) -> dict[str, float]:
     """Return how often each class should be called on pictures like the validation images.
 
-    A model does not call classes as often as they occur. Of a class with share ``p``, it calls
-    ``p * sensitivity + (1 - p) * (1 - specificity)``. A bundle without these figures is taken to
-    call them as often as they occur in its training images.
+    A model does not call classes as often as they occur; the bundle says how often its rule did.
+    One that doesn't say is taken to call them as its sensitivities and specificities have it: of a
+    class with share ``p``, ``p * sensitivity + (1 - p) * (1 - specificity)``. Without these either,
+    it is taken to call them as often as they occur in its training images.
     """
+    if figures := info.decision.figures.get(info.decision.default):
+        shares = dict(zip(info.class_names, figures.called, strict=True))
+    else:
+        shares = _shares_by_metrics(info)
+    # A class that was never called is still possible.
+    floored = {name: max(share, 1e-4) for name, share in shares.items()}
+    total = sum(floored.values())
+    return {name: share / total for name, share in floored.items()}
+
+
+def _shares_by_metrics(info: BundleInfo) -> dict[str, float]:
     metrics = info.metrics.get("val", {})
     shares = {}
     for name, share in zip(info.class_names, info.class_shares, strict=True):
@@ -87,10 +105,7 @@ def expected_shares(info: BundleInfo) -> dict[str, float]:
         specificity = metrics.get(f"specificity_{name}", math.nan)
         called = share * sensitivity + (1 - share) * (1 - specificity)
         shares[name] = called if math.isfinite(called) else share
-    # A class that was never called is still possible.
-    floored = {name: max(share, 1e-4) for name, share in shares.items()}
-    total = sum(floored.values())
-    return {name: share / total for name, share in floored.items()}
+    return shares
 
 
 def _class(name: str) -> str:

@@ -54,7 +54,7 @@ class Metrics:
             multiprocess_mode="livesum",
         )
         self._predictions = counter(
-            "derma_predictions", "Pictures by their most probable class", ("label",)
+            "derma_predictions", "Pictures by the class that they are called", ("label",)
         )
         self._abstentions = counter(
             "derma_abstentions", "Pictures whose label is no answer", ("reason",)

@@ -14,6 +14,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from doctor_derma.data.decoding import ImageSource
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.classifier import Classifier
 from doctor_derma.serving.rows import predict_sources
 from doctor_derma.serving.writing import columns
@@ -40,12 +41,14 @@ class DermaModel(PythonModel):
         ----------
         model_input : DataFrame with a column ``path`` (a file that this process can read),
             or a column ``image`` (base64 of an encoded picture), which is then used
+        params : ``rule`` is the decision rule, the bundle's own when empty or not given
 
         Returns
         -------
-        DataFrame with the columns ``path``, ``label``, one probability column a class and
-        ``error``, in the order and with the index of ``model_input``
+        DataFrame with the columns ``path``, ``label``, ``rule``, one probability column a class
+        and ``error``, in the order and with the index of ``model_input``
         """
+        rule = (params or {}).get("rule") or None
         sources: list[tuple[str, ImageSource]]
         if "image" in model_input:
             paths = model_input["path"] if "path" in model_input else [""] * len(model_input)
@@ -60,13 +63,17 @@ class DermaModel(PythonModel):
                 f"columns {', '.join(map(str, model_input.columns))}: none is 'path' or 'image'; "
                 "give one of them"
             )
-        return self._table(sources).set_index(model_input.index)
+        return self._table(sources, rule).set_index(model_input.index)
 
-    def _table(self, sources: list[tuple[str, ImageSource]]) -> pd.DataFrame:
+    def _table(self, sources: list[tuple[str, ImageSource]], rule: Rule | None) -> pd.DataFrame:
         names = self._classifier.class_names
         records = [
-            [row.path, row.label or "", *map(row.probabilities.get, names), row.error or ""]
-            for row in predict_sources(self._classifier, sources)
+            [
+                *(row.path, row.label or "", row.rule or ""),
+                *map(row.probabilities.get, names),
+                row.error or "",
+            ]
+            for row in predict_sources(self._classifier, sources, rule=rule)
         ]
         table = pd.DataFrame(records, columns=columns(self._classifier.info.classes))
         return table.astype({name: "float64" for name in names})

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from doctor_derma.evaluation.decisions import Costs, Rule
 from doctor_derma.serving.classifier import Classifier
 from doctor_derma.serving.reporting import Format, check_output, report_rows
 from doctor_derma.serving.row import Row
@@ -18,6 +19,8 @@ def run_predict(
     format: Format = "table",
     output: Path | None = None,
     batch_size: int = 32,
+    rule: Rule | None = None,
+    costs: Costs | None = None,
 ) -> int:
     """Classify pictures and write the rows to a file or to standard output.
 
@@ -28,6 +31,7 @@ def run_predict(
     format : ``table``, ``json`` or ``csv``
     output : file that appears when it is whole; standard output when None
     batch_size : pictures in memory and in the network at a time
+    rule, costs : of the decisions, see ``Classifier.load``
 
     Returns
     -------
@@ -40,6 +44,6 @@ def run_predict(
     """
     check_output(format, output)
     paths = find_images(sources)
-    classifier = Classifier.load(bundle)
+    classifier = Classifier.load(bundle, rule=rule, costs=costs)
     rows = predict_rows(classifier, paths, batch_size)
     return report_rows(rows, len(paths), classifier.info.classes, format, output)

@@ -5,6 +5,7 @@ from typing import Literal
 
 import numpy as np
 
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.faults import Fault
 
 Abstention = Literal["unfamiliar", "unsure"]
@@ -16,10 +17,13 @@ class Prediction:
 
     Attributes
     ----------
-    label : short name of the most probable class
+    label : short name of the class that the picture is called, by some rules not the most
+        probable one
+    rule : the decision rule that called it, see ``evaluation/decisions.py``
     probabilities : short class name to probability, in the model's class order; sums to 1
-    prediction_set : the classes that can't be ruled out, most probable first; it holds the
-        true one for 95% of pictures like the validation images (conformal prediction)
+    prediction_set : the classes that can't be ruled out, most probable first, and ``label`` among
+        them; it holds the true one for 95% of pictures like the validation images (conformal
+        prediction)
     unfamiliarity : how unlike the training images the picture is; over 1 for few of their kind
     warnings : faults of the picture, of dark, bright, blurred and small
     activation_map : float32 of shape (h, w), the evidence for ``label`` at each place of
@@ -28,6 +32,7 @@ class Prediction:
     """
 
     label: str
+    rule: Rule
     probabilities: dict[str, float]
     prediction_set: tuple[str, ...]
     unfamiliarity: float
@@ -39,7 +44,8 @@ class Prediction:
         """Why ``label`` should not be taken for an answer; None where it is one.
 
         ``unfamiliar``: the picture is not of the kind that the model knows. ``unsure``: more
-        than one class can't be ruled out.
+        than one class can't be ruled out, as also where the rule calls a class that probability
+        alone would rule out.
         """
         if self.unfamiliarity > 1:
             return "unfamiliar"

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.prediction import Prediction
 
 
@@ -22,8 +23,13 @@ class Row:
 
     @property
     def label(self) -> str | None:
-        """Short name of the most probable class; None for a bad picture."""
+        """Short name of the class that the picture is called; None for a bad picture."""
         return self.prediction.label if self.prediction else None
+
+    @property
+    def rule(self) -> Rule | None:
+        """The decision rule that called it; None for a bad picture."""
+        return self.prediction.rule if self.prediction else None
 
     @property
     def probabilities(self) -> dict[str, float]:

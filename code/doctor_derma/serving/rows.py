@@ -7,6 +7,7 @@ from pathlib import Path
 
 from doctor_derma.data.decoding import ImageSource, UnreadableImage
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.classifier import Classifier, ReadPicture
 from doctor_derma.serving.graph import usable_cpus
 from doctor_derma.serving.row import Row
@@ -24,20 +25,33 @@ def predict_rows(
 
 
 def predict_sources(
-    classifier: Classifier, sources: Iterable[tuple[str, ImageSource]], batch_size: int = 32
+    classifier: Classifier,
+    sources: Iterable[tuple[str, ImageSource]],
+    batch_size: int = 32,
+    rule: Rule | None = None,
 ) -> Iterator[Row]:
-    """Classify pictures from anywhere, each given with the path to show in its row."""
+    """Classify pictures from anywhere, each given with the path to show in its row.
+
+    Raises
+    ------
+    DermaError
+        When the model does not have the rule.
+    """
+    classifier.rulebook.check(rule or classifier.rulebook.default)
     if batch_size < 1:
         raise DermaError(f"batch_size: {batch_size} is too few; give 1 or more")
-    return _rows(classifier, iter(sources), batch_size)
+    return _rows(classifier, iter(sources), batch_size, rule)
 
 
 def _rows(
-    classifier: Classifier, sources: Iterator[tuple[str, ImageSource]], batch_size: int
+    classifier: Classifier,
+    sources: Iterator[tuple[str, ImageSource]],
+    batch_size: int,
+    rule: Rule | None,
 ) -> Iterator[Row]:
     def read(source: tuple[str, ImageSource]) -> ReadPicture | UnreadableImage:
         try:
-            return classifier.read(source[1])
+            return classifier.read(source[1])._replace(rule=rule)
         except UnreadableImage as error:
             return error
 

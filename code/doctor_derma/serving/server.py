@@ -55,7 +55,7 @@ def serve(
         app = create_app(bundle, settings)
         run = functools.partial(_serve_alone, app, settings)
     else:
-        read_info(bundle)
+        read_info(bundle).deciding(settings.rule)
         run = functools.partial(_serve_together, bundle, settings)
     with _listen(host, port) as listener:
         logging.config.dictConfig(log_config(settings))

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.decisions import Rule
 
 PREFIX = "DERMA_"
 _ORIGIN = re.compile(r"https?://[^/\s]+")
@@ -30,6 +31,7 @@ class Settings(BaseModel):
         number. Behind a proxy, uvicorn's ``FORWARDED_ALLOW_IPS`` says whose word on a client's
         address is taken
     workers : processes that share the port
+    rule : that decides labels where a request names none; the bundle's own when None
     log_format : ``json``, ``text``, or ``auto`` for text on a terminal and JSON elsewhere
     log_clients : whether clients' addresses are logged
     """
@@ -43,6 +45,7 @@ class Settings(BaseModel):
     cors_origins: tuple[str, ...] = ()
     per_client_limit: int | None = Field(default=None, ge=1)
     workers: int = Field(default=1, ge=1)
+    rule: Rule | None = None
     log_format: Literal["auto", "json", "text"] = "auto"
     log_clients: bool = False
 

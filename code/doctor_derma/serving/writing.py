@@ -20,8 +20,8 @@ Writer = Callable[[Iterable[Row], Classes, TextIO], None]
 
 
 def columns(classes: Classes) -> list[str]:
-    """Return the columns of the CSV: ``path``, ``label``, one a class, ``error``."""
-    return ["path", "label", *(diagnosis.name for diagnosis in classes), "error"]
+    """Return the columns of the CSV: ``path``, ``label``, ``rule``, one a class, ``error``."""
+    return ["path", "label", "rule", *(diagnosis.name for diagnosis in classes), "error"]
 
 
 def write_csv(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
@@ -30,7 +30,7 @@ def write_csv(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
     writer.writerow(columns(classes))
     for row in rows:
         numbers = [_digits(row.probabilities.get(diagnosis.name)) for diagnosis in classes]
-        writer.writerow([row.path, row.label or "", *numbers, row.error or ""])
+        writer.writerow([row.path, row.label or "", row.rule or "", *numbers, row.error or ""])
 
 
 def write_json(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
@@ -42,7 +42,7 @@ def write_json(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
 
 
 def write_table(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
-    """Write a table with the two most probable classes of each row, when all have come."""
+    """Write a table of each row's label and the most probable other class, when all have come."""
     full_names = {diagnosis.name: diagnosis.full_name for diagnosis in classes}
     table = Table(caption=NOTICE, caption_style="bold")
     table.add_column("picture", overflow="fold")
@@ -58,8 +58,10 @@ def write_table(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
         if prediction is None:
             table.add_row(path, "", Text(row.error or "", style="red"), "", "", "")
             continue
-        ranked = sorted(prediction.probabilities.items(), key=lambda item: -item[1])
-        (label, first), (other, second) = ranked[:2]
+        table.caption = f"Labels by the rule '{prediction.rule}'. {NOTICE}"
+        others = dict(prediction.probabilities)
+        label, first = prediction.label, others.pop(prediction.label)
+        other, second = max(others.items(), key=lambda item: item[1])
         name = Text(full_names[label])
         table.add_row(
             path, Text(label), name, f"{first:.1%}", f"{other} {second:.1%}", _notes(prediction)
@@ -71,7 +73,7 @@ WRITERS: dict[str, Writer] = {"table": write_table, "json": write_json, "csv": w
 
 
 def _record(row: Row) -> dict[str, Any]:
-    record: dict[str, Any] = {"path": row.path, "label": row.label}
+    record: dict[str, Any] = {"path": row.path, "label": row.label, "rule": row.rule}
     if (prediction := row.prediction) is None:
         return record | {"probabilities": None, "error": row.error}
     return record | {

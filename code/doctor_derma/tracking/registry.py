@@ -8,7 +8,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
-from mlflow.types import ColSpec, DataType, Schema, TensorSpec
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from doctor_derma import __version__
 from doctor_derma.errors import DermaError
@@ -36,7 +36,7 @@ def register_bundle(bundle: Path, data_name: str, classes: list[str], score: flo
             artifacts={"bundle": str(bundle)},
             code_paths=[str(package_folder())],
             pip_requirements=list(_REQUIREMENTS),
-            signature=_signature(classes),
+            signature=signature_of(classes),
             registered_model_name=name,
             metadata={"doctor_derma": __version__, "notice": "Not a medical device."},
         )
@@ -53,13 +53,15 @@ def fetch_champion(workspace: Workspace, data_name: str) -> Path:
     Raises
     ------
     DermaError
-        When nothing is registered for the data set, or MLflow can't be reached.
+        When nothing is registered for the data set, or MLflow can't be reached or is damaged.
     """
     name = model_name(data_name)
     try:
         open_store(workspace)
         MlflowClient().get_model_version_by_alias(name, CHAMPION)
         model = mlflow.artifacts.download_artifacts(f"models:/{name}@{CHAMPION}")
+    except DermaError as error:
+        raise DermaError(f"{error}; a run can be promoted without MLflow, by its name") from error
     except Exception as error:  # MLflow raises its own, its HTTP library's and SQLAlchemy's
         reason = str(error).splitlines()[0][:200]
         raise DermaError(
@@ -77,14 +79,18 @@ def _champion_score(client: MlflowClient, name: str) -> float:
     return float(champion.tags.get(SCORE_TAG, "-inf"))
 
 
-def _signature(classes: list[str]) -> ModelSignature:
+def signature_of(classes: list[str]) -> ModelSignature:
+    """Return what the logged model takes and gives."""
     inputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, name, required=False) for name in ("path", "image")
     ]
     outputs: list[ColSpec | TensorSpec] = [
         ColSpec(DataType.string, "path"),
         ColSpec(DataType.string, "label"),
+        ColSpec(DataType.string, "rule"),
         *(ColSpec(DataType.double, name) for name in classes),
         ColSpec(DataType.string, "error"),
     ]
-    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+    # Empty for the bundle's own rule.
+    params = ParamSchema([ParamSpec("rule", DataType.string, "")])
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs), params=params)

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from doctor_derma.data.decoding import UnreadableImage
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.engine import DeadlineExceeded, Draining, Engine, Overloaded
 from doctor_derma.serving.engine.refusals import NetworkFailed
 from doctor_derma.serving.metrics import Metrics
 from doctor_derma.serving.request import CURRENT, RequestRecord
 from serving.engine.acting import ActingClassifier, encoded, make_engine, until
-from serving.tiny_bundle import BLUE, GREEN, RED
+from serving.tiny_bundle import BETWEEN, BLUE, GREEN, RED
 
 
 @pytest.fixture
@@ -53,6 +54,23 @@ def test_many_pictures_are_each_answered_and_counted(acting: ActingClassifier) -
     for stage in ("decode", "wait", "network"):
         assert figure(metrics, "derma_picture_seconds_count", stage=stage) == 30
     assert figure(metrics, "derma_waiting_pictures") == 0
+
+
+def test_each_picture_of_a_batch_is_called_by_the_rule_it_was_sent_with(
+    acting: ActingClassifier,
+) -> None:
+    engine, _ = make_engine(acting, max_batch=8)
+    rules: list[Rule | None] = [None, "balanced", "most-probable"]
+
+    async def scenario() -> None:
+        predictions = await asyncio.gather(
+            *(engine.predict(encoded(BETWEEN), rules[index % 3]) for index in range(12))
+        )
+        assert [each.label for each in predictions] == ["nv", "mel", "nv"] * 4
+        assert {each.rule for each in predictions[1::3]} == {"balanced"}
+
+    run(engine, scenario)
+    assert max(acting.batches) > 1
 
 
 def test_a_picture_too_many_is_refused_at_once(acting: ActingClassifier) -> None:

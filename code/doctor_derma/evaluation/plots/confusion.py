@@ -12,7 +12,7 @@ DARK = 0.55
 
 
 def confusion_matrix(predictions: Predictions) -> np.ndarray:
-    """Count images by true class (row) and most probable class (column), int64 [K, K]."""
+    """Count images by true class (row) and called class (column), int64 [K, K]."""
     size = len(predictions.classes)
     cells = predictions.labels * size + predictions.predicted
     return np.bincount(cells, minlength=size * size).reshape(size, size)

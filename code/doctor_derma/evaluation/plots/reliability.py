@@ -48,7 +48,8 @@ def plot_reliability(predictions: Predictions, intervals: dict[str, Interval]) -
     share = curve.counts[filled] / curve.counts.sum()
     lower.bar(centres, share * 100, width, color=ACCURACY_COLOUR)
     confidence_mean = predictions.probabilities.max(axis=1).mean()
-    accuracy_mean = predictions.correct.mean()
+    most_probable = predictions.probabilities.argmax(axis=1)
+    accuracy_mean = (most_probable == predictions.labels).mean()
     for value, label, colour, dash in (
         (confidence_mean, "Mean confidence", GAP_COLOUR, (0, (4, 2))),
         (accuracy_mean, "Accuracy", INK, "-"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from doctor_derma.evaluation.decisions import Costs, Rule
 from doctor_derma.export.bundle import INFO_FILE, BundleInfo, read_info
 from doctor_derma.scaling.scoring.decoding import Decoded
 from doctor_derma.scaling.scoring.rows import row_schema, to_parquet
@@ -24,16 +25,19 @@ class PackedBundle(NamedTuple):
     graph: bytes
 
     @classmethod
-    def pack(cls, bundle: Path) -> "PackedBundle":
-        """Read a bundle that is whole.
+    def pack(
+        cls, bundle: Path, rule: Rule | None = None, costs: Costs | None = None
+    ) -> "PackedBundle":
+        """Read a bundle that is whole, to decide as ``Classifier.load`` would.
 
         Raises
         ------
         DermaError
-            When it isn't.
+            When it isn't whole, or does not have the rule.
         """
-        file = read_info(bundle).weights.file
-        return cls((bundle / INFO_FILE).read_bytes(), file, (bundle / file).read_bytes())
+        info = read_info(bundle).deciding(rule, costs)
+        graph = (bundle / info.weights.file).read_bytes()
+        return cls(info.model_dump_json().encode(), info.weights.file, graph)
 
     def load(self) -> Classifier:
         """Return the classifier, on one thread: there is one in each of many processes."""

@@ -14,7 +14,7 @@ from doctor_derma.scaling.scoring.places import absolute, shown
 from doctor_derma.scaling.scoring.units import Unit, make_units
 
 PLAN_FILE = "plan.json"
-FORMAT = 1
+FORMAT = 2
 UNIT_PICTURES = 1024
 # Decoded pictures that travel, are scored and are written together.
 BLOCK_BYTES = 24_000_000
@@ -44,11 +44,13 @@ class Plan:
     ----------
     sources : absolute paths and addresses
     weights_sha256 : of the bundle's graph
+    decision : how labels are decided, as in ``model.json``
     unit, block : sizes in pictures
     """
 
     sources: tuple[str, ...]
     weights_sha256: str
+    decision: dict[str, Any]
     unit: int
     block: int
     units: tuple[Unit, ...]
@@ -84,6 +86,7 @@ def open_plan(out: Path, sources: Sequence[str], info: BundleInfo, sizes: Sizes)
     wanted: dict[str, Any] = {
         "sources": tuple(absolute(source) for source in sources),
         "weights_sha256": info.weights.sha256,
+        "decision": info.decision.model_dump(mode="json"),
         "unit": sizes.unit,
         "block": sizes.block or _fitting_block(info),
     }
@@ -126,6 +129,11 @@ def _check_same(plan: Plan, wanted: dict[str, Any], path: Path) -> None:
         raise DermaError(
             f"{path}: plans the scoring with another model, of weights "
             f"{plan.weights_sha256[:12]}; take that model, or name a new folder"
+        )
+    if plan.decision != wanted["decision"]:
+        raise DermaError(
+            f"{path}: plans labels by the rule '{plan.decision['default']}', as it was set then; "
+            "take that rule with its thresholds and costs, or name a new folder"
         )
     for name in ("unit", "block"):
         if getattr(plan, name) != wanted[name]:

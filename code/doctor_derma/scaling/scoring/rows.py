@@ -11,7 +11,7 @@ from doctor_derma.export.bundle import BundleInfo
 from doctor_derma.serving.notice import NOTICE
 from doctor_derma.serving.row import Row
 
-_BEFORE = (("path", pa.string()), ("label", pa.string()))
+_BEFORE = (("path", pa.string()), ("label", pa.string()), ("rule", pa.string()))
 _AFTER = (
     ("prediction_set", pa.list_(pa.string())),
     ("abstention", pa.string()),
@@ -48,6 +48,7 @@ def to_parquet(rows: Sequence[Row], schema: pa.Schema) -> bytes:
             cells |= {
                 **prediction.probabilities,
                 "label": prediction.label,
+                "rule": prediction.rule,
                 "prediction_set": list(prediction.prediction_set),
                 "abstention": prediction.abstention,
                 "unfamiliarity": prediction.unfamiliarity,

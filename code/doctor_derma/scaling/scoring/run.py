@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.decisions import Costs, Rule
 from doctor_derma.scaling.cluster import cluster
 from doctor_derma.scaling.scoring.inference import PackedBundle
 from doctor_derma.scaling.scoring.parts import Parts, locked
@@ -46,6 +47,8 @@ def score(
     out: Path,
     address: str | None = None,
     sizes: Sizes | None = None,
+    rule: Rule | None = None,
+    costs: Costs | None = None,
 ) -> Scored:
     """Classify any number of pictures into Parquet files, or go on where a call was stopped.
 
@@ -58,6 +61,7 @@ def score(
         only this process writes there
     address : Ray cluster, see ``cluster``
     sizes : pictures at a time; by the size of the network's input when None
+    rule, costs : of the decisions, see ``Classifier.load``
 
     Raises
     ------
@@ -66,7 +70,7 @@ def score(
         after all others are done, for shards that can't be read.
     """
     started = time.perf_counter()
-    packed = PackedBundle.pack(bundle.expanduser())
+    packed = PackedBundle.pack(bundle.expanduser(), rule, costs)
     row_schema(packed.described)
     out = out.expanduser()
     check_folder(out)

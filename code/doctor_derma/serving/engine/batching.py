@@ -5,6 +5,7 @@ from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.engine.job import Failed, Job, Result
 from doctor_derma.serving.engine.work import Classify, Outcome, Read, work
 
@@ -48,13 +49,13 @@ class Batcher:
         self._large_runs = False
         self._running: set[asyncio.Task[None]] = set()
 
-    async def classify(self, encoded: bytes) -> Result:
+    async def classify(self, encoded: bytes, rule: Rule | None = None) -> Result:
         """Classify a picture; it is left out of its batch if this is cancelled before.
 
         A picture that can't be decoded concerns no other of its batch, and a batch that fails
         no other batch.
         """
-        job = Job(encoded)
+        job = Job(encoded, rule)
         self._queue.append(job)
         self._start()
         try:

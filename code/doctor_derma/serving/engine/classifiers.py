@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.classifier import Classifier
 
 
@@ -25,13 +26,13 @@ class Classifiers(NamedTuple):
     runs: int
 
     @classmethod
-    def load(cls, bundle: Path, cpus: int) -> "Classifiers":
-        """Load a bundle for so many processors.
+    def load(cls, bundle: Path, cpus: int, rule: Rule | None = None) -> "Classifiers":
+        """Load a bundle for so many processors; ``rule`` is as for ``Classifier.load``.
 
         Raises
         ------
         DermaError
             See ``Classifier.load``.
         """
-        alone = Classifier.load(bundle, cpus)
-        return cls(alone, Classifier.load(bundle, 1) if cpus > 1 else alone, cpus)
+        alone = Classifier.load(bundle, cpus, rule)
+        return cls(alone, Classifier.load(bundle, 1, rule) if cpus > 1 else alone, cpus)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from doctor_derma.data.decoding import UnreadableImage
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.classifier import ReadPicture
 from doctor_derma.serving.engine.admission import Admission
 from doctor_derma.serving.engine.batching import Batcher
@@ -72,8 +73,8 @@ class Engine:
             return Draining(self._admission.retry_after)
         return Overloaded(self._admission.retry_after) if self._admission.full else None
 
-    async def predict(self, encoded: bytes) -> Prediction:
-        """Classify one encoded picture.
+    async def predict(self, encoded: bytes, rule: Rule | None = None) -> Prediction:
+        """Classify one encoded picture by a rule that the model has, its own when None.
 
         Raises
         ------
@@ -90,7 +91,7 @@ class Engine:
         result: Result | None = None
         try:
             async with asyncio.timeout(self._deadline) as deadline:
-                result = await self._classify(encoded)
+                result = await self._classify(encoded, rule)
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -139,9 +140,9 @@ class Engine:
         self._metrics.waiting(self._admission.waiting)
         self._answered.set()
 
-    async def _classify(self, encoded: bytes) -> Result:
+    async def _classify(self, encoded: bytes, rule: Rule | None) -> Result:
         start = perf_counter()
-        result = await self._batcher.classify(encoded)
+        result = await self._batcher.classify(encoded, rule)
         if isinstance(result, Classified):
             decoding, network = result.decode_seconds, result.network_seconds
             waited = perf_counter() - start - decoding - network

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from doctor_derma.data.decoding import Fault
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.prediction import Prediction
 
 # Of a network that fails, the last of them; the others are the server's own.
@@ -53,9 +54,10 @@ Result = Classified | Unread | Failed
 
 @dataclass(frozen=True, eq=False)
 class Job:
-    """An encoded picture that waits for ``answer``."""
+    """An encoded picture that waits for ``answer``, by a rule or, when None, the model's own."""
 
     encoded: bytes
+    rule: Rule | None = None
     answer: "asyncio.Future[Result]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )

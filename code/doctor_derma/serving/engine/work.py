@@ -38,7 +38,7 @@ def work(
             continue
         start = perf_counter()
         try:
-            picture = read(job.encoded)
+            picture = read(job.encoded)._replace(rule=job.rule)
         except UnreadableImage as error:
             outcomes.append((job, Unread(str(error), error.kind)))
         except Exception:

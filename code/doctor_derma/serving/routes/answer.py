@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.export.bundle import BundleInfo
 from doctor_derma.serving.faults import Fault
 from doctor_derma.serving.notice import NOTICE
@@ -16,6 +17,7 @@ MapForm = Literal["none", "grid", "png"]
 _EXAMPLE: dict[str, Any] = {
     "label": "nv",
     "full_name": "Melanocytic nevus",
+    "rule": "balanced",
     "probabilities": [
         {"name": "nv", "full_name": "Melanocytic nevus", "probability": 0.84, "index": 1},
         {"name": "mel", "full_name": "Melanoma", "probability": 0.14, "index": 0},
@@ -60,11 +62,16 @@ class RankedClass(Probability):
 
 
 class _Finding(BaseModel):
-    label: str = Field(description="Short name of the most probable class")
-    full_name: str = Field(description="Full name of the most probable class")
+    label: str = Field(
+        description="Short name of the class that the rule calls; by some rules it is not the most "
+        "probable one"
+    )
+    full_name: str = Field(description="Its full name")
+    rule: Rule = Field(description="The decision rule that called it, see GET /v1/model")
     prediction_set: list[str] = Field(
-        description="Short names of the classes that can't be ruled out, most probable first: "
-        "for 95% of pictures like those it was tuned on, the true one is among them"
+        description="Short names of the classes that can't be ruled out, most probable first, the "
+        "label always among them: for 95% of pictures like those it was tuned on, the true one is "
+        "in it"
     )
     abstention: Abstention | None = Field(
         description="Why the label is no answer: the picture is unlike those the model knows "
@@ -161,6 +168,7 @@ def plain_answer(prediction: Prediction, info: BundleInfo) -> PlainAnswer:
 def _common(prediction: Prediction, info: BundleInfo) -> dict[str, Any]:
     return {
         "label": prediction.label,
+        "rule": prediction.rule,
         "full_name": _full_names(info)[prediction.label],
         "prediction_set": list(prediction.prediction_set),
         "abstention": prediction.abstention,

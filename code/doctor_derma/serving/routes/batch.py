@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.export.bundle import BundleInfo
 from doctor_derma.serving.engine import Engine
 from doctor_derma.serving.routes.answer import Item, MapForm
@@ -16,7 +17,13 @@ from doctor_derma.serving.routes.keys import key_needed
 from doctor_derma.serving.routes.memory import UploadMemory
 from doctor_derma.serving.routes.outcomes import classify_uploads, pictures_ahead
 from doctor_derma.serving.routes.problem import Refusal, refusal_problem
-from doctor_derma.serving.routes.requests import POST_PROBLEMS, MapQuery, form_of
+from doctor_derma.serving.routes.requests import (
+    POST_PROBLEMS,
+    MapQuery,
+    RuleQuery,
+    check_rule,
+    form_of,
+)
 from doctor_derma.serving.routes.upload import MANY_FIELD, Limits, read_pictures
 from doctor_derma.serving.settings import Settings
 
@@ -55,14 +62,17 @@ def batch_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIRou
         openapi_extra={"requestBody": {"required": True, "content": form_of(MANY_FIELD)}},
         responses=POST_PROBLEMS | _STREAM,
     )
-    async def predict_batch(request: Request, activation_map: MapQuery = "none") -> _LinesResponse:
+    async def predict_batch(
+        request: Request, activation_map: MapQuery = "none", rule: RuleQuery = None
+    ) -> _LinesResponse:
         """At most 1,000 pictures and 500 MB; each line is an Item in JSON (NDJSON).
 
         A line comes as soon as its picture and those before it are classified, also while
         later pictures are still being sent. A last line with a problem and without an index
         says why the rest of the request could not be read.
         """
-        lines = _lines(engine, info, request, memory, ahead, activation_map)
+        check_rule(rule, info)
+        lines = _lines(engine, info, request, memory, ahead, activation_map, rule)
         # What is wrong before there is any answer is an answer with the right status.
         first = await anext(lines)
         return _LinesResponse(_chain(first, lines), headers={"Cache-Control": "no-store"})
@@ -77,12 +87,13 @@ async def _lines(
     memory: UploadMemory,
     ahead: int,
     form: MapForm,
+    rule: Rule | None,
 ) -> AsyncGenerator[str, None]:
     begun = False
     with memory.share() as share:
         uploads = read_pictures(request, MANY, share)
         try:
-            async with aclosing(classify_uploads(engine, uploads, share, ahead)) as outcomes:
+            async with aclosing(classify_uploads(engine, uploads, share, ahead, rule)) as outcomes:
                 async for outcome in outcomes:
                     item = await answer_item(outcome, info, form)
                     begun = True

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import NamedTuple
 
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.engine import Draining, Engine, Overloaded
 from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.routes.form import Upload
@@ -54,7 +55,11 @@ class _Window:
 
 
 async def classify_uploads(
-    engine: Engine, uploads: AsyncIterator[Upload], share: Share, ahead: int
+    engine: Engine,
+    uploads: AsyncIterator[Upload],
+    share: Share,
+    ahead: int,
+    rule: Rule | None = None,
 ) -> AsyncGenerator[Outcome, None]:
     """Yield the outcome of every upload, in their order.
 
@@ -64,6 +69,7 @@ async def classify_uploads(
     Parameters
     ----------
     ahead : pictures in the engine's hands at a time; also never over ``MAX_AHEAD_BYTES``
+    rule : by which the pictures are called; the model's own when None
 
     Raises
     ------
@@ -89,7 +95,7 @@ async def classify_uploads(
 
     async def classify(index: int, upload: Upload, size: int) -> Outcome:
         try:
-            return Outcome(index, await _result(engine, upload.picture))
+            return Outcome(index, await _result(engine, upload.picture, rule))
         finally:
             share.give(size)
             await window.leave(size)
@@ -108,14 +114,16 @@ async def classify_uploads(
             await asyncio.gather(reader, *started, return_exceptions=True)
 
 
-async def _result(engine: Engine, picture: bytes | Refusal) -> Prediction | Refusal:
+async def _result(
+    engine: Engine, picture: bytes | Refusal, rule: Rule | None
+) -> Prediction | Refusal:
     if isinstance(picture, Refusal):
         return picture
     clock = asyncio.get_running_loop().time
     end = clock() + PATIENCE_SECONDS
     while True:
         try:
-            return await engine.predict(picture)
+            return await engine.predict(picture, rule)
         except Overloaded as busy:
             wait = busy.retry_after
             if isinstance(busy, Draining) or clock() + wait > end:

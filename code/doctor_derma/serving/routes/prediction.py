@@ -13,7 +13,14 @@ from doctor_derma.serving.routes.keys import key_needed
 from doctor_derma.serving.routes.memory import UploadMemory
 from doctor_derma.serving.routes.outcomes import classify_uploads, pictures_ahead
 from doctor_derma.serving.routes.problem import Refusal
-from doctor_derma.serving.routes.requests import POST_PROBLEMS, MapQuery, form_of, raw_pictures
+from doctor_derma.serving.routes.requests import (
+    POST_PROBLEMS,
+    MapQuery,
+    RuleQuery,
+    check_rule,
+    form_of,
+    raw_pictures,
+)
 from doctor_derma.serving.routes.upload import (
     FIELD,
     FORM_BYTES,
@@ -49,19 +56,24 @@ def prediction_routes(engine: Engine, info: BundleInfo, settings: Settings) -> A
         responses=POST_PROBLEMS,
     )
     async def predict(
-        request: Request, response: Response, activation_map: MapQuery = "none"
+        request: Request,
+        response: Response,
+        activation_map: MapQuery = "none",
+        rule: RuleQuery = None,
     ) -> Answer | Answers:
         """Several pictures are each answered or refused; a bad one doesn't fail the others.
 
         Pictures are decoded in memory, classified and forgotten: never stored or logged.
         """
+        check_rule(rule, info)
         response.headers["Cache-Control"] = "no-store"
         with memory.share() as share:
             uploads = [upload async for upload in read_pictures(request, SOME, share)]
             if len(uploads) == 1 and uploads[0].field == FIELD:
                 picture = _taken(uploads[0])
-                return await answer_picture(await engine.predict(picture), info, activation_map)
-            outcomes = classify_uploads(engine, _each(uploads), share, ahead)
+                prediction = await engine.predict(picture, rule)
+                return await answer_picture(prediction, info, activation_map)
+            outcomes = classify_uploads(engine, _each(uploads), share, ahead, rule)
             items = [await answer_item(outcome, info, activation_map) async for outcome in outcomes]
         return Answers(items=items)
 

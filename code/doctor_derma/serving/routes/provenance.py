@@ -3,8 +3,9 @@
 from math import isfinite
 from typing import Any
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 
+from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.export.bundle import (
     BundleInfo,
     CodeProvenance,
@@ -16,11 +17,19 @@ from doctor_derma.export.bundle import (
     Parity,
     Weights,
 )
+from doctor_derma.export.decision import Decision
 from doctor_derma.serving.notice import NOTICE
 from doctor_derma.serving.routes.answer import ModelName
 
 MODEL_PATH = "/v1/model"
 CARD_PATH = "/v1/model/card"
+
+
+class OfferedRule(BaseModel):
+    """A decision rule that the model has."""
+
+    name: Rule
+    meaning: str = Field(description="What it calls, and what can be expected of it")
 
 
 class Provenance(ModelName):
@@ -35,6 +44,8 @@ class Provenance(ModelName):
     views: int = Field(description="Looks at a picture, from two distances, averaged")
     conformal: Conformal
     familiar: Familiar
+    decision: Decision = Field(description="How probabilities become a label")
+    rules: list[OfferedRule] = Field(description="What ?rule= takes; decision.default if not given")
     metrics: dict[str, dict[str, float]] = Field(description="Split (val, test) to metric to value")
     data: DataProvenance
     code: CodeProvenance
@@ -53,4 +64,8 @@ class Provenance(ModelName):
             split: {metric: value for metric, value in values.items() if isfinite(value)}
             for split, values in info.metrics.items()
         }
+        told["rules"] = [
+            OfferedRule(name=rule, meaning=info.decision.meaning(rule))
+            for rule in info.rulebook.rules
+        ]
         return cls(**told, weights_sha256=info.weights.sha256)

@@ -4,6 +4,9 @@ from typing import Annotated, Any
 
 from fastapi import Query
 
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.decisions import Rule
+from doctor_derma.export.bundle import BundleInfo
 from doctor_derma.serving.routes.answer import MapForm
 from doctor_derma.serving.routes.kinds import (
     FAILED,
@@ -19,7 +22,7 @@ from doctor_derma.serving.routes.kinds import (
     UNREADABLE,
     WRONG_TYPE,
 )
-from doctor_derma.serving.routes.problem import describe
+from doctor_derma.serving.routes.problem import Refusal, describe
 from doctor_derma.serving.routes.upload import (
     ANY_BYTES,
     FIELD,
@@ -36,11 +39,29 @@ POST_PROBLEMS = describe(
 MapQuery = Annotated[
     MapForm, Query(description="Whether and how to draw where the evidence for the label is")
 ]
+RuleQuery = Annotated[
+    Rule | None,
+    Query(description="Which of the model's rules decides the label; the server's own if none"),
+]
 _PICTURE = {
     "type": "string",
     "format": "binary",
     "description": f"{FORMATS}, at most {MAX_IMAGE_BYTES // 1_000_000} MB",
 }
+
+
+def check_rule(rule: Rule | None, info: BundleInfo) -> None:
+    """Refuse a rule that the model does not have.
+
+    Raises
+    ------
+    Refusal
+        422 then.
+    """
+    try:
+        info.rulebook.check(rule or info.decision.default)
+    except DermaError as error:
+        raise Refusal(INVALID, f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
 
 
 def form_of(*fields: str) -> dict[str, Any]:
