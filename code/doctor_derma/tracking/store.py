@@ -2,11 +2,15 @@
 
 import logging
 import os
+import shlex
 import warnings
 from pathlib import Path
 
 import mlflow
+from mlflow.exceptions import MlflowException
 
+from doctor_derma.errors import DermaError
+from doctor_derma.tracking.database import address_of, file_of, ready_database
 from doctor_derma.workspace import Workspace
 
 EXPERIMENT = "doctor-derma"
@@ -21,6 +25,8 @@ def open_store(workspace: Workspace) -> str:
 
     Raises
     ------
+    DermaError
+        When the database was left half-made, or the experiment is deleted.
     Exception
         Whatever MLflow raises when the store can't be reached.
     """
@@ -30,17 +36,36 @@ def open_store(workspace: Workspace) -> str:
         # An unreachable server should cost seconds, not the minutes that MLflow allows.
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
         os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+        if database := file_of(named):
+            ready_database(database, EXPERIMENT)
         mlflow.set_tracking_uri(named)
     else:
-        workspace.tracking_database.parent.mkdir(parents=True, exist_ok=True)
         workspace.tracking_artifacts.mkdir(parents=True, exist_ok=True)
-        mlflow.set_tracking_uri(f"sqlite:///{workspace.tracking_database}")
+        ready_database(workspace.tracking_database, EXPERIMENT)
+        mlflow.set_tracking_uri(address_of(workspace.tracking_database))
         # MLflow exports that address, and the next workspace would take it for the user's.
         os.environ.pop(_CONTAINER_VARIABLE, None)
         artifacts = workspace.tracking_artifacts.as_uri()
+    return _experiment(artifacts)
+
+
+def _experiment(artifacts: str | None) -> str:
     experiment = mlflow.get_experiment_by_name(EXPERIMENT)
     if experiment is None:
-        return mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
+        try:
+            return mlflow.create_experiment(EXPERIMENT, artifact_location=artifacts)
+        except MlflowException:
+            # Another process may have made it just now.
+            experiment = mlflow.get_experiment_by_name(EXPERIMENT)
+            if experiment is None:
+                raise
+    if experiment.lifecycle_stage == "deleted":
+        address = mlflow.get_tracking_uri()
+        raise DermaError(
+            f"{address}: the experiment '{EXPERIMENT}' was deleted; bring it back with "
+            f"'MLFLOW_TRACKING_URI={shlex.quote(address)} mlflow experiments restore "
+            f"--experiment-id {experiment.experiment_id}'"
+        )
     return experiment.experiment_id
 
 

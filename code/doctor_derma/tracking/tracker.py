@@ -2,6 +2,7 @@
 
 import functools
 import logging
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,12 +11,21 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 import mlflow
 from rich.console import Console
 
+from doctor_derma.errors import DermaError
 from doctor_derma.tracking.registry import register_bundle
 from doctor_derma.tracking.store import open_store
 from doctor_derma.training.runs import Run
 from doctor_derma.workspace import Workspace
 
 P = ParamSpec("P")
+
+
+def reason_of(error: Exception) -> str:
+    """Return what is wrong in a line: all of our own sentences, the beginning of others."""
+    if isinstance(error, DermaError):
+        return str(error)
+    first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+    return f"{type(error).__name__}: {first}"
 
 
 class Guarded(Protocol):
@@ -61,11 +71,12 @@ class Tracker:
         self.reachable = False
         with suppress(Exception):  # A run left open would be tried again when Python ends.
             mlflow.end_run("FAILED")
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         Console(stderr=True, soft_wrap=True).print(
-            f"[yellow]Tracking can't be reached, the run goes on without it "
-            f"(metrics stay in the run's folder): {type(error).__name__}: {reason}",
+            f"Tracking can't be reached, the run goes on without it "
+            f"(metrics stay in the run's folder): {reason_of(error)}",
+            style="yellow",
             highlight=False,
+            markup=False,
         )
 
     @guarded
@@ -82,6 +93,8 @@ class Tracker:
         experiment = open_store(self.workspace)
         # MLflow says once a run that system metrics are on; the run's own lines are enough.
         logging.getLogger("mlflow").setLevel(logging.WARNING)
+        if run.info.tracking_id:
+            _refuse_deleted(run.info.tracking_id)
         started = mlflow.start_run(
             run_id=run.info.tracking_id,
             experiment_id=None if run.info.tracking_id else experiment,
@@ -130,3 +143,12 @@ class Tracker:
     def _end(self, status: str) -> None:
         if mlflow.active_run():
             mlflow.end_run(status)
+
+
+def _refuse_deleted(tracking_id: str) -> None:
+    if mlflow.get_run(tracking_id).info.lifecycle_stage == "deleted":
+        address = shlex.quote(mlflow.get_tracking_uri())
+        raise DermaError(
+            f"its run in MLflow was deleted; bring it back with "
+            f"'MLFLOW_TRACKING_URI={address} mlflow runs restore --run-id {tracking_id}'"
+        )
