@@ -63,8 +63,7 @@ def write_cheap_bundle(folder: Path, like: Path) -> None:
     from serving.tiny_bundle import tiny_graph, write_bundle
 
     size = read_info(like).input
-    assert size.height == size.width
-    write_bundle(folder, tiny_graph(size.height))
+    write_bundle(folder, tiny_graph(size.height, width=size.width))
     # The graph fits its description again, which write_bundle makes for smaller pictures.
     write_info(folder, read_info(folder).model_copy(update={"input": size}))
 

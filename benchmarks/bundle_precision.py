@@ -81,8 +81,7 @@ def main() -> None:
     run = open_run(workspace.runs, given.run)
     with tempfile.TemporaryDirectory() as scratch:
         models = bundles(run, dataset, Path(scratch))
-    size = models["fp32"].height
-    pixels = pixel_cache(dataset, size, size)
+    pixels = pixel_cache(dataset, *run.config.image_size)
     rows = np.flatnonzero(dataset.table["split"] == "val")
     labels = np.array(dataset.targets(dataset.table.iloc[rows]))
     answers = {name: probabilities(model, pixels, rows) for name, model in models.items()}

@@ -31,12 +31,13 @@ from torchvision.transforms import v2
 
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.models.networks import create_network
-from doctor_derma.training.augmentation import MEAN, STD
+from doctor_derma.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from doctor_derma.training.batches import Batch, ImageBatches
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.loop import trainer_precision
 from doctor_derma.training.losses import class_counts, class_loss
 from doctor_derma.training.module import LesionModule
+from doctor_derma.training.size import Size, read_size
 from doctor_derma.workspace import Workspace
 
 WARM_UP = 5
@@ -80,8 +81,7 @@ def ours(dataset: Dataset, config: TrainConfig, steps: int) -> float:
 
 def ceiling(dataset: Dataset, config: TrainConfig, steps: int) -> float:
     """Return images a second of the network fed from memory."""
-    size = config.train_size
-    images = torch.randn(config.batch_size, 3, size, size)
+    images = torch.randn(config.batch_size, 3, *config.train_size)
     batch = images.contiguous(memory_format=torch.channels_last), torch.zeros(len(images)).long()
     return bare_loop(dataset, config, steps, iter(lambda: batch, None))
 
@@ -97,7 +97,7 @@ def plain(dataset: Dataset, config: TrainConfig, steps: int) -> float:
             v2.ColorJitter(colour, colour, colour, colour / 4),
             v2.ToImage(),
             v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(MEAN, STD),
+            v2.Normalize(IMAGENET_MEAN, IMAGENET_STD),
             v2.RandomErasing(config.cutout),
         ]
     )
@@ -141,11 +141,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, default=Workspace.find().data)
     parser.add_argument("--model", default="eca_resnet18")
-    parser.add_argument("--size", type=int, default=112)
+    parser.add_argument("--size", type=read_size, default=Size(112, 112))
     parser.add_argument("--steps", type=int, default=25)
     parser.add_argument("--rounds", type=int, default=3)
     given = parser.parse_args()
-    config = TrainConfig(model=given.model, train_size=given.size, start_size=given.size)
+    sizes = dict.fromkeys(("image_size", "train_size", "start_size"), given.size)
+    config = TrainConfig(model=given.model, **sizes)
     dataset = read_dataset(given.data)
     loops: dict[str, Callable[[Dataset, TrainConfig, int], float]] = {
         "ceiling": ceiling,

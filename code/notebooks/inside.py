@@ -12,7 +12,7 @@ from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.models.attention import EfficientChannelAttention, SqueezeExcitation
 from doctor_derma.models.networks import LesionNetwork
-from doctor_derma.training.augmentation import normalise
+from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.runs import Run
 
 BATCH = 64
@@ -25,12 +25,11 @@ def attentions(network: nn.Module) -> list[SqueezeExcitation | EfficientChannelA
 
 
 def split_images(dataset: Dataset, run: Run, split: str, most: int = 500) -> tuple[Tensor, Tensor]:
-    """Return up to ``most`` normalised images (n, 3, H, W) of a split, and their classes (n,)."""
-    size = run.config.image_size
+    """Return up to ``most`` images in [0, 1] (n, 3, H, W) of a split, and their classes (n,)."""
     rows = np.flatnonzero(dataset.table["split"] == split)
     rows = np.sort(np.random.default_rng(0).permutation(rows)[:most])
-    pixels = torch.from_numpy(pixel_cache(dataset, size, size)[rows])
-    return normalise(pixels), torch.tensor(dataset.targets(dataset.table.iloc[rows]))
+    pixels = torch.from_numpy(pixel_cache(dataset, *run.config.image_size)[rows])
+    return scale_pixels(pixels), torch.tensor(dataset.targets(dataset.table.iloc[rows]))
 
 
 @torch.inference_mode()

@@ -15,6 +15,7 @@ from doctor_derma.cli import publishing
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.conformal import conformal_threshold
+from doctor_derma.evaluation.decisions import melanoma_threshold
 from doctor_derma.export import reducing
 from doctor_derma.export.bundle import BundleInfo, file_sha256, read_info
 from doctor_derma.export.calibrating import Calibration
@@ -118,8 +119,18 @@ def test_thresholds_and_figures_are_fitted_to_its_own_outputs(
     pixels, labels = validation(tiny_run)
     info = read_info(reduced)
     found = Classifier.load(reduced).outputs(pixels)
-    assert info.metrics["val"]["accuracy"] == np.mean(found.probabilities.argmax(1) == labels)
-    assert info.conformal.threshold == conformal_threshold(found.probabilities, labels)
+    called = info.rulebook.decide(found.probabilities)
+    assert info.metrics["val"]["accuracy"] == pytest.approx(np.mean(called == labels))
+    threshold = conformal_threshold(found.probabilities, labels)
+    assert info.conformal.threshold == pytest.approx(threshold, abs=1e-6)
+    chosen = info.decision.melanoma_first
+    assert chosen is not None
+    of_melanoma = found.probabilities[:, info.class_names.index("mel")]
+    is_melanoma = labels == info.class_names.index("mel")
+    expected = melanoma_threshold(of_melanoma, is_melanoma, 0.9)
+    assert chosen.threshold == pytest.approx(expected, abs=1e-6)
+    assert chosen.threshold != read_info(tiny_run.run.bundle).decision.melanoma_first.threshold
+    assert info.decision.default == "balanced"
     assert info.familiar.images == info.conformal.images == 14
     assert np.quantile(found.unfamiliarity, 0.95) == pytest.approx(1, rel=1e-2)
 
@@ -279,8 +290,8 @@ def test_the_command_writes_it_beside_the_runs_own_bundle(
         publishing.export(str(copy), prevalence=0.5, precision="int8")
     with pytest.raises(DermaError, match="--views: an int8 bundle keeps that of the run's"):
         publishing.export(str(copy), views=2, precision="int8")
-    with pytest.raises(DermaError, match="--views: 3 is none of 1, 2, 4, 8"):
-        publishing.export(str(copy), views=3)
+    with pytest.raises(DermaError, match="--views: 3: use one of 1, 2, 4, 8"):
+        export_run(tiny_run.run, tiny_run.dataset, tmp_path / "three", views=3)
 
 
 def test_a_graph_of_several_views_is_reduced_as_any_other(

@@ -26,6 +26,21 @@ def test_settings_survive_the_way_through_yaml(tmp_path: Path) -> None:
     assert load_config(path, {}) == config
 
 
+def test_a_size_is_one_number_or_height_and_width(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("image_size: 144x192\ntrain_size: 96X128\nstart_size: 48x64\n")
+    config = load_config(path, {})
+    assert config.image_size == (144, 192)
+    written = config.model_dump()
+    assert (written["image_size"], written["train_size"]) == ("144x192", "96x128")
+    assert TrainConfig.model_validate(written) == config
+    square = load_config(None, {"image_size": "64x64", "train_size": "64"})
+    assert square.image_size == square.train_size == (64, 64)
+    # As recipes always were.
+    assert square.model_dump(mode="json")["image_size"] == 64
+    assert yaml.safe_load(yaml.safe_dump(square.model_dump()))["train_size"] == 64
+
+
 def test_an_empty_file_leaves_the_defaults(tmp_path: Path) -> None:
     path = tmp_path / "empty.yaml"
     path.write_text("# nothing yet\n")
@@ -49,6 +64,33 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
         ("epochs: 0", {}, "{path}: epochs: 0: Input should be greater than or equal to 1"),
         ("dropout: 1.0", {}, "{path}: dropout: 1.0: Input should be less than 1"),
         ("views: 3", {}, "{path}: views: 3: use one of 1, 2, 4, 8"),
+        (
+            "views: 8\nimage_size: 48x64\ntrain_size: 48x64\nstart_size: 48x64",
+            {},
+            "{path}: views: 8: some of them are quarter turns, which need a square and not 48x64;",
+        ),
+        ("folds: 1", {}, "{path}: folds: 1: one fold leaves nothing to train on; use two or more"),
+        ("fold: 0", {}, "{path}: fold: 0: no such fold; say how many there are with folds"),
+        ("folds: 5\nfold: 5", {}, "{path}: fold: 5: no such fold; use 0 to 4"),
+        (
+            "folds: 5\nleave_source_out: here",
+            {},
+            "{path}: leave_source_out: 'here': a run leaves out a fold or a source;",
+        ),
+        ("image_size: 144*192", {}, "{path}: image_size: '144*192': write a number of pixels, or"),
+        ("image_size: 16x64", {}, "{path}: image_size: '16x64': a side is under 32 pixels; use"),
+        ("image_size: true", {}, "{path}: image_size: True: write a number of pixels"),
+        ("image_size: 1e2", {}, "{path}: image_size: '1e2': write a number of pixels"),
+        (
+            "image_size: 144x192\ntrain_size: 144x192",
+            {},
+            "{path}: start_size: 64: not the shape of image_size, 144x192; all three sizes need",
+        ),
+        (
+            "epochs: 3",
+            {"image_size": "48x64", "train_size": "64x48"},
+            "--train-size: '64x48': not the shape of image_size, 48x64",
+        ),
         ("imbalance: focal", {}, "{path}: imbalance: 'focal': Input should be 'none', 'weighted'"),
         ("model: resnet19", {}, "{path}: model: 'resnet19': no network named 'resnet19'; use"),
         ("model: 5", {}, "{path}: model: 5: Input should be a valid string"),

@@ -1,15 +1,19 @@
-"""Folds keep lesions whole and classes even, and are the same every time."""
+"""Folds keep lesions whole and classes even, and no run trains on what it is judged by."""
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from doctor_derma.data.manifest import Dataset, DatasetInfo
 from doctor_derma.errors import DermaError
-from doctor_derma.training.folds import assign_folds
+from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.folds import assign_folds, parts_of, recipes_in_turn
 
 
 def lesions_of(
@@ -74,3 +78,128 @@ def test_folds_need_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def dataset_of(sources: list[str], images: int = 240, crossing: bool = True) -> Dataset:
+    """Make a data set in memory; some lesions were seen at two sources if ``crossing``."""
+    random = np.random.default_rng(0)
+    lesion = random.integers(0, images // 2, images)
+    classes = np.array(["df", "mel", "nv"])[lesion % 3]
+    split = np.array(["train", "train", "train", "val", "test"])[lesion % 5]
+    source = np.array(sources)[lesion % len(sources)]
+    if crossing:
+        source[::10] = random.choice(sources, len(source[::10]))
+    table = pd.DataFrame(
+        {
+            "image": [f"i{n}" for n in range(images)],
+            "lesion": [f"l{n}" for n in lesion],
+            "class": classes,
+            "split": split,
+            "source": source,
+        }
+    )
+    info = DatasetInfo("made", "nowhere", "none", 0)
+    return Dataset(Path("data"), info, table, ("df", "mel", "nv"), "0" * 64)
+
+
+def lesions_in(dataset: Dataset, rows: np.ndarray) -> set[str]:
+    return set(dataset.table["lesion"].iloc[rows])
+
+
+def config_of(**settings: object) -> TrainConfig:
+    return TrainConfig.model_validate(settings)
+
+
+SOURCED = dataset_of(["here", "there", ""])
+
+
+def test_without_folds_the_splits_are_all_that_counts() -> None:
+    parts = parts_of(SOURCED, config_of())
+    for rows, split in ((parts.train, "train"), (parts.val, "val"), (parts.judged, "val")):
+        assert rows.tolist() == np.flatnonzero(SOURCED.table["split"] == split).tolist()
+
+
+def test_every_image_but_those_of_the_test_split_is_judged_once() -> None:
+    parts = [parts_of(SOURCED, config_of(folds=3, fold=fold)) for fold in range(3)]
+    known = np.flatnonzero(SOURCED.table["split"] != "test").tolist()
+    assert sorted(row for part in parts for row in part.judged) == known
+    for part in parts:
+        assert part.val.tolist() == part.judged.tolist() == sorted(part.judged)
+        assert sorted([*part.train, *part.val]) == known
+        assert not lesions_in(SOURCED, part.train) & lesions_in(SOURCED, part.judged)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.integers(0, 5),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "model": st.sampled_from(["resnet18", "se_resnet18"]),
+            "epochs": st.integers(1, 9),
+            "class_cap": st.integers(0, 9),
+        },
+    ),
+)
+def test_folds_follow_the_seed_and_no_other_setting(seed: int, others: dict[str, object]) -> None:
+    first = parts_of(SOURCED, config_of(folds=4, fold=2, seed=seed))
+    second = parts_of(SOURCED, config_of(folds=4, fold=2, seed=seed, **others))
+    assert first.val.tolist() == second.val.tolist()
+    other = parts_of(SOURCED, config_of(folds=4, fold=2, seed=seed + 1))
+    assert first.val.tolist() != other.val.tolist()
+
+
+@pytest.mark.parametrize("source", ["here", "there"])
+def test_a_source_left_out_is_judged_and_teaches_nothing(source: str) -> None:
+    parts = parts_of(SOURCED, config_of(leave_source_out=source))
+    table = SOURCED.table
+    wanted = (table["source"] == source) & (table["split"] != "test")
+    assert parts.judged.tolist() == np.flatnonzero(wanted).tolist()
+    for rows, split in ((parts.train, "train"), (parts.val, "val")):
+        assert set(table["split"].iloc[rows]) == {split}
+        # Not even other images of the lesions that were seen there.
+        assert not lesions_in(SOURCED, rows) & lesions_in(SOURCED, parts.judged)
+        kept = np.flatnonzero(
+            (table["split"] == split)
+            & ~table["lesion"].isin(table["lesion"][table["source"] == source])
+        )
+        assert rows.tolist() == kept.tolist()
+
+
+def test_a_recipe_for_all_parts_is_one_for_each() -> None:
+    assert {
+        ending: r.fold for ending, r in recipes_in_turn(SOURCED, config_of(folds=3)).items()
+    } == {
+        "fold0": 0,
+        "fold1": 1,
+        "fold2": 2,
+    }
+    spaced = dataset_of(["a / b", "c"])
+    found = recipes_in_turn(spaced, config_of(leave_source_out="all"))
+    assert {ending: r.leave_source_out for ending, r in found.items()} == {
+        "without-a-b": "a / b",
+        "without-c": "c",
+    }
+
+
+@pytest.mark.parametrize(
+    ("sources", "wanted", "message"),
+    [
+        ([""], "here", "where the images of data are from isn't known; import data with a source"),
+        (["here"], "here", "the images of data are all from here; import data with"),
+        (
+            ["a", "b"],
+            "c",
+            "--leave-source-out c: no image of data is from there; the sources are a, b",
+        ),
+    ],
+)
+def test_sources_that_cannot_be_left_out(sources: list[str], wanted: str, message: str) -> None:
+    with pytest.raises(DermaError, match=message):
+        parts_of(dataset_of(sources), config_of(leave_source_out=wanted))
+
+
+@pytest.mark.parametrize("settings", [{"folds": 3}, {"leave_source_out": "all"}])
+def test_a_run_has_one_part(settings: dict[str, object]) -> None:
+    with pytest.raises(DermaError, match="stands for several runs; name one of them"):
+        parts_of(SOURCED, config_of(**settings))

@@ -1,6 +1,7 @@
 """The growing image size, the schedule of the learning rate and the moving average."""
 
 import math
+from collections.abc import Iterable
 
 import pytest
 import torch
@@ -9,34 +10,50 @@ from hypothesis import strategies as st
 
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.module import LesionModule, epoch_size
+from doctor_derma.training.size import Size
 from project import recipe
 
 
 @given(
     epochs=st.integers(1, 60),
-    start=st.integers(32, 256),
-    end=st.integers(32, 256),
+    shape=st.sampled_from([(1, 1), (3, 4), (4, 3), (2, 3)]),
+    start=st.integers(16, 128),
+    end=st.integers(16, 128),
     growth=st.floats(0.1, 0.9),
 )
 def test_image_size_grows_to_the_training_size(
-    epochs: int, start: int, end: int, growth: float
+    epochs: int, shape: tuple[int, int], start: int, end: int, growth: float
 ) -> None:
-    config = TrainConfig(epochs=epochs, start_size=start, train_size=end, growth=growth)
+    first, last = (Size(*(2 * side * times for side in shape)) for times in (start, end))
+    config = TrainConfig(
+        epochs=epochs,
+        image_size=str(last),
+        start_size=str(first),
+        train_size=str(last),
+        growth=growth,
+    )
     sizes = [epoch_size(epoch, config) for epoch in range(epochs)]
     assert sizes == sorted(sizes)
-    assert sizes[-1] == end
-    assert set(sizes[math.ceil(epochs * growth) :]) <= {end}
-    assert min(sizes) >= min(start, end)
-    assert all(size % 16 == 0 for size in set(sizes) - {start, end})
-    if epochs > 1 and start < end:
-        assert sizes[0] == start
+    assert sizes[-1] == last
+    assert set(sizes[math.ceil(epochs * growth) :]) <= {last}
+    assert min(sizes) >= min(first, last)
+    assert all(size.has_shape_of(last) for size in sizes)
+    assert all(side % 16 == 0 for size in set(sizes) - {first, last} for side in size)
+    if epochs > 1 and first < last:
+        assert sizes[0] == first
 
 
 def test_image_size_of_the_default_recipe() -> None:
     config = TrainConfig(epochs=10, start_size=64, train_size=112)
-    assert [epoch_size(epoch, config) for epoch in range(10)] == [64, 64, 80, 80, 96] + [112] * 5
+    assert heights(config, range(10)) == [64, 64, 80, 80, 96] + [112] * 5
     slower = config.model_copy(update={"growth": 0.9})
-    assert [epoch_size(epoch, slower) for epoch in (0, 3, 6, 8, 9)] == [64, 80, 96, 96, 112]
+    assert heights(slower, (0, 3, 6, 8, 9)) == [64, 80, 96, 96, 112]
+    wide = {"image_size": "144x192", "train_size": "144x192", "start_size": "48x64"}
+    assert heights(TrainConfig(epochs=10, **wide), range(10)) == [48] * 3 + [96] * 2 + [144] * 5
+
+
+def heights(config: TrainConfig, epochs: Iterable[int]) -> list[int]:
+    return [epoch_size(epoch, config).height for epoch in epochs]
 
 
 def counts() -> torch.Tensor:

@@ -6,9 +6,9 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from doctor_derma.cli.deciding import CostsFile, RuleChoice, costs_in
 from doctor_derma.cli.entry import Reference, app
 from doctor_derma.errors import DermaError
-from doctor_derma.training.config import VIEW_COUNTS
 from doctor_derma.workspace import Workspace
 
 
@@ -26,16 +26,17 @@ def export(
         Literal["fp32", "fp16", "int8"],
         typer.Option(help="Bits of the network; fewer are a second bundle, beside the first."),
     ] = "fp32",
+    rule: RuleChoice = None,
+    costs: CostsFile = None,
 ) -> None:
     """Write a run's bundle again: the graph, model.json and the model card."""
     if precision != "fp32":
-        for flag, given in (("--prevalence", prevalence), ("--views", views)):
+        flags = {"--prevalence": prevalence, "--views": views, "--rule": rule, "--costs": costs}
+        for flag, given in flags.items():
             if given is not None:
                 raise DermaError(
                     f"{flag}: an {precision} bundle keeps that of the run's own; leave it out"
                 )
-    if views is not None and views not in VIEW_COUNTS:
-        raise DermaError(f"--views: {views} is none of {', '.join(map(str, VIEW_COUNTS))}")
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.training.runs import open_run
 
@@ -44,7 +45,7 @@ def export(
     if precision == "fp32":
         from doctor_derma.export.exporting import export_run
 
-        bundle = export_run(found, dataset, to, prevalence, views)
+        bundle = export_run(found, dataset, to, prevalence, views, rule, costs_in(costs))
     else:
         from doctor_derma.export.reducing import export_reduced
 

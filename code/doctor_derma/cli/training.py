@@ -14,7 +14,7 @@ from doctor_derma.training.config import load_config
 from doctor_derma.workspace import Workspace
 
 if TYPE_CHECKING:
-    from doctor_derma.pipeline import Fit
+    from doctor_derma.pipeline import Fit, LeftOut
 
 
 @app.command()
@@ -31,11 +31,15 @@ def train(
     address: Address = None,
     flags: dict[str, Any],
 ) -> None:
-    """Train a network, export it, and track both in MLflow."""
+    """Train a network, export it, and track both in MLflow.
+
+    With --folds or --leave-source-out all, one network after the other, each without a part of the
+    images that it then predicts; finished ones are not trained again.
+    """
     if resume and (config or flags or name):
         raise DermaError("--resume: goes on with the run's own settings; leave the others out")
     settings = None if resume else load_config(config, flags)
-    from doctor_derma.pipeline import resume_run, start_run
+    from doctor_derma.pipeline import resume_run, start_run, train_leaving_out
 
     fit = _fit(engine, workers, address)
     workspace = Workspace.find()
@@ -43,9 +47,26 @@ def train(
         run = resume_run(workspace, resume, fit)
     else:
         assert settings is not None
+        if settings.judges_a_part:
+            _print_left_out(train_leaving_out(workspace, settings, name, fit))
+            return
         run = start_run(workspace, settings, name, fit)
     if run:
         Console().print(f"Bundle: {run.bundle}\nNext: derma evaluate {run.name}", highlight=False)
+
+
+def _print_left_out(found: "LeftOut | None") -> None:
+    if found is None:
+        return
+    console = Console(soft_wrap=True)
+    if found.table:
+        console.print(found.table)
+        console.print(f"Predictions: {found.file}", highlight=False)
+    if found.unfinished:
+        console.print(
+            f"Not finished: {', '.join(found.unfinished)}; the same command goes on with them",
+            highlight=False,
+        )
 
 
 def _fit(engine: Engine, workers: int | None, address: str | None) -> "Fit":

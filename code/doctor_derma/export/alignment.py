@@ -3,32 +3,50 @@
 A convolution of stride 2 and kernel 3 that pads every side by 1 centres its outputs on the even
 pixels, not between them. Over the five halvings of a residual network this adds up to about half
 a cell of the last map: what is drawn at a cell's own place belongs half a cell up and left.
+
+Nor do cells always tile the picture. 144 rows are four and a half of 32 pixels: a map of five
+rows reaches beyond them.
 """
+
+import math
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from doctor_derma.models.networks import LesionNetwork
-from doctor_derma.training.augmentation import normalise
+from doctor_derma.models.preprocessing import scale_pixels
 
+# Pictures are made larger to about so many cells, and by a multiple of so many pixels.
 _CELLS = 16
+_PIXELS = 128
 
 
-def measure_map_shift(network: LesionNetwork, pixels: np.ndarray) -> tuple[float, float]:
-    r"""Measure how far cells look up and left of their own place, in cells.
+class MapPlaces(NamedTuple):
+    """Where the cells of a map look, for rows and for columns; see `align_maps`.
+
+    Attributes
+    ----------
+    shift : how far before their own place, in cells
+    scale : share of the length of all cells that the picture takes; 1 where they tile it
+    """
+
+    shift: tuple[float, float]
+    scale: tuple[float, float]
+
+
+def measure_map_places(network: LesionNetwork, pixels: np.ndarray) -> MapPlaces:
+    r"""Measure where the cells of a network's maps look in the picture.
 
     The place a cell looks at is the centroid of its squared gradient over the pixels, its
-    effective receptive field (Luo et al. [1]_). The pictures are repeated to so many cells that
-    the field of the middle one ends before the edge.
+    effective receptive field (Luo et al. [1]_). The pictures are repeated so far that the field
+    of the middle cell ends before the edge, and to a length from which as many pixels are left
+    over at every halving as from the picture's own, since some networks pad by what is left.
 
     Parameters
     ----------
     network : in evaluation mode
     pixels : a few pictures, uint8 of shape (n, height, width, 3)
-
-    Returns
-    -------
-    shift of rows and of columns; 0 for a network whose cells look where they lie
 
     References
     ----------
@@ -36,26 +54,43 @@ def measure_map_shift(network: LesionNetwork, pixels: np.ndarray) -> tuple[float
            Deep Convolutional Neural Networks. NeurIPS 2016, arXiv:1701.04128.
     """
     with torch.no_grad():
-        maps = network.logits_maps_and_features(normalise(torch.from_numpy(pixels[:1])))[1]
-    cells = np.array(maps.shape[2:])
-    repeats = -(-_CELLS // cells)
-    tiled = np.tile(pixels, (1, *repeats, 1))
-    images = normalise(torch.from_numpy(tiled)).requires_grad_()
+        one = network.logits_maps_and_features(scale_pixels(torch.from_numpy(pixels[:1])))[1]
+    cells, sides = one.shape[2:], pixels.shape[1:3]
+    longer = [
+        side + _PIXELS * math.ceil(_CELLS * side / count / _PIXELS)
+        for side, count in zip(sides, cells, strict=True)
+    ]
+    images = scale_pixels(torch.from_numpy(_repeated(pixels, longer))).requires_grad_()
     maps = network.logits_maps_and_features(images)[1]
-    row, column = maps.shape[2] // 2, maps.shape[3] // 2
+    more = maps.shape[2:]
     # Squares differ between classes and pictures, so each is a sample of the same field.
-    (gradient,) = torch.autograd.grad(maps[:, :, row, column].square().sum(), images)
+    seen = maps[:, :, more[0] // 2, more[1] // 2].square().sum()
+    (gradient,) = torch.autograd.grad(seen, images)
     field = gradient.square().sum((0, 1)).double()
-    return (
-        _shift(field.sum(1), row, maps.shape[2]),
-        _shift(field.sum(0), column, maps.shape[3]),
+    down, across = (
+        _along(field.sum(1 - axis), sides[axis], cells[axis], more[axis]) for axis in (0, 1)
     )
+    return MapPlaces(shift=(down[0], across[0]), scale=(down[1], across[1]))
 
 
-def _shift(weights: torch.Tensor, cell: int, cells: int) -> float:
-    """Return by how many cells the centroid of pixel weights lies before a cell's centre."""
-    if not float(weights.sum()) > 0:
-        return 0.0
+def _repeated(pixels: np.ndarray, sides: list[int]) -> np.ndarray:
+    """Repeat pictures downwards and to the right, to so many rows and columns."""
+    repeats = [-(-side // own) for side, own in zip(sides, pixels.shape[1:3], strict=True)]
+    return np.tile(pixels, (1, *repeats, 1))[:, : sides[0], : sides[1]]
+
+
+def _along(weights: torch.Tensor, side: int, cells: int, more: int) -> tuple[float, float]:
+    """Return shift and scale along one side of a picture.
+
+    Parameters
+    ----------
+    weights : what the middle cell sees of each pixel, of the longer picture
+    side, cells : pixels and cells of the picture
+    more : cells of the longer one
+    """
+    if more == cells or not float(weights.sum()) > 0:
+        return 0.0, 1.0
+    stride = (len(weights) - side) / (more - cells)
     places = torch.arange(len(weights), dtype=torch.float64) + 0.5
     centroid = float((weights * places).sum() / weights.sum())
-    return cell + 0.5 - centroid * cells / len(weights)
+    return more // 2 + 0.5 - centroid / stride, side / (cells * stride)

@@ -14,15 +14,13 @@ from doctor_derma.data.diagnoses import full_name
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.data.quality import measure_quality
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.conformal import TARGET, conformal_threshold
-from doctor_derma.evaluation.metrics import classification_metrics
-from doctor_derma.export.alignment import measure_map_shift
+from doctor_derma.evaluation.decisions import Costs, Rule
+from doctor_derma.export.alignment import measure_map_places
 from doctor_derma.export.bundle import (
     GRAPH_FILE,
     INFO_FILE,
     BundleInfo,
     CodeProvenance,
-    Conformal,
     DataProvenance,
     DiagnosisName,
     Familiar,
@@ -33,16 +31,18 @@ from doctor_derma.export.bundle import (
     file_sha256,
     write_info,
 )
-from doctor_derma.export.calibrating import calibrate
 from doctor_derma.export.card.evidence import Evidence
 from doctor_derma.export.card.writing import write_card
 from doctor_derma.export.familiarity import ACCEPTANCE, fit_familiarity
+from doctor_derma.export.fitting import DEFAULT_RULE, fit_outputs
 from doctor_derma.export.graph import ServingGraph, load_network, write_graph
 from doctor_derma.export.parity import check_parity
-from doctor_derma.models.colour import MEAN, STD
 from doctor_derma.models.networks import LesionNetwork
-from doctor_derma.training.augmentation import normalise
+from doctor_derma.models.preprocessing import scale_pixels
+from doctor_derma.training.config import check_views
+from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import Run
+from doctor_derma.training.size import Size
 
 PARITY_IMAGES = 64
 _BATCH = 64
@@ -57,17 +57,20 @@ def export_run(
     destination: Path | None = None,
     prevalence: float | None = None,
     views: int | None = None,
+    rule: Rule | None = None,
+    costs: Costs | None = None,
 ) -> Path:
     """Write the bundle of a run: graph, ``model.json`` and model card.
 
-    The temperature, the conformal threshold and the threshold of unfamiliarity are fitted, and
-    the validation metrics are taken, on the validation split.
+    The temperature, the conformal threshold and those of melanoma and of unfamiliarity are fitted,
+    and the validation metrics are taken, on the validation split.
     Nothing is written unless the graph agrees with the torch network.
 
     Parameters
     ----------
     prevalence : weight of the class shares, see `calibrate`; the recipe's unless given
     views : of each picture that the graph averages over, see ``models/views.py``; likewise
+    rule, costs : of the decisions, see `fit_outputs`
 
     Returns
     -------
@@ -89,27 +92,35 @@ def export_run(
             "import those again"
         )
     network = load_network(run)
-    network.views = run.config.views if views is None else views
     size = run.config.image_size
-    pixels = pixel_cache(dataset, size, size)
-    rows = np.flatnonzero(dataset.table["split"] == "val")
-    training = training_sample(np.flatnonzero(dataset.table["split"] == "train"))
-    labels = np.array(dataset.targets(dataset.table.iloc[rows]))
-    counts = np.bincount(dataset.targets(dataset.split("train")), minlength=len(dataset.classes))
+    network.views = _views(run.config.views if views is None else views, size)
+    pixels = pixel_cache(dataset, *size)
+    parts = parts_of(dataset, run.config)
+    rows, training = parts.val, training_sample(parts.train)
+    trained = dataset.targets(dataset.table.iloc[parts.train])
+    counts = np.bincount(trained, minlength=len(dataset.classes))
     logits, features = network_outputs(network, pixels, rows)
-    weight = run.config.prevalence if prevalence is None else prevalence
-    calibration = calibrate(logits, labels, counts, balanced=run.config.balanced, prevalence=weight)
-    probabilities = calibration.probabilities(logits)
-    metrics = classification_metrics(labels, probabilities, dataset.classes)
+    fitted = fit_outputs(
+        logits,
+        np.array(dataset.targets(dataset.table.iloc[rows])),
+        dataset.table["lesion"].to_numpy(dtype=str)[rows],
+        dataset.classes,
+        counts,
+        balanced=run.config.balanced,
+        prevalence=run.config.prevalence if prevalence is None else prevalence,
+        rule=rule or DEFAULT_RULE,
+        costs=costs,
+    )
     familiarity = fit_familiarity(network_outputs(network, pixels, training)[1], features)
 
-    graph = ServingGraph(network, calibration, familiarity)
+    graph = ServingGraph(network, fitted.calibration, familiarity)
     target = destination or run.bundle
     with replacing_own_folder(target, INFO_FILE) as folder:
         path = folder / GRAPH_FILE
-        write_graph(graph, size, size, path)
+        write_graph(graph, *size, path)
         checked = rows[np.linspace(0, len(rows) - 1, min(PARITY_IMAGES, len(rows)), dtype=int)]
         difference = check_parity(graph, path, pixels[checked])
+        places = measure_map_places(network, pixels[checked[:2]])
         info = BundleInfo(
             name=run.name,
             run=run.info.tracking_id or run.name,
@@ -118,20 +129,18 @@ def export_run(
             classes=tuple(
                 DiagnosisName(name=name, full_name=full_name(name)) for name in dataset.classes
             ),
-            input=InputSize(height=size, width=size, mean=MEAN, std=STD),
-            temperature=calibration.temperature,
-            prevalence=weight,
+            input=_input_size(size, network),
+            temperature=fitted.calibration.temperature,
+            prevalence=fitted.prevalence,
             views=network.views,
-            class_shares=tuple(float(share) for share in counts / counts.sum()),
-            map_shift=measure_map_shift(network, pixels[checked[:2]]),
-            conformal=Conformal(
-                target=TARGET,
-                threshold=conformal_threshold(probabilities, labels),
-                images=len(labels),
-            ),
-            familiar=Familiar(acceptance=ACCEPTANCE, images=len(labels)),
+            class_shares=fitted.class_shares,
+            map_shift=places.shift,
+            map_scale=places.scale,
+            conformal=fitted.conformal,
+            familiar=Familiar(acceptance=ACCEPTANCE, images=len(rows)),
             quality=_quality_limits(pixels[training]),
-            metrics={"val": {name: value for name, value in metrics.items() if np.isfinite(value)}},
+            decision=fitted.decision,
+            metrics={"val": fitted.metrics},
             data=DataProvenance(
                 name=run.info.data_name,
                 fingerprint=run.info.data_fingerprint,
@@ -146,6 +155,14 @@ def export_run(
         write_info(folder, info)
         write_card(folder, info, Evidence(dataset=dataset))
     return target
+
+
+def _views(count: int, size: Size) -> int:
+    try:
+        check_views(count, size)
+    except ValueError as error:
+        raise DermaError(f"--views: {count}: {error}") from error
+    return count
 
 
 def network_outputs(
@@ -167,7 +184,7 @@ def network_outputs(
     )
     with torch.inference_mode():
         found = [
-            network.logits_maps_and_features(normalise(torch.from_numpy(pixels[batch])))
+            network.logits_maps_and_features(scale_pixels(torch.from_numpy(pixels[batch])))
             for batch in progress
         ]
     logits, _, features = (torch.cat(part).double().numpy() for part in zip(*found, strict=True))
@@ -178,6 +195,11 @@ def training_sample(rows: np.ndarray) -> np.ndarray:
     """Choose so many training images that the distribution of their features is known well."""
     count = min(len(rows), _FAMILIAR_IMAGES)
     return np.sort(np.random.default_rng(0).choice(rows, count, replace=False))
+
+
+def _input_size(size: Size, network: LesionNetwork) -> InputSize:
+    mean, std = network.normalization.values
+    return InputSize(height=size.height, width=size.width, mean=mean, std=std)
 
 
 def _quality_limits(pixels: np.ndarray) -> QualityLimits:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 
 from rich.console import Console
 
@@ -9,13 +10,21 @@ from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export.bundle import read_info
 from doctor_derma.export.exporting import export_run
+from doctor_derma.export.out_of_fold import predict_left_out
 from doctor_derma.scaling.training.resuming import WORKERS_FILE, read_workers
 from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.curves import CURVES_FILE, plot_curves
 from doctor_derma.training.epochs import OnEpoch
 from doctor_derma.training.loop import train
-from doctor_derma.training.runs import Run, create_run, is_first_process, open_run
+from doctor_derma.training.runs import (
+    Run,
+    RunIsBusy,
+    create_run,
+    is_first_process,
+    locked,
+    open_run,
+)
 from doctor_derma.workspace import Workspace
 
 # Trains a run to its end; true in the process that goes on with what came of it.
@@ -39,6 +48,8 @@ def start_run(
     run = create_run(workspace.runs, config, dataset, name)
     try:
         return _train(workspace, run, dataset, fit)
+    except RunIsBusy:  # By a process that found the new folder and went on with it.
+        raise
     except DermaError:
         if is_first_process() and not run.metrics_file.is_file():
             shutil.rmtree(run.folder, ignore_errors=True)  # It never began, so nothing is lost.
@@ -52,6 +63,11 @@ def resume_run(workspace: Workspace, reference: str, fit: Fit = train) -> Run | 
 
 
 def _train(workspace: Workspace, run: Run, dataset: Dataset, fit: Fit) -> Run | None:
+    with locked(run) if is_first_process() else nullcontext():
+        return _train_locked(workspace, run, dataset, fit)
+
+
+def _train_locked(workspace: Workspace, run: Run, dataset: Dataset, fit: Fit) -> Run | None:
     tracker = Tracker(workspace)
     if is_first_process():
         tracker.start(run)
@@ -61,8 +77,13 @@ def _train(workspace: Workspace, run: Run, dataset: Dataset, fit: Fit) -> Run | 
             return None
         plot_curves(run.metrics_file, run.folder / CURVES_FILE, run.name)
         bundle = export_run(run, dataset)
-        tracker.log_run(run)
-        tracker.log_model(run, bundle, read_info(bundle).metrics["val"]["balanced_accuracy"])
+        if run.config.judges_a_part:
+            # No candidate for the champion: others were validated with other images.
+            predict_left_out(run, dataset)
+            tracker.log_run(run)
+        else:
+            tracker.log_run(run)
+            tracker.log_model(run, bundle, read_info(bundle).metrics["val"]["balanced_accuracy"])
     except KeyboardInterrupt:
         tracker.finish("KILLED")
         hint = f"Stopped; to go on: derma train --resume {run.name}{_engine_of(run)}"

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset as ImageDataset
 from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.folds import parts_of
 
 Batch = tuple[Tensor, Tensor]
 
@@ -40,13 +41,14 @@ class ImageBatches(lightning.LightningDataModule):
         super().__init__()
         self.dataset = dataset
         self.config = config
+        self.parts = parts_of(dataset, config)
 
     def prepare_data(self) -> None:
         """Decode the images once a machine."""
         self._pixels()
 
     def train_dataloader(self) -> DataLoader:
-        rows = self._rows("train")
+        rows = self._rows(self.parts.train)
         if self.config.class_cap:
             rows = self._capped(rows)
         processes = self.trainer.world_size if self.trainer else 1
@@ -55,7 +57,7 @@ class ImageBatches(lightning.LightningDataModule):
         return self._loader(rows, shuffle=True, drop_last=drop_last)
 
     def val_dataloader(self) -> DataLoader:
-        rows = self._rows("val")
+        rows = self._rows(self.parts.val)
         sampler = None
         if self.trainer and self.trainer.world_size > 1:
             # Lightning's own choice repeats images until all processes have as many, and the
@@ -70,7 +72,7 @@ class ImageBatches(lightning.LightningDataModule):
 
     def sample(self, count: int) -> np.ndarray:
         """Return so many training images, or all: uint8 of shape (n, H, W, 3)."""
-        rows = self._rows("train")
+        rows = self._rows(self.parts.train)
         chosen = np.random.default_rng(self.config.seed).permutation(rows.rows)[:count]
         return rows.pixels[chosen]
 
@@ -83,12 +85,10 @@ class ImageBatches(lightning.LightningDataModule):
         return PixelRows(rows.pixels, rows.rows[drawn], targets[drawn])
 
     def _pixels(self) -> np.ndarray:
-        return pixel_cache(self.dataset, self.config.image_size, self.config.image_size)
+        return pixel_cache(self.dataset, *self.config.image_size)
 
-    def _rows(self, split: str) -> PixelRows:
-        table = self.dataset.table
-        rows = np.flatnonzero(table["split"] == split)
-        targets = np.array(self.dataset.targets(table.iloc[rows]), dtype=np.int64)
+    def _rows(self, rows: np.ndarray) -> PixelRows:
+        targets = np.array(self.dataset.targets(self.dataset.table.iloc[rows]), dtype=np.int64)
         return PixelRows(self._pixels(), rows, targets)
 
     def _loader(

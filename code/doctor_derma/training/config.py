@@ -7,9 +7,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 
 from doctor_derma.errors import DermaError
 from doctor_derma.models.names import parse_name
+from doctor_derma.training.size import PictureSize, Size
 
+# In the place of one source: a run for each.
+ALL_SOURCES = "all"
 # How many times a graph can look at a picture, see `models/views.py`.
 VIEW_COUNTS = (1, 2, 4, 8)
+# So many keep the shape of a picture that is not square; the others are quarter turns.
+UPRIGHT_VIEWS = 4
 
 
 class TrainConfig(BaseModel):
@@ -25,20 +30,40 @@ class TrainConfig(BaseModel):
         "eca_resnet18",
         description="Network: resnet18 (26, 34, 50), se_ or eca_ before it, timm/NAME",
     )
-    pretrained: bool = Field(False, description="Start from timm's weights, if a hub is reached")
+    pretrained: bool = Field(
+        False, description="Start from ImageNet weights: a file's, a package's or the hub's"
+    )
+    weights: Path | None = Field(
+        None, description="File of pretrained weights, .safetensors or .pth, for --pretrained"
+    )
     colour_constancy: bool = Field(False, description="Take the light's colour out of pictures")
     initial: str | None = Field(
         None, description="Run or bundle whose weights to start from; the average of a,b,c"
     )
-    seed: int = Field(0, ge=0, description="Seed of weights, order and augmentation")
+    seed: int = Field(0, ge=0, description="Seed of weights, order, augmentation and folds")
+    folds: int = Field(
+        0, ge=0, description="Folds over the lesions of training and validation, 0 for none"
+    )
+    fold: int | None = Field(
+        None, ge=0, description="Fold to validate with, all of them in turn unless given"
+    )
+    leave_source_out: str | None = Field(
+        None, description="Source to judge by and not to train on, 'all' for each in turn"
+    )
     epochs: int = Field(30, ge=1, description="Passes over the training images")
     patience: int = Field(10, ge=1, description="Epochs without a better validation score")
     validate_every: int = Field(1, ge=1, description="Epochs from one validation to the next")
     batch_size: int = Field(64, ge=2, description="Images a step and device")
-    image_size: int = Field(128, ge=32, description="Side of the square input when predicting")
-    train_size: int = Field(112, ge=32, description="Side of the input when training")
-    start_size: int = Field(
-        64, ge=32, description="Side in the first epochs, growing to train_size"
+    image_size: PictureSize = Field(
+        Size(128, 128), description="Side of the input when predicting, or HEIGHTxWIDTH"
+    )
+    train_size: PictureSize = Field(
+        Size(112, 112), validate_default=True, description="The same when training"
+    )
+    start_size: PictureSize = Field(
+        Size(64, 64),
+        validate_default=True,
+        description="The same in the first epochs, growing to train_size",
     )
     growth: float = Field(0.5, gt=0, lt=1, description="Share of epochs in which images grow")
     learning_rate: float = Field(2e-3, gt=0, description="Peak of the one-cycle schedule")
@@ -64,10 +89,23 @@ class TrainConfig(BaseModel):
     )
     rotation: float = Field(180.0, ge=0, le=180, description="Largest rotation in degrees")
     zoom: float = Field(1.5, ge=1, description="Largest zoom into the picture")
+    zoom_out: float = Field(
+        1.0, gt=0, le=1, description="Smallest zoom: under 1 mirrored skin surrounds the picture"
+    )
     aspect: float = Field(1.2, ge=1, description="Largest stretch of the aspect ratio")
     colour: float = Field(0.2, ge=0, le=1, description="Strength of the colour changes")
     cutout: float = Field(0.3, ge=0, le=1, description="Share of images with a patch cut out")
+    cast: float = Field(
+        0.05, ge=0, le=1, description="Strength of coloured light and of mixed channels"
+    )
+    gamma: float = Field(1.0, ge=1, description="Largest power of the grey levels, or its inverse")
+    vignette: float = Field(0.0, ge=0, le=1, description="Share of images with dark borders")
+    hair: float = Field(0.0, ge=0, le=1, description="Share of images with hairs drawn over them")
+    ruler: float = Field(0.0, ge=0, le=1, description="Share of images with a ruler's marks")
+    bubbles: float = Field(0.0, ge=0, le=1, description="Share of images with bubbles of gel")
+    blur: float = Field(0.0, ge=0, le=1, description="Share of images that are blurred")
     noise: float = Field(0.0, ge=0, le=1, description="Share of images with sensor noise added")
+    jpeg: float = Field(0.0, ge=0, le=1, description="Share of images compressed as JPEG does")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto takes bf16 where the processor computes in it"
     )
@@ -80,6 +118,39 @@ class TrainConfig(BaseModel):
         """Whether the loss makes up for the classes' shares, so that the logits leave them out."""
         return self.imbalance != "none"
 
+    @property
+    def judges_a_part(self) -> bool:
+        """Whether runs of it are there to predict a fold or a source that they leave out."""
+        return self.folds > 0 or self.leave_source_out is not None
+
+    @property
+    def runs_in_turn(self) -> bool:
+        """Whether it stands for several runs: one a fold, or one a source."""
+        return (self.folds > 0 and self.fold is None) or self.leave_source_out == ALL_SOURCES
+
+    @field_validator("folds")
+    @classmethod
+    def _enough_folds(cls, folds: int) -> int:
+        if folds == 1:
+            raise ValueError("one fold leaves nothing to train on; use two or more, or 0 for none")
+        return folds
+
+    @field_validator("fold")
+    @classmethod
+    def _fold_of_folds(cls, fold: int | None, info: ValidationInfo) -> int | None:
+        folds = info.data.get("folds", 0)
+        if fold is not None and fold >= folds:
+            known = f"use 0 to {folds - 1}" if folds else "say how many there are with folds"
+            raise ValueError(f"no such fold; {known}")
+        return fold
+
+    @field_validator("leave_source_out")
+    @classmethod
+    def _one_kind_of_part(cls, source: str | None, info: ValidationInfo) -> str | None:
+        if source is not None and info.data.get("folds", 0):
+            raise ValueError("a run leaves out a fold or a source; leave one of the two settings")
+        return source
+
     @field_validator("validate_every")
     @classmethod
     def _ends_validated(cls, every: int, info: ValidationInfo) -> int:
@@ -88,11 +159,21 @@ class TrainConfig(BaseModel):
             raise ValueError(f"the last of {epochs} epochs would not be validated; use a divisor")
         return every
 
+    @field_validator("train_size", "start_size")
+    @classmethod
+    def _one_shape(cls, size: Size, info: ValidationInfo) -> Size:
+        image_size = info.data.get("image_size", size)
+        if not size.has_shape_of(image_size):
+            raise ValueError(
+                f"not the shape of image_size, {image_size}; all three sizes need the same ratio "
+                "of height to width"
+            )
+        return size
+
     @field_validator("views")
     @classmethod
-    def _known_views(cls, count: int) -> int:
-        if count not in VIEW_COUNTS:
-            raise ValueError(f"use one of {', '.join(map(str, VIEW_COUNTS))}")
+    def _known_views(cls, count: int, info: ValidationInfo) -> int:
+        check_views(count, info.data.get("image_size", Size(1, 1)))
         return count
 
     @field_validator("model")
@@ -103,6 +184,23 @@ class TrainConfig(BaseModel):
         except DermaError as error:
             raise ValueError(str(error).removeprefix("model: ")) from error
         return name
+
+
+def check_views(count: int, size: Size) -> None:
+    """Refuse a number of views that pictures of a size can't be looked at with.
+
+    Raises
+    ------
+    ValueError
+        When there is no such number, or some views turn a picture on its side that is no square.
+    """
+    if count not in VIEW_COUNTS:
+        raise ValueError(f"use one of {', '.join(map(str, VIEW_COUNTS))}")
+    if count > UPRIGHT_VIEWS and not size.is_square:
+        raise ValueError(
+            f"some of them are quarter turns, which need a square and not {size}; "
+            f"use {UPRIGHT_VIEWS} or fewer"
+        )
 
 
 def load_config(path: Path | None, flags: dict[str, Any]) -> TrainConfig:
@@ -120,12 +218,17 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> TrainConfig:
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
-        where = origin.get(key, f"{path}: {key}")
+        where = origin.get(key, f"{path}: {key}" if path else f"--{key.replace('_', '-')}")
         if first["type"] == "extra_forbidden":
             known = ", ".join(TrainConfig.model_fields)
             raise DermaError(f"{where}: no such setting; the settings are {known}") from error
         message = first["msg"].removeprefix("Value error, ")
-        raise DermaError(f"{where}: {first['input']!r}: {message}") from error
+        raise DermaError(f"{where}: {as_written(first['input'])}: {message}") from error
+
+
+def as_written(value: object) -> str:
+    """Return a setting's wrong value as a message quotes it."""
+    return str(value) if isinstance(value, Size) else repr(value)
 
 
 def read_yaml(path: Path) -> Any:

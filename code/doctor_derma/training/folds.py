@@ -1,10 +1,120 @@
-"""Folds over lesions: which images a run trains on, and which it is judged by."""
+"""Which images a run trains on, is validated with, and is judged by: splits, folds, sources.
 
+This is the only place that says so. Training, the calibration and thresholds of a bundle, and the
+predictions that a run is judged by all take their rows from here, so that none of them can use
+an image that it must not have seen.
+"""
+
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
+from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
+from doctor_derma.training.config import ALL_SOURCES, TrainConfig
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The parts of a data set in a run, as places in its manifest, int64 and in order.
+
+    No image of the test split is in any of them, and no lesion is both in ``train`` and in one
+    of the others.
+
+    Attributes
+    ----------
+    train : images that the weights are learnt from
+    val : images by which the best epoch is chosen, and that calibration and thresholds are
+        fitted to
+    judged : images that the run is there to predict: those of its fold or of the source that it
+        leaves out, else those of ``val``
+    """
+
+    train: np.ndarray
+    val: np.ndarray
+    judged: np.ndarray
+
+
+def parts_of(dataset: Dataset, config: TrainConfig) -> Parts:
+    """Return the parts of a data set in a run.
+
+    With ``folds`` the images of training and validation are dealt anew: the run is validated
+    with one fold and trains on the others. With ``leave_source_out`` it trains on and is
+    validated with what the splits say, but without the lesions of one source, whose images are
+    judged. Else the splits are all that counts.
+
+    Raises
+    ------
+    DermaError
+        When the recipe stands for several runs, or the data set has no such source or lesions.
+    """
+    if config.runs_in_turn:
+        raise DermaError(
+            "folds, leave_source_out: the recipe stands for several runs; name one of them with "
+            "fold, or with the source that it leaves out"
+        )
+    split = dataset.table["split"].to_numpy(dtype=str)
+    if config.fold is not None:
+        rows = np.flatnonzero(split != "test")
+        table = dataset.table.iloc[rows]
+        folds = _folds(tuple(table["class"]), tuple(table["lesion"]), config.folds, config.seed)
+        val = rows[folds == config.fold]
+        return Parts(rows[folds != config.fold], val, val)
+    left_out = np.zeros(len(split), dtype=bool)
+    if config.leave_source_out is not None:
+        left_out = _left_out(dataset, config.leave_source_out)
+    lesion = dataset.table["lesion"].to_numpy(dtype=str)
+    others = ~np.isin(lesion, lesion[left_out])
+    train, val = (np.flatnonzero((split == name) & others) for name in ("train", "val"))
+    judged = np.flatnonzero((split != "test") & left_out) if left_out.any() else val
+    return Parts(train, val, judged)
+
+
+def recipes_in_turn(dataset: Dataset, config: TrainConfig) -> dict[str, TrainConfig]:
+    """Return the recipe of every run that a recipe with folds or sources stands for.
+
+    Returns
+    -------
+    what the name of each run ends with, and its recipe
+
+    Raises
+    ------
+    DermaError
+        When the data set does not say where its images are from, or they are all from one source.
+    """
+    if config.folds:
+        return {
+            f"fold{fold}": config.model_copy(update={"fold": fold}) for fold in range(config.folds)
+        }
+    return {
+        "without-" + re.sub(r"[^\w.-]+", "-", source): config.model_copy(
+            update={"leave_source_out": source}
+        )
+        for source in known_sources(dataset)
+    }
+
+
+def known_sources(dataset: Dataset) -> list[str]:
+    """Return where the images of training and validation are from, sorted.
+
+    Raises
+    ------
+    DermaError
+        When that isn't known, or they are all from one source.
+    """
+    table = dataset.table[dataset.table["split"] != "test"]
+    sources = sorted(set(table["source"]) - {""})
+    if not sources or set(table["source"]) == {sources[0]}:
+        found = f"are all from {sources[0]}" if sources else "are from isn't known"
+        what = "the images" if sources else "where the images"
+        raise DermaError(
+            f"--leave-source-out: {what} of {dataset.folder} {found}; import data with a source "
+            "of each image"
+        )
+    return sources
 
 
 def assign_folds(
@@ -46,3 +156,17 @@ def assign_folds(
     for fold, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
         assigned[rows] = fold
     return assigned
+
+
+# A second or two for ten thousand images, and asked for at every step of a run.
+_folds = lru_cache(maxsize=4)(assign_folds)
+
+
+def _left_out(dataset: Dataset, source: str) -> np.ndarray:
+    """Return which images are from a source, bool of shape (images,)."""
+    if source not in (known := known_sources(dataset)):
+        raise DermaError(
+            f"--leave-source-out {source}: no image of {dataset.folder} is from there; the "
+            f"sources are {', '.join(known)}, or '{ALL_SOURCES}' for each in turn"
+        )
+    return dataset.table["source"].to_numpy(dtype=str) == source

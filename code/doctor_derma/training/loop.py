@@ -24,6 +24,7 @@ from doctor_derma.training.batches import ImageBatches
 from doctor_derma.training.checkpoints import WholeCheckpoints, remove_leftovers
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.epochs import EpochTable, OnEpoch
+from doctor_derma.training.folds import parts_of
 from doctor_derma.training.losses import class_counts
 from doctor_derma.training.module import MONITOR, LesionModule
 from doctor_derma.training.runs import Run, is_first_process
@@ -75,18 +76,21 @@ def fit(trainer: lightning.Trainer, run: Run, dataset: Dataset) -> None:
         remove_leftovers(run.checkpoints)
     resume = str(run.last_checkpoint) if run.last_checkpoint.is_file() else None
     lightning.seed_everything(config.seed, verbose=False)
-    counts = class_counts(dataset.targets(dataset.split("train")), len(dataset.classes))
+    batches = ImageBatches(dataset, config)
+    trained = dataset.table.iloc[batches.parts.train]
+    counts = class_counts(dataset.targets(trained), len(dataset.classes))
     # A checkpoint holds every weight, so going on needs no hub.
     fresh = config.model_copy(update={"pretrained": False}) if resume else config
-    aspect_ratio = float((dataset.table["width"] / dataset.table["height"]).median())
+    pictures = float((dataset.table["width"] / dataset.table["height"]).median())
+    aspect_ratio = pictures * config.image_size.height / config.image_size.width
     module = LesionModule(fresh, counts, aspect_ratio)
     if config.initial and not resume:
-        sample = partial(ImageBatches(dataset, config).sample, STATISTICS_IMAGES)
+        sample = partial(batches.sample, STATISTICS_IMAGES)
         runs = run.folder.parent
         module.start_from(weights_to_start_from(config.initial, runs, config.model, sample))
     if trainer.global_rank:  # The first weights are the same everywhere, augmentation is not.
         torch.manual_seed(config.seed + trainer.global_rank)
-    trainer.fit(module, datamodule=ImageBatches(dataset, config), ckpt_path=resume)
+    trainer.fit(module, datamodule=batches, ckpt_path=resume)
 
 
 def make_trainer(
@@ -158,17 +162,24 @@ def _checkpoint(run: Run, name: str, **options: Any) -> ModelCheckpoint:
 
 
 def check_data(run: Run, dataset: Dataset) -> None:
-    """Refuse data that are not those a run began with, or that lack a class in a split."""
+    """Refuse data that are not those a run began with, or that lack a class in a part of it."""
     if run.info.data_fingerprint != dataset.fingerprint:
         raise DermaError(
             f"{dataset.folder}: not the data that run '{run.name}' began with; "
             "import those again, or start a new run"
         )
-    for split in ("train", "val"):
-        present = set(dataset.split(split)["class"])
-        if missing := [name for name in dataset.classes if name not in present]:
+    parts = parts_of(dataset, run.config)
+    for split, rows in (("train", parts.train), ("val", parts.val)):
+        if len(rows) != run.info.images[split]:
             raise DermaError(
-                f"{dataset.folder}: class '{missing[0]}' has no image in the {split} split; "
+                f"run '{run.name}': its folds are dealt otherwise by this version of scikit-learn; "
+                "go on with the one it began with, or start a new run"
+            )
+        present = set(dataset.table["class"].iloc[rows])
+        if missing := [name for name in dataset.classes if name not in present]:
+            left = f" without {run.config.leave_source_out}" if run.config.leave_source_out else ""
+            raise DermaError(
+                f"{dataset.folder}: class '{missing[0]}' has no image in the {split} split{left}; "
                 "add images of it and import again"
             )
 

@@ -1,5 +1,6 @@
 """What one training step and one validation pass do."""
 
+import math
 from typing import Any, cast
 
 import lightning
@@ -14,10 +15,12 @@ from torchmetrics.classification import MulticlassAUROC, MulticlassRecall
 
 from doctor_derma.errors import DermaError
 from doctor_derma.models.networks import create_network
-from doctor_derma.training.augmentation import augment, normalise
+from doctor_derma.models.preprocessing import scale_pixels
+from doctor_derma.training.augmentation import augment
 from doctor_derma.training.batches import Batch
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.losses import class_loss
+from doctor_derma.training.size import Size
 
 MONITOR = "val_balanced_accuracy"
 
@@ -29,7 +32,7 @@ class LesionModule(lightning.LightningModule):
     ----------
     config : the recipe
     class_counts : training images a class, shape (classes,)
-    aspect_ratio : width over height of the pictures before they were made square
+    aspect_ratio : width over height that the pictures had, over that of their pixels
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class LesionModule(lightning.LightningModule):
             config.model,
             classes,
             pretrained=config.pretrained,
+            weights=config.weights,
             dropout=config.dropout,
             drop_path=config.drop_path,
             colour_constancy=config.colour_constancy,
@@ -117,7 +121,7 @@ class LesionModule(lightning.LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:
         pixels, targets = batch
-        logits = self.ema(normalise(pixels)).float()
+        logits = self.ema(scale_pixels(pixels)).float()
         loss = torch.nn.functional.cross_entropy(logits, targets)
         self.balanced_accuracy.update(logits, targets)
         self.macro_auc.update(logits.softmax(1), targets)
@@ -152,14 +156,17 @@ class LesionModule(lightning.LightningModule):
         scheduler.step_update(self.global_step)
 
 
-def epoch_size(epoch: int, config: TrainConfig) -> int:
-    """Return the side of the training images in one epoch.
+def epoch_size(epoch: int, config: TrainConfig) -> Size:
+    """Return the size of the training images in one epoch.
 
-    It grows in steps of 16 pixels from ``start_size`` to ``train_size`` over the first part
-    of the run, ``growth``, as small images teach the coarse part sooner.
+    It grows from ``start_size`` to ``train_size`` over the first part of the run, ``growth``, as
+    small images teach the coarse part sooner. Between the two the sides are multiples of 16
+    pixels in the same ratio: 48x64, 96x128 and so on for pictures of 3:4.
     """
+    start, end = config.start_size, config.train_size
     share = epoch / (config.growth * config.epochs)
-    if share >= 1 or epoch + 1 == config.epochs or config.start_size >= config.train_size:
-        return config.train_size
-    side = config.start_size + share * (config.train_size - config.start_size)
-    return max(config.start_size, int(side) // 16 * 16)
+    if share >= 1 or epoch + 1 == config.epochs or start.height >= end.height:
+        return end
+    step = 16 * end.height // math.gcd(*end)
+    height = int(start.height + share * (end.height - start.height)) // step * step
+    return max(start, Size(height, height * end.width // end.height))

@@ -1,11 +1,14 @@
 """A run on disk: its recipe, its metrics and its checkpoints, in one folder."""
 
+import fcntl
 import json
 import os
 import re
 import shutil
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,9 +20,11 @@ from doctor_derma.atomic import replacing_file
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.training.config import TrainConfig, load_config
+from doctor_derma.training.folds import parts_of
 
 CONFIG_FILE = "config.yaml"
 INFO_FILE = "run.json"
+LOCK_FILE = "lock"
 RUN_VARIABLE = "DERMA_RUN"
 _PATIENCE_SECONDS = 60
 # A name is a folder of mlflow/runs/ and of evaluation_images/, where these mean something else.
@@ -89,6 +94,29 @@ class Run:
         return run
 
 
+class RunIsBusy(DermaError):  # noqa: N818
+    """Another process trains the run."""
+
+
+@contextmanager
+def locked(run: Run) -> Iterator[None]:
+    """Keep other calls out of a run; a killed process lets go of it.
+
+    Raises
+    ------
+    RunIsBusy
+        When another call trains it.
+    """
+    with (run.folder / LOCK_FILE).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RunIsBusy(
+                f"{run.folder}: another process trains this run; wait for it, or stop it first"
+            ) from error
+        yield
+
+
 def is_first_process() -> bool:
     """Tell whether this is the first process of a run, the one that writes and tracks."""
     ranks = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
@@ -116,10 +144,8 @@ def create_run(folder: Path, config: TrainConfig, dataset: Dataset, name: str | 
             f"and none of {', '.join(_TAKEN_NAMES)}"
         )
     if (folder / name).exists():
-        raise DermaError(
-            f"{folder / name}: a run of that name exists; choose another --name, "
-            f"or continue it with --resume {name}"
-        )
+        raise _name_is_taken(folder / name)
+    parts = parts_of(dataset, config)
     os.environ[RUN_VARIABLE] = name
     info = RunInfo(
         name=name,
@@ -130,11 +156,18 @@ def create_run(folder: Path, config: TrainConfig, dataset: Dataset, name: str | 
         data_name=dataset.info.name,
         data_licence=dataset.info.licence,
         data_fingerprint=dataset.fingerprint,
-        images={str(k): int(v) for k, v in dataset.table["split"].value_counts().items()},
+        images={
+            "train": len(parts.train),
+            "val": len(parts.val),
+            "test": int((dataset.table["split"] == "test").sum()),
+        },
         classes=list(dataset.classes),
     )
     run = Run(folder / name, config, info)
-    run.checkpoints.mkdir(parents=True)
+    try:
+        run.checkpoints.mkdir(parents=True)
+    except FileExistsError as error:  # Another process was as quick.
+        raise _name_is_taken(run.folder) from error
     try:
         _write_config(run)
         _write_info(run)
@@ -142,6 +175,13 @@ def create_run(folder: Path, config: TrainConfig, dataset: Dataset, name: str | 
         shutil.rmtree(run.folder, ignore_errors=True)
         raise
     return run
+
+
+def _name_is_taken(folder: Path) -> DermaError:
+    return DermaError(
+        f"{folder}: a run of that name exists; choose another --name, "
+        f"or continue it with --resume {folder.name}"
+    )
 
 
 def _await_run(folder: Path, name: str | None) -> Run:

@@ -6,6 +6,7 @@ from doctor_derma.errors import DermaError
 from doctor_derma.scaling.cluster import cluster
 from doctor_derma.scaling.training.resuming import how_to_go_on, read_workers, write_workers
 from doctor_derma.training.epochs import OnEpoch
+from doctor_derma.training.folds import parts_of
 from doctor_derma.training.loop import check_data
 from doctor_derma.training.runs import Run
 
@@ -48,8 +49,8 @@ def train_on_ray(
         from doctor_derma.scaling.training.shares import worker_share
 
         share = worker_share(workers, run.config.accelerator)
-        side = run.config.image_size
-        pixel_cache(dataset, side, side)  # here, so that no two machines decode the same images
+        # Here, so that no two machines decode the same images.
+        pixel_cache(dataset, *run.config.image_size)
         write_workers(run, workers)
         drive(run, dataset, workers, share, on_epoch)
     return True
@@ -65,11 +66,11 @@ def _check(run: Run, dataset: Dataset, workers: int) -> None:
                 f"--{setting} {value}: on Ray the workers are what trains; leave it out and say "
                 "--workers"
             )
-    for split, least in (("train", 2), ("val", 1)):
-        images = len(dataset.split(split))
-        if images < least * workers:
+    parts = parts_of(dataset, config)
+    for split, rows, least in (("train", parts.train, 2), ("val", parts.val, 1)):
+        if len(rows) < least * workers:
             raise DermaError(
-                f"--workers {workers}: the {split} split has {images} images, and each worker "
+                f"--workers {workers}: the {split} split has {len(rows)} images, and each worker "
                 f"needs {least} or more; take fewer workers"
             )
     began = read_workers(run)

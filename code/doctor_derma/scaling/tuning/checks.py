@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from doctor_derma.errors import DermaError
-from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.config import TrainConfig, as_written
 
 if TYPE_CHECKING:
     from doctor_derma.scaling.tuning.sweep import Sweep
@@ -63,7 +63,7 @@ def _check_recipes(path: Path, sweep: "Sweep") -> None:
 
 def _build(path: Path, sweep: "Sweep", drawn: dict[str, Any], *suspects: str) -> None:
     try:
-        TrainConfig.model_validate(sweep.base | drawn)
+        recipe = TrainConfig.model_validate(sweep.base | drawn)
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
@@ -71,7 +71,13 @@ def _build(path: Path, sweep: "Sweep", drawn: dict[str, Any], *suspects: str) ->
         message = first["msg"].removeprefix("Value error, ")
         others = [name for name in suspects if name != key and name in sweep.space]
         beside = "".join(f" beside {name} {drawn[name]!r}" for name in others)
-        raise DermaError(f"{path}: {where}.{key}: {first['input']!r}{beside}: {message}") from error
+        written = as_written(first["input"])
+        raise DermaError(f"{path}: {where}.{key}: {written}{beside}: {message}") from error
+    if recipe.runs_in_turn:
+        raise DermaError(
+            f"{path}: base: folds, leave_source_out: a trial is one run; name its fold, or the "
+            "source that it leaves out"
+        )
 
 
 def _check_one_process(path: Path, sweep: "Sweep") -> None:
@@ -122,4 +128,6 @@ def most_epochs(sweep: "Sweep") -> int:
 def _epochs(sweep: "Sweep") -> list[int]:
     if dimension := sweep.space.get("epochs"):
         return [int(value) for value in dimension.values]
-    return [TrainConfig.model_validate(sweep.base).epochs]
+    # Not the whole base, which need not be a recipe without a value of the space.
+    given = {name: value for name, value in sweep.base.items() if name == "epochs"}
+    return [TrainConfig.model_validate(given).epochs]

@@ -22,6 +22,7 @@ from doctor_derma.scaling.tuning.sweep import Sweep
 from doctor_derma.scaling.tuning.tables import trials_table, write_trials
 from doctor_derma.scaling.tuning.tracking import SweepTracker
 from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.size import Size, read_size
 from doctor_derma.workspace import Workspace
 
 _MOST_ROWS = 10
@@ -88,7 +89,7 @@ def _run(workspace: Workspace, made: SweepFolder, dataset: Dataset, address: str
     tracker = SweepTracker(workspace, made)
     try:
         for size in _image_sizes(made.sweep):
-            pixel_cache(dataset, size, size)  # Here once, and not in every trial at a time.
+            pixel_cache(dataset, *size)  # Here once, and not in every trial at a time.
         records = _train_trials(workspace, tracker, address)
     except BaseException as error:
         tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
@@ -152,11 +153,12 @@ def _conclude(made: SweepFolder, records: list[TrialRecord], tracker: SweepTrack
     return Tuned(made.name, made.folder, sweep, order, made.best_file)
 
 
-def _image_sizes(sweep: Sweep) -> list[int]:
+def _image_sizes(sweep: Sweep) -> list[Size]:
     dimension = sweep.space.get("image_size")
     if dimension is None:
-        return [TrainConfig.model_validate(sweep.base).image_size]
-    return [int(size) for size in dimension.values] if dimension.kind == "choice" else []
+        default = TrainConfig.model_fields["image_size"].default
+        return [read_size(sweep.base.get("image_size", default))]
+    return [read_size(size) for size in dimension.values] if dimension.kind == "choice" else []
 
 
 def _check_resources(sweep: Sweep) -> None:

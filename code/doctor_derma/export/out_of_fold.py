@@ -1,0 +1,183 @@
+"""Predictions of images by a network that has not seen them: its fold, or the source left out.
+
+Several runs that each leave out another part of the data predict every image once. These
+predictions are more than any one validation split has, so what is fitted to them or chosen by
+them depends less on luck.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.special import softmax
+
+from doctor_derma.atomic import replacing_file
+from doctor_derma.data.cache import pixel_cache
+from doctor_derma.data.manifest import Dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.bootstrap import (
+    RESAMPLES,
+    Interval,
+    bootstrap_distributions,
+    measured,
+    percentile_interval,
+)
+from doctor_derma.evaluation.predictions import Predictions
+from doctor_derma.evaluation.tables import Table, with_arrow
+from doctor_derma.export.exporting import network_outputs
+from doctor_derma.export.graph import load_network
+from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.folds import parts_of
+from doctor_derma.training.runs import Run
+
+LOGIT = "logit_"
+# Of a class in a source, under which its sensitivity there is luck.
+LEAST_IMAGES = 20
+_METRICS = {
+    "balanced_accuracy": ("Balanced accuracy", "sensitivity"),
+    "macro_auc": ("Macro ROC AUC", "auc"),
+}
+
+
+def out_of_fold_file(folder: Path, config: TrainConfig) -> Path:
+    """Return where the predictions of a run, or of all runs of a recipe, are kept."""
+    return folder / ("out_of_fold.csv" if config.folds else "out_of_source.csv")
+
+
+def part_column(config: TrainConfig) -> str:
+    """Return the column that says which part of the data an image was left out with."""
+    return "fold" if config.folds else "source"
+
+
+def predict_left_out(run: Run, dataset: Dataset) -> Path:
+    """Let a run's network predict the images that it is judged by, and keep its logits.
+
+    Returns
+    -------
+    the CSV file in the run's folder, one row an image: ``image``, ``lesion``, ``class``,
+    ``fold`` or ``source``, and for each class its logit, ``logit_mel`` and so on, as the loss
+    left it. With a balanced loss the largest one is the decision that leaves prevalence out.
+    """
+    config = run.config
+    network = load_network(run)
+    network.views = config.views
+    rows = parts_of(dataset, config).judged
+    logits, _ = network_outputs(network, pixel_cache(dataset, *config.image_size), rows)
+    table = dataset.table.iloc[rows][["image", "lesion", "class"]].reset_index(drop=True)
+    part = config.fold if config.folds else config.leave_source_out
+    columns = {f"{LOGIT}{name}": logits[:, k] for k, name in enumerate(dataset.classes)}
+    path = out_of_fold_file(run.folder, config)
+    with replacing_file(path) as scratch:
+        table.assign(**{part_column(config): part}, **columns).to_csv(
+            scratch, index=False, float_format="%.7g"
+        )
+    return path
+
+
+def read_out_of_fold(path: Path) -> pd.DataFrame:
+    """Read what `predict_left_out` or `pool` wrote.
+
+    Raises
+    ------
+    DermaError
+        When the file can't be read.
+    """
+    text = dict.fromkeys(("image", "lesion", "class", "source"), str)
+    try:
+        return pd.read_csv(path, dtype=text, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise DermaError(f"{path}: can't be read ({error}); delete it and train again") from error
+
+
+def pool(paths: list[Path], dataset: Dataset, config: TrainConfig, folder: Path) -> pd.DataFrame:
+    """Write the predictions of several runs as one table, in the order of the manifest."""
+    found = pd.concat([read_out_of_fold(path) for path in paths])
+    table = dataset.table[["image"]].merge(found, on="image")
+    folder.mkdir(parents=True, exist_ok=True)
+    with replacing_file(out_of_fold_file(folder, config)) as scratch:
+        table.to_csv(scratch, index=False, float_format="%.7g")
+    return table
+
+
+def summary_table(table: pd.DataFrame, name: str, resamples: int = RESAMPLES) -> Table:
+    """Tabulate how good the predictions are: of each part, on average, and of all.
+
+    The class with the largest logit is called. In a source the figures are means over the
+    classes with ``LEAST_IMAGES`` images there; in the folds, over all classes.
+
+    Parameters
+    ----------
+    table : of `pool`
+    name : of the runs, without what each ends with
+    resamples : of the bootstrap over lesions
+    """
+    column = "fold" if "fold" in table.columns else "source"
+    least = 1 if column == "fold" else LEAST_IMAGES
+    rows, values = [], []
+    for part, of_part in table.groupby(column):
+        predictions = _predictions(of_part, f"{name}-{part}")
+        found = _figures(predictions, least, resamples)
+        values.append([found[metric].value for metric in _METRICS])
+        rows.append(_row(f"{column} {part}", predictions, least, found))
+    means = tuple(f"{value:.3f}" for value in np.mean(values, axis=0))
+    rows.append((f"mean of the {column}s", "", "", "", *means))
+    everything = _predictions(table, name)
+    rows.append(_row("all", everything, least, _figures(everything, least, resamples)))
+    titles = (with_arrow(metric, title) for metric, (title, _) in _METRICS.items())
+    by_classes = "" if least == 1 else f" Means over the classes with {least} images or more."
+    return Table(
+        f"{name}: every image by a network that has not seen its {column}",
+        (column.capitalize(), "Images", "Lesions", "Classes", *titles),
+        tuple(rows),
+        "The class with the largest logit is called. 95% intervals: percentile bootstrap over "
+        f"lesions.{by_classes}",
+    )
+
+
+def _predictions(table: pd.DataFrame, name: str) -> Predictions:
+    classes = tuple(
+        column.removeprefix(LOGIT) for column in table.columns if column.startswith(LOGIT)
+    )
+    logits = table[[f"{LOGIT}{name}" for name in classes]].to_numpy(dtype=np.float64)
+    index = {name: position for position, name in enumerate(classes)}
+    return Predictions(
+        name=name,
+        classes=classes,
+        images=table["image"].to_numpy(dtype=str),
+        lesions=table["lesion"].to_numpy(dtype=str),
+        paths=np.full(len(table), ""),
+        labels=np.array([index[name] for name in table["class"]], dtype=np.int64),
+        probabilities=softmax(logits, axis=1),
+    )
+
+
+def _counted(predictions: Predictions, least: int) -> list[str]:
+    """Return the classes with so many images, or those with any where they are fewer than two."""
+    images = {name: count for name, (count, _) in predictions.class_counts().items() if count}
+    many = [name for name, count in images.items() if count >= least]
+    return many if len(many) > 1 else list(images)
+
+
+def _figures(predictions: Predictions, least: int, resamples: int) -> dict[str, Interval]:
+    values = measured(predictions)
+    [draws] = bootstrap_distributions([predictions], resamples, seed=0)
+    found = {}
+    for metric, (_, by_class) in _METRICS.items():
+        names = [f"{by_class}_{name}" for name in _counted(predictions, least)]
+        found[metric] = percentile_interval(
+            float(np.mean([values[name] for name in names])),
+            np.mean([draws[name] for name in names], axis=0),
+        )
+    return found
+
+
+def _row(
+    part: str, predictions: Predictions, least: int, found: dict[str, Interval]
+) -> tuple[str, ...]:
+    return (
+        part,
+        f"{len(predictions.images):,}",
+        f"{predictions.lesion_count:,}",
+        str(len(_counted(predictions, least))),
+        *(str(found[metric]) for metric in _METRICS),
+    )
