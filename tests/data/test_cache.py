@@ -10,7 +10,7 @@ import pytest
 
 from doctor_derma.data import cache
 from doctor_derma.data.cache import pixel_cache
-from doctor_derma.data.decoding import fit_pixels, open_image
+from doctor_derma.data.decoding import DECODER, fit_pixels, open_image
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.errors import DermaError
 
@@ -52,13 +52,13 @@ def test_other_data_replace_it_and_other_sizes_stay(dataset: Dataset) -> None:
     pixel_cache(dataset, 8, 8)
     pixel_cache(dataset, 16, 16)
     mark = dataset.fingerprint[:16]
-    assert files(dataset) == [f"{mark}-16x16.npy", f"{mark}-8x8.npy"]
+    assert files(dataset) == [f"{mark}-16x16-{DECODER}.npy", f"{mark}-8x8-{DECODER}.npy"]
     manifest = dataset.folder / "manifest.csv"
     lines = manifest.read_text().splitlines()
     manifest.write_text("\n".join([lines[0], *reversed(lines[1:])]) + "\n")
     changed = read_dataset(dataset.folder)
     pixels = pixel_cache(changed, 8, 8)
-    assert files(dataset) == [f"{changed.fingerprint[:16]}-8x8.npy"]
+    assert files(dataset) == [f"{changed.fingerprint[:16]}-8x8-{DECODER}.npy"]
     last = fit_pixels(open_image(dataset.folder / dataset.table["path"].iloc[-1]), 8, 8)
     assert np.array_equal(pixels[0], last)
 
@@ -79,7 +79,9 @@ def test_a_full_disk_is_one_sentence_and_leaves_nothing(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np.lib.format, "write_array_header_1_0", full)
-    with pytest.raises(DermaError, match=r"8x8\.npy: can't be written \(No space left .*free some"):
+    with pytest.raises(
+        DermaError, match=r"8x8-\d\.npy: can't be written \(No space left .*free some"
+    ):
         pixel_cache(dataset, 8, 8)
     assert files(dataset) == []
 

@@ -349,3 +349,11 @@ def test_decoding_leaves_no_file_open(tmp_path: Path, recwarn: pytest.WarningsRe
     open_image(path)
     gc.collect()
     assert [w for w in recwarn.list if issubclass(w.category, ResourceWarning)] == []
+
+
+@pytest.mark.parametrize("mode", ["La", "RGBa"])
+def test_transparency_that_is_multiplied_in_is_divided_out(mode: str) -> None:
+    opaque = {"La": ("LA", (100, 255)), "RGBa": ("RGBA", (100, 100, 100, 255))}
+    plain_mode, grey = opaque[mode]
+    plain = Image.new(plain_mode, (8, 8), grey)
+    assert open_image(plain.convert(mode)).getpixel((3, 3)) == (100, 100, 100)

@@ -1,5 +1,6 @@
 """find_images: files, folders and patterns."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,9 @@ def test_sources_without_a_picture_are_refused(tmp_path: Path) -> None:
 
 def test_an_impossible_name_is_left_to_the_decoder() -> None:
     assert find_images(["x" * 5000]) == [Path("x" * 5000)]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_in_a_folder_is_not_waited_for(pictures: Path) -> None:
+    os.mkfifo(pictures / "pipe.jpg")
+    assert pictures / "pipe.jpg" not in find_images([str(pictures)])

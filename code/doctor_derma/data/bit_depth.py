@@ -70,7 +70,7 @@ def join_bytes(high: Image.Image, low: Image.Image, bits: int) -> Image.Image:
 def grey_to_8_bits(image: Image.Image, raw: str) -> Image.Image:
     """Return a picture of ``DEEP_GREY`` as one of mode ``L``; ``raw`` is its ``raw_mode``."""
     values = np.asarray(image)
-    white = 4095 if raw == "I;12" else _white(values)
+    white = 4095 if raw == "I;12" else white_of(values)
     if values.dtype == np.uint16:
         # A table takes a fraction of the memory that fractions would.
         grey = np.minimum(np.arange(65536) * 255 // white, 255).astype(np.uint8)[values]
@@ -81,7 +81,8 @@ def grey_to_8_bits(image: Image.Image, raw: str) -> Image.Image:
     return shallow
 
 
-def _white(values: np.ndarray) -> int:
+def white_of(values: np.ndarray) -> int:
+    """Return the value that is white: 1 for fractions, else the most of 8, 10, 12 or 16 bits."""
     highest = np.nan_to_num(values).max(initial=0)
     if values.dtype.kind == "f" and highest <= 1:
         return 1

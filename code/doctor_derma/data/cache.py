@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 
 from doctor_derma.atomic import replacing_file
-from doctor_derma.data.decoding import UnreadableImage, fit_pixels, open_image
+from doctor_derma.data.decoding import DECODER, UnreadableImage, fit_pixels, open_image
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 
@@ -22,7 +22,8 @@ def pixel_cache(dataset: Dataset, height: int, width: int) -> np.ndarray:
     """Return the pixels of every image of a data set, in manifest order.
 
     The first call decodes the images and keeps them under ``data/cache/``; the file's name
-    holds the manifest's fingerprint, so other data or another size is another file.
+    holds the manifest's fingerprint and ``DECODER``, so other data, another size or another way
+    to decode is another file.
 
     Returns
     -------
@@ -34,7 +35,7 @@ def pixel_cache(dataset: Dataset, height: int, width: int) -> np.ndarray:
         When an image in the manifest can't be read any more, or the disk is full.
     """
     folder = dataset.folder / CACHE_FOLDER
-    path = folder / f"{dataset.fingerprint[:16]}-{height}x{width}.npy"
+    path = folder / f"{dataset.fingerprint[:16]}-{height}x{width}-{DECODER}.npy"
     if not path.is_file():
         _drop_stale(folder, dataset.fingerprint[:16])
         _build(dataset, path, height, width)

@@ -4,7 +4,7 @@ import io
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TypeGuard
+from typing import Literal, NamedTuple, TypeGuard
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
@@ -18,16 +18,21 @@ from doctor_derma.data.bit_depth import (
     read_low_bytes,
 )
 from doctor_derma.data.colour_profiles import conversion_to_srgb
-from doctor_derma.data.jpeg_scans import count_scans
+from doctor_derma.data.decoding_cost import bytes_to_decode
+from doctor_derma.data.file_structure import is_known, look_through
+from doctor_derma.data.large_pictures import can_shrink, load_shrunk
 from doctor_derma.errors import DermaError
 
+# Changes with the pixels of any picture; 1 was Pillow alone, without profiles.
+DECODER = 2
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 MAX_PIXELS = 50_000_000
 # A JPEG may be decoded at a half, a quarter or an eighth, which saves time and memory, as long
 # as no side gets shorter than this: far more than a network looks at.
 DRAFT_SIDE = 1024
-# Encoders make some ten and at most some twenty of them.
-MAX_SCANS = 50
+# What takes more is made smaller while it is read, if it can be. A picture of 1920x1080 takes less,
+# and so does nearly every JPEG, which is made smaller by its own decoder.
+LARGE_BYTES = 32_000_000
 # Pillow knows more, and some of those run other programs on the file, such as EPS.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 # Pillow remarks on odd files, at length and for each one. Here a file is readable or it is not.
@@ -86,8 +91,8 @@ def open_image(source: ImageSource, *, shrink: bool = True) -> Image.Image:
     Raises
     ------
     UnreadableImage
-        When the file is missing, not a picture, truncated, empty or over ``MAX_PIXELS``, or a
-        JPEG in bytes is over ``MAX_SCANS``.
+        When the file is missing, not a picture, truncated, empty or over ``MAX_PIXELS``, or one
+        in bytes is made of too many parts, see ``look_through``.
     """
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
@@ -100,7 +105,8 @@ def open_image(source: ImageSource, *, shrink: bool = True) -> Image.Image:
         image = source if isinstance(source, Image.Image) else _open_encoded(source, shrink)
         if image.width * image.height > MAX_PIXELS:
             raise UnreadableImage(
-                f"{image.width}x{image.height} pixels: more than {MAX_PIXELS:,}, scale it down"
+                f"{image.width}x{image.height} pixels: more than {MAX_PIXELS:,}, scale it down",
+                "large",
             )
         return _as_srgb(_upright(_load(image, source, shrink)))
     except FileNotFoundError as error:
@@ -108,15 +114,30 @@ def open_image(source: ImageSource, *, shrink: bool = True) -> Image.Image:
     except PermissionError as error:
         raise UnreadableImage("no permission to read it") from error
     except UnidentifiedImageError as error:
+        if _is_known(source):
+            raise UnreadableImage("corrupt or truncated picture (damaged header)") from error
         raise UnreadableImage("not a picture that can be read", "foreign") from error
     except Image.DecompressionBombError as error:
-        raise UnreadableImage(f"more than {MAX_PIXELS:,} pixels, scale it down") from error
+        raise UnreadableImage(f"more than {MAX_PIXELS:,} pixels, scale it down", "large") from error
     except UnreadableImage:
         raise
     # What Pillow raises for a damaged file has no base class: a TIFF whose offsets are fractions
     # is a TypeError. tests/fuzz looks for more of them.
     except Exception as error:
         raise UnreadableImage(f"corrupt or truncated picture ({error})") from error
+
+
+class Decoded(NamedTuple):
+    """A picture at a network's size, uint8 RGB (height, width, 3), and the size it came with."""
+
+    pixels: np.ndarray
+    size: tuple[int, int]
+
+
+def decode(source: ImageSource, height: int, width: int) -> Decoded:
+    """Decode a picture and stretch it to the size a network takes; raises as ``open_image``."""
+    picture = open_image(source)
+    return Decoded(fit_pixels(picture, height, width), picture.size)
 
 
 def fit_pixels(image: Image.Image, height: int, width: int) -> np.ndarray:
@@ -133,13 +154,22 @@ def fit_pixels(image: Image.Image, height: int, width: int) -> np.ndarray:
     return np.asarray(resized, dtype=np.uint8)
 
 
+def _is_known(source: ImageSource) -> bool:
+    if isinstance(source, bytes):
+        return is_known(source)
+    if isinstance(source, str | Path):
+        with Path(source).open("rb") as file:
+            return is_known(file.read(16))
+    return False
+
+
 def _open_encoded(source: str | Path | bytes, shrink: bool) -> ImageFile.ImageFile:
     if isinstance(source, bytes):
         if not source:
             raise UnreadableImage("empty file")
         # Bytes come from strangers, who may mean to keep the decoder busy.
-        if (scans := count_scans(source)) > MAX_SCANS:
-            raise UnreadableImage(f"a JPEG of {scans:,} scans: more than {MAX_SCANS}, save it anew")
+        if excess := look_through(source).excess:
+            raise UnreadableImage(excess)
         return _open_file(io.BytesIO(source), shrink)
     path = Path(source)
     if path.is_dir():
@@ -159,6 +189,13 @@ def _open_file(file: Path | io.BytesIO, shrink: bool) -> ImageFile.ImageFile:
 
 def _load(image: Image.Image, source: ImageSource, shrink: bool) -> Image.Image:
     """Decode the pixels, at 8 bits a channel."""
+    if (
+        shrink
+        and isinstance(source, str | Path | bytes)
+        and can_shrink(image.format)
+        and bytes_to_decode(image) > LARGE_BYTES
+    ):
+        return load_shrunk(source, str(image.format), DRAFT_SIDE)
     raw = raw_mode(image)
     image.load()
     if image.mode in DEEP_GREY:
@@ -201,6 +238,9 @@ def _as_srgb(image: Image.Image) -> Image.Image:
 
 
 def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "La":
+        # Pillow has no way from it to any mode but one.
+        image = image.convert("LA")
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         # A transparent background turns white, like the skin-free border of a scan.
         layer = image.convert("RGBA")

@@ -53,7 +53,10 @@ def _in_folder(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.name.startswith(".")
+        # Nobody may ever write to a pipe that lies there.
+        and not path.is_fifo()
     )
 
 

@@ -1,0 +1,150 @@
+"""What a file is made of, counted without decoding it: how many parts, and of what kind.
+
+A decoder goes through all parts of a file, and nothing in the formats limits them: millions of
+empty segments keep one busy for seconds, and a few bytes are one more pass over all pixels. No
+camera and no program makes so many.
+"""
+
+import re
+import struct
+from typing import NamedTuple
+
+# Encoders of JPEG make some ten scans and at most some twenty.
+MAX_SCANS = 50
+# Segments of a JPEG, chunks of a PNG without those of pixels. A depth map in the metadata of a
+# telephone's picture fills some hundred.
+MAX_PARTS = 5_000
+# Chunks of pixels of a PNG, which most programs make 8 to 64 kB long.
+MAX_PIXEL_CHUNKS = 20_000
+# Bytes between the segments of a JPEG that mean nothing.
+MAX_FILL_BYTES = 100_000
+# Values of a TIFF's first directory: strips, tiles, and the like.
+MAX_VALUES = 100_000
+# A byte of deflate is at most so many.
+_INFLATES = 1032
+
+_JPEG, _PNG, _BMP = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"BM"
+_TIFF = {b"II*\0": "<", b"MM\0*": ">"}
+_BIG_TIFF = (b"II+\0", b"MM\0+")
+_SCAN, _END = 0xDA, 0xD9
+# After a scan's header comes coded data, in which FF is followed by 00 or a restart marker.
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
+_ALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
+_ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
+_PACKED = (b"zTXt", b"iTXt", b"iCCP")
+
+
+class Structure(NamedTuple):
+    """What a file is made of.
+
+    Attributes
+    ----------
+    excess : what there is too much of, or what no decoder here knows; None when all is well
+    coefficients : bytes that a progressive JPEG's take, which all have to be kept at once
+    unpacked : bytes that a PNG's compressed metadata may become
+    odd : whether it is of a kind that few people send and that is slow or noisy to decode
+    """
+
+    excess: str | None = None
+    coefficients: int = 0
+    unpacked: int = 0
+    odd: bool = False
+
+
+def look_through(encoded: bytes) -> Structure:
+    """Return what a file is made of, in a time that hardly depends on what is in it."""
+    try:
+        if encoded.startswith(_JPEG):
+            return _jpeg(encoded)
+        if encoded.startswith(_PNG):
+            return _png(encoded)
+        if order := _TIFF.get(encoded[:4]):
+            return _tiff(encoded, order)
+        if encoded.startswith(_BIG_TIFF):
+            return Structure(odd=True)
+        if encoded.startswith(_BMP):
+            # Runs, which Pillow goes through in Python.
+            (compression,) = struct.unpack_from("<I", encoded, 30)
+            return Structure(odd=compression in (1, 2))
+    except struct.error:
+        pass  # It ends too early, as the decoder will say.
+    return Structure()
+
+
+def is_known(start: bytes) -> bool:
+    """Say whether a file begins as one of a format that is read."""
+    if start.startswith(b"RIFF"):
+        return start[8:12] == b"WEBP"
+    return start.startswith((_JPEG, _PNG, _BMP, *_TIFF, *_BIG_TIFF))
+
+
+def _jpeg(encoded: bytes) -> Structure:
+    at, parts, scans, fill, coefficients, coded = len(_JPEG), 0, 0, 0, 0, False
+    while marker := _MARKER.search(encoded, at):
+        code = encoded[marker.end() - 1]
+        if code == _END:
+            break
+        if code in _ARITHMETIC:
+            return Structure("a JPEG with arithmetic coding, which few programs read: save it anew")
+        parts += 1
+        scans += code == _SCAN
+        fill += 0 if coded else marker.start() - at
+        coded = code == _SCAN
+        if parts > MAX_PARTS:
+            return Structure(f"a JPEG of more than {MAX_PARTS:,} segments: save it anew")
+        if scans > MAX_SCANS:
+            return Structure(f"a JPEG of more than {MAX_SCANS} scans: save it anew")
+        if fill > MAX_FILL_BYTES:
+            return Structure("a JPEG with gaps between its segments: save it anew")
+        at = marker.end()
+        if code in _ALONE:
+            continue
+        if code == 0xC2:
+            coefficients = _coefficients(encoded[at : at + 20])
+        # The length, of two bytes, counts itself.
+        at += max(int.from_bytes(encoded[at : at + 2]), 2)
+    if not scans and len(encoded) - at > MAX_FILL_BYTES:
+        return Structure("a JPEG with gaps between its segments: save it anew")
+    # Each scan is a pass over all coefficients.
+    return Structure(coefficients=coefficients, odd=scans > 20)
+
+
+def _coefficients(frame: bytes) -> int:
+    """Return the bytes of all coefficients, two each (ITU-T T.81, B.2.2)."""
+    _, _, height, width, components = struct.unpack_from(">HBHHB", frame)
+    sampling = [frame[9 + 3 * index] for index in range(min(components, 4))]
+    across, down = ([value >> 4 for value in sampling], [value & 15 for value in sampling])
+    most = max(max(across) * max(down), 1)
+    shares = sum(x * y for x, y in zip(across, down, strict=True)) / most
+    return int(2 * height * width * shares)
+
+
+def _png(encoded: bytes) -> Structure:
+    at, parts, pixels, packed = len(_PNG), 0, 0, 0
+    while at + 8 <= len(encoded):
+        length, kind = struct.unpack_from(">I4s", encoded, at)
+        if kind == b"IDAT":
+            pixels += 1
+        else:
+            parts += 1
+        packed += length if kind in _PACKED else 0
+        if parts > MAX_PARTS or pixels > MAX_PIXEL_CHUNKS:
+            return Structure("a PNG of very many chunks: save it anew")
+        if kind == b"IEND":
+            break
+        at += length + 12
+    return Structure(unpacked=_INFLATES * min(packed, len(encoded)))
+
+
+def _tiff(encoded: bytes, order: str) -> Structure:
+    (at,) = struct.unpack_from(order + "I", encoded, 4)
+    (tags,) = struct.unpack_from(order + "H", encoded, at)
+    values = 0
+    for index in range(tags):
+        _, kind, count = struct.unpack_from(order + "HHI", encoded, at + 2 + 12 * index)
+        # Text and bytes are one value.
+        values += 1 if kind in (1, 2, 6, 7) else count
+    if values > MAX_VALUES:
+        return Structure(f"a TIFF of more than {MAX_VALUES:,} strips or values: save it anew")
+    return Structure(odd=True)
