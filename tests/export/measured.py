@@ -17,6 +17,7 @@ def provenance(info: BundleInfo) -> dict[str, Any]:
         "weights_sha256": info.weights.sha256,
         "dataset_fingerprint": info.data.fingerprint,
         "split": "test",
+        "rule": info.decision.default,
     }
 
 
@@ -34,6 +35,11 @@ def write_evaluation(folder: Path, info: BundleInfo, **changes: Any) -> Path:
             "auc_mel": {"value": None, "low": None, "high": None},
             "sensitivity_mel": {"value": 0.7, "low": 0.5, "high": 0.8},
             "sensitivity_at_90_specificity_mel": {"value": 0.81, "low": 0.72, "high": 0.9},
+        },
+        "rule": info.decision.default,
+        "rules": {
+            "balanced": {"balanced_accuracy": {"value": 0.66, "low": 0.6, "high": 0.72}},
+            "most-probable": {"balanced_accuracy": {"value": 0.55, "low": 0.5, "high": 0.6}},
         },
     }
     path = folder / "evaluation_images" / info.name / "metrics.json"

@@ -31,6 +31,44 @@ def test_round_trip(bundle: Path, tmp_path: Path) -> None:
     assert info.class_names == ("mel", "nv", "vasc")
 
 
+def test_a_bundle_from_before_there_were_rules_calls_the_most_probable_class(bundle: Path) -> None:
+    path = bundle / "model.json"
+    values = json.loads(path.read_text())
+    del values["decision"]
+    path.write_text(json.dumps(values))
+    info = read_info(bundle)
+    assert info.decision.default == info.rulebook.default == "most-probable"
+    assert info.rulebook.rules == ("balanced", "most-probable")
+
+
+def test_another_rule_or_costs_may_be_put_in_place(bundle: Path) -> None:
+    info = read_info(bundle)
+    assert info.deciding(None) == info
+    assert info.deciding("balanced").rulebook.default == "balanced"
+    # Costs that are given are meant to be used.
+    costly = info.deciding(None, {"mel": {"nv": 3}})
+    assert (costly.decision.default, costly.decision.costs) == ("costs", {"mel": {"nv": 3.0}})
+    assert info.deciding("balanced", {}).decision.default == "balanced"
+    with pytest.raises(DermaError, match="no threshold for melanoma"):
+        info.deciding("melanoma-first")
+
+
+@pytest.mark.parametrize(
+    ("decision", "message"),
+    [
+        ({"default": "coin"}, r"decision\.default: Input should be 'balanced'"),
+        ({"default": "costs"}, "decision: rule 'costs': this model has no costs"),
+        ({"costs": {"bcc": {"nv": 1}}}, "decision: costs: class 'bcc' is unknown"),
+    ],
+)
+def test_a_decision_that_can_not_be_taken_is_refused(
+    decision: dict[str, Any], message: str, bundle: Path
+) -> None:
+    change(bundle, decision=decision)
+    with pytest.raises(DermaError, match=rf"model\.json: {message}"):
+        read_info(bundle)
+
+
 def test_a_changed_graph_is_refused(bundle: Path) -> None:
     content = bytearray((bundle / "model.onnx").read_bytes())
     content[len(content) // 2] ^= 1

@@ -17,6 +17,7 @@ from doctor_derma import Classifier
 from doctor_derma.audits.suite import AUDITS
 from doctor_derma.data.manifest import Dataset, DatasetInfo
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.decisions import MEANINGS
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.export.bundle import BundleInfo, read_card, read_info
 from doctor_derma.export.card import readings
@@ -24,7 +25,7 @@ from doctor_derma.export.card.evidence import Evidence, read_evidence
 from doctor_derma.export.card.markdown import markdown_table
 from doctor_derma.export.card.writing import model_card, write_card
 from export.measured import provenance, write_audits, write_evaluation
-from serving.tiny_bundle import GREEN, write_bundle
+from serving.tiny_bundle import ALL_RULES, GREEN, write_bundle
 
 SECTIONS = [
     "Model details",
@@ -120,6 +121,29 @@ def test_the_sections_follow_the_warning(info: BundleInfo, measured: Path) -> No
         assert "\n\n\n" not in card
 
 
+def test_the_rules_are_told_with_their_thresholds_and_figures(tmp_path: Path) -> None:
+    info = read_info(write_bundle(tmp_path / "bundle", decision=ALL_RULES))
+    evidence = read_evidence(info, write_evaluation(tmp_path, info))
+    told = section(model_card(info, evidence), "Decision rules")
+    assert "The label is that of\nthe rule `balanced` unless" in told
+    for rule in info.rulebook.rules:
+        assert f"- `{rule}`: {MEANINGS[rule]}" in told
+    assert "The threshold is 2.0%. Where it was chosen it found 80% (95% interval 70% to" in told
+    assert "| Rule | Split | Balanced accuracy |\n" in told
+    assert "| `balanced` | validation | 0.750 |" in told
+    assert "| `balanced` | test | 0.660 (0.600\N{EN DASH}0.720) |" in told
+    assert "| `most-probable` | test | 0.550" in told
+    assert "| `melanoma-first` |" not in told
+    assert "| vasc | mel | 50 |" in told
+
+
+def test_a_bundle_without_figures_has_its_rules_and_no_table(info: BundleInfo) -> None:
+    told = section(model_card(info), "Decision rules")
+    assert "the rule `most-probable` unless" in told
+    assert "- `melanoma-first`" not in told
+    assert "|" not in told
+
+
 def test_what_was_measured_is_told(info: BundleInfo, measured: Path) -> None:
     evidence = read_evidence(info, measured)
     assert evidence.missing == {}
@@ -158,6 +182,7 @@ def test_what_was_not_measured_is_said_to_be_so(info: BundleInfo, tmp_path: Path
         ({"weights_sha256": "f" * 64}, "is of other weights"),
         ({"dataset_fingerprint": "f" * 64}, "is of other data than those of its training"),
         ({"split": "val"}, "is of the val split"),
+        ({"rule": "balanced"}, "is of the decision rule balanced"),
     ],
 )
 def test_what_is_not_of_these_weights_is_left_out(
@@ -258,7 +283,7 @@ def test_the_python_of_the_card_runs(
     Image.new("RGB", (20, 10), GREEN).save("lesion.jpg", quality=95)
     with_package, alone = re.findall(r"```python\n(.*?)```", read_card(bundle), re.DOTALL)
     expected = Classifier.load(bundle).predict("lesion.jpg")[0]
-    assert printed(with_package).startswith(f"nv {expected.probabilities}")
+    assert printed(with_package).startswith(f"nv most-probable {expected.probabilities}")
     found = re.fullmatch(r"(\{.*\}) ([\d.e-]+)\n", printed(alone))
     assert found is not None
     probabilities = json.loads(found[1].replace("'", '"'))

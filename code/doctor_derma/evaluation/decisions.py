@@ -35,7 +35,7 @@ MEANINGS: dict[Rule, str] = {
     "most-probable": "The kind with the highest percentage; common kinds are called more often.",
     "melanoma-first": "Melanoma as soon as its percentage is over a threshold, else the balanced "
     "answer among the other kinds.",
-    "costs": "The kind with the least expected cost, by what each mistake was said to cost.",
+    "costs": "The kind with the least expected cost, as some mistakes are said to cost more.",
 }
 # The class that must not be missed.
 MELANOMA = "mel"

@@ -50,14 +50,12 @@ def comparison_summary(
     comparison: Comparison, infos: Mapping[str, Mapping[str, Any]], resamples: int, seed: int
 ) -> dict[str, Any]:
     """Sum up several models: each one's metrics, then differences and tests of every pair."""
-    rules = {model.name: model.rule for model in comparison.models}
     return {
         **count_cases(comparison.models[0]),
         "bootstrap": describe_bootstrap(resamples, seed),
         "models": {
             name: {
                 **infos[name],
-                "rule": rules[name],
                 "metrics": {metric: asdict(interval) for metric, interval in intervals.items()},
             }
             for name, intervals in comparison.intervals.items()

@@ -68,6 +68,13 @@ def predict(
             f"this {split} split may have been in its training, so don't trust the figures",
             highlight=False,
         )
+    if split == "val" and info.recipe.get("folds"):
+        Console(stderr=True).print(
+            f"[yellow]{info.name} was validated with a fold and trained on the others, with images "
+            "of this val split, so don't trust the figures; out_of_fold.csv in its run's folder has "
+            "its predictions of images that it has not seen",
+            highlight=False,
+        )
     return classifier, predict_split(classifier, dataset, split)
 
 
@@ -82,6 +89,7 @@ def provenance(info: BundleInfo, dataset: Dataset, split: str) -> dict[str, Any]
         "weights_sha256": info.weights.sha256,
         "temperature": round(info.temperature, 4),
         "prevalence": info.prevalence,
+        "rule": info.decision.default,
         "git_commit": info.code.git_commit,
         "recipe": info.recipe,
     }

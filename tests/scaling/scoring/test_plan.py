@@ -46,6 +46,7 @@ def test_a_block_fits_the_memory(tmp_path: Path, pictures: Path, info: BundleInf
         ({"block": 5}, "blocks of 4 pictures, not 5"),
         ({"unit": 5}, "units of 8 pictures, not 5"),
         ({"sha": "f" * 64}, "another model"),
+        ({"rule": "balanced"}, "plans labels by the rule 'most-probable'"),
         ({"source": "0"}, "plans the scoring of"),
         ({"block": -1}, "block: -1 is too few"),
     ],
@@ -56,7 +57,7 @@ def test_another_plan_is_refused(
     plan(tmp_path / "out", pictures, info)
     before = (tmp_path / "out" / "plan.json").read_bytes()
     weights = info.weights.model_copy(update={"sha256": change.pop("sha", info.weights.sha256)})
-    info = info.model_copy(update={"weights": weights})
+    info = info.model_copy(update={"weights": weights}).deciding(change.pop("rule", None))
     with pytest.raises(DermaError, match=message):
         plan(tmp_path / "out", pictures / change.pop("source", "."), info, **change)
     assert (tmp_path / "out" / "plan.json").read_bytes() == before
@@ -78,7 +79,7 @@ def test_a_folder_of_other_files_is_refused(
 
 def test_a_damaged_plan_is_refused(tmp_path: Path, pictures: Path, info: BundleInfo) -> None:
     plan(tmp_path / "out", pictures, info)
-    for text in ("{", "{}", '{"format": 2}', '{"format": 1, "units": [{}]}'):
+    for text in ("{", "{}", '{"format": 1}', '{"format": 2, "units": [{}]}'):
         (tmp_path / "out" / "plan.json").write_text(text)
         with pytest.raises(DermaError, match="can't be read"):
             plan(tmp_path / "out", pictures, info)

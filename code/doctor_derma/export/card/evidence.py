@@ -26,12 +26,14 @@ class Evaluation:
     Attributes
     ----------
     metrics : name as in ``evaluation/metrics.py`` -> value with its 95% interval
+    rules : decision rule -> name as in ``RULE_METRICS`` -> value with its 95% interval
     cases : class -> number of images and of lesions
     """
 
     images: int
     lesions: int
     metrics: dict[str, Interval]
+    rules: dict[str, dict[str, Interval]]
     cases: dict[str, tuple[int, int]]
 
 
@@ -98,6 +100,10 @@ def _read_evaluation(info: BundleInfo, path: Path, left_out: dict[str, str]) -> 
             images=summary["images"],
             lesions=summary["lesions"],
             metrics={name: _interval(**limits) for name, limits in summary["metrics"].items()},
+            rules={
+                rule: {name: _interval(**limits) for name, limits in figures.items()}
+                for rule, figures in summary.get("rules", {}).items()
+            },
             cases={
                 name: (counts["images"], counts["lesions"])
                 for name, counts in summary["classes"].items()
@@ -137,6 +143,9 @@ def _mismatch(info: BundleInfo, provenance: Mapping[str, Any]) -> str | None:
         return "is of other data than those of its training"
     if provenance["split"] != "test":
         return f"is of the {provenance['split']} split"
+    # Before there were others, the most probable class was called.
+    if (rule := provenance.get("rule", "most-probable")) != info.decision.default:
+        return f"is of the decision rule {rule}"
     return None
 
 

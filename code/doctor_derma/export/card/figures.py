@@ -13,6 +13,7 @@ from doctor_derma.evaluation.metrics import (
     HEADLINE_METRICS,
     MELANOMA_METRICS,
     OVERALL_METRICS,
+    RULE_METRICS,
 )
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.export.bundle import BundleInfo
@@ -36,6 +37,27 @@ def overall_table(info: BundleInfo, evidence: Evidence) -> Table:
         for metric, title in shown.items()
     )
     return Table("", ("Measure", "Validation", test), tuple(rows))
+
+
+def rule_table(info: BundleInfo, evaluation: Evaluation | None) -> Table:
+    """Tabulate what each rule did on the validation and, where it was measured, the test split."""
+    found: list[tuple[str, str, dict[str, str]]] = []
+    for rule in info.rulebook.rules:
+        if fitted := info.decision.figures.get(rule):
+            plain = {name: f"{value:.3f}" for name, value in fitted.metrics.items()}
+            found.append((rule, "validation", plain))
+        if evaluation and (tested := evaluation.rules.get(rule)):
+            found.append((rule, "test", {name: str(value) for name, value in tested.items()}))
+    shown = {
+        metric: title
+        for metric, title in RULE_METRICS.items()
+        if any(metric in figures for _, _, figures in found)
+    }
+    rows = (
+        (f"`{rule}`", split, *(figures.get(metric, "not measured") for metric in shown))
+        for rule, split, figures in found
+    )
+    return Table("", ("Rule", "Split", *shown.values()), tuple(rows), words=2)
 
 
 def class_table(info: BundleInfo, evaluation: Evaluation) -> Table:

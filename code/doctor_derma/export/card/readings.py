@@ -36,7 +36,7 @@ def read_headline(info: BundleInfo, evidence: Evidence) -> str:
     )
 
 
-def read_melanoma(evaluation: Evaluation) -> str:
+def read_melanoma(info: BundleInfo, evaluation: Evaluation) -> str:
     """Say how many melanomas are missed; empty where there are none."""
     sensitivity = evaluation.metrics.get(f"sensitivity_{MELANOMA}")
     if sensitivity is None or math.isnan(sensitivity.value):
@@ -50,8 +50,8 @@ def read_melanoma(evaluation: Evaluation) -> str:
         else ""
     )
     return (
-        f"Of the melanomas of the test split, {_percent(missed)} are called something else when "
-        f"the most probable class is taken. {threshold}A low probability of melanoma rules "
+        f"Of the melanomas of the test split, {_percent(missed)} are called something else by "
+        f"the rule `{info.decision.default}`. {threshold}A low probability of melanoma rules "
         "nothing out."
     )
 

@@ -26,7 +26,13 @@ from doctor_derma.export.bundle import CARD_FILE, BundleInfo
 from doctor_derma.export.card import readings
 from doctor_derma.export.card.audit_tables import audit_tables
 from doctor_derma.export.card.evidence import EVALUATION, Evidence
-from doctor_derma.export.card.figures import class_table, data_table, overall_table, recipe_table
+from doctor_derma.export.card.figures import (
+    class_table,
+    data_table,
+    overall_table,
+    recipe_table,
+    rule_table,
+)
 from doctor_derma.export.card.front_matter import front_matter
 from doctor_derma.export.card.markdown import markdown_table
 from doctor_derma.models.names import parse_name
@@ -104,6 +110,7 @@ def model_card(info: BundleInfo, evidence: Evidence | None = None) -> str:
 def _tables(info: BundleInfo, evidence: Evidence) -> dict[str, str]:
     found = {
         "overall": [overall_table(info, evidence)],
+        "rules": [rule_table(info, evidence.evaluation)],
         "data": [data_table(info, evidence)],
         "recipe": [recipe_table(info.recipe)],
     }
@@ -117,7 +124,7 @@ def _tables(info: BundleInfo, evidence: Evidence) -> dict[str, str]:
 def _readings(info: BundleInfo, evidence: Evidence) -> dict[str, str]:
     found = dict.fromkeys(AUDITS, "") | {"headline": readings.read_headline(info, evidence)}
     tested = evidence.evaluation
-    found["melanoma"] = readings.read_melanoma(tested) if tested else ""
+    found["melanoma"] = readings.read_melanoma(info, tested) if tested else ""
     for audit, (file, read) in _READINGS.items():
         frames = evidence.audits.get(audit, {})
         if file in frames:
