@@ -13,6 +13,7 @@ from doctor_derma.errors import DermaError
 from doctor_derma.export.bundle import read_info
 from doctor_derma.export.out_of_fold import read_out_of_fold, summary_table
 from doctor_derma.pipeline import find_bundle, resume_run, start_run, train_leaving_out
+from doctor_derma.pipeline.models import predict
 from doctor_derma.serving.classifier import Classifier
 from doctor_derma.tracking.registry import fetch_champion
 from doctor_derma.training.folds import parts_of
@@ -108,6 +109,16 @@ def test_a_finished_fold_is_left_alone_and_an_ordinary_run_all_the_same(folded: 
     assert resumed is not None
     assert resumed.config.fold == 1
     assert (resumed.folder / "out_of_fold.csv").read_bytes() == before
+
+
+def test_figures_of_images_that_a_fold_was_trained_on_are_not_to_be_trusted(
+    folded: Workspace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = read_dataset(folded.data)
+    predict(folded, "cv-fold0", dataset, "val")
+    assert "was validated with a fold and trained on the others" in capsys.readouterr().err
+    predict(folded, "cv-fold0", dataset, "test")
+    assert "fold" not in capsys.readouterr().err.replace("cv-fold0", "")
 
 
 def test_runs_that_were_judged_by_a_fold_are_no_candidates(folded: Workspace) -> None:

@@ -71,8 +71,8 @@ def predict(
     if split == "val" and info.recipe.get("folds"):
         Console(stderr=True).print(
             f"[yellow]{info.name} was validated with a fold and trained on the others, with images "
-            "of this val split, so don't trust the figures; out_of_fold.csv in its run's folder has "
-            "its predictions of images that it has not seen",
+            "of this val split, so don't trust the figures; out_of_fold.csv in the folder of its "
+            "run has those of images that it has not seen",
             highlight=False,
         )
     return classifier, predict_split(classifier, dataset, split)
