@@ -78,6 +78,15 @@ def test_the_example_is_a_sweep() -> None:
         ({"space": {"batch_size": {"randint": [8.5, 16]}}}, r"randint takes whole numbers"),
         ({"space": {"model": ["resnet18", "resnet19"]}}, r"space\.model: 'resnet19': "),
         ({"space": {"devices": [1, 2]}}, r"space\.devices: where a trial trains can't be tried"),
+        ({"base": {"folds": 3}}, r"base: folds, leave_source_out: a trial is one run; name its"),
+        ({"base": {"image_size": "48x64"}}, r"base\.train_size: 112: not the shape of image_size"),
+        (
+            {
+                "space": {"train_size": [64, "48x64"], "start_size": [64]},
+                "base": {"image_size": 64},
+            },
+            r"space\.train_size: '48x64': not the shape of image_size, 64",
+        ),
         ({"base": {"devices": 2}}, r"base\.devices: 2: a trial trains in one process"),
         (
             {"space": {"epochs": [4, 9], "validate_every": [1, 2]}},
