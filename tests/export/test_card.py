@@ -128,7 +128,7 @@ def test_the_rules_are_told_with_their_thresholds_and_figures(tmp_path: Path) ->
     assert "The label is that of\nthe rule `balanced` unless" in told
     for rule in info.rulebook.rules:
         assert f"- `{rule}`: {MEANINGS[rule]}" in told
-    assert "The threshold is 2.0%. Where it was chosen it found 80% (95% interval 70% to" in told
+    assert f"{MEANINGS['melanoma-first']} The threshold is 2.0%: where it was chosen it" in told
     assert "| Rule | Split | Balanced accuracy |\n" in told
     assert "| `balanced` | validation | 0.750 |" in told
     assert "| `balanced` | test | 0.660 (0.600\N{EN DASH}0.720) |" in told

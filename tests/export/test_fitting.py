@@ -96,9 +96,10 @@ def test_the_threshold_of_melanoma_is_for_a_specificity_of_90_percent() -> None:
     figures = found.decision.figures["melanoma-first"].metrics
     assert figures["sensitivity_mel"] == pytest.approx(melanomas.mean())
     assert figures["specificity_mel"] == pytest.approx(spared.mean())
-    sentence = found.decision.meaning("melanoma-first")
+    sentence = found.decision.melanoma_expectation
+    assert sentence is not None
     assert f"The threshold is {chosen.threshold:.1%}" in sentence
-    assert f"found {melanomas.mean():.0%} (95% interval" in sentence
+    assert f"found {melanomas.mean():.0%} of {len(melanomas)} melanomas (95%" in sentence
 
 
 @pytest.mark.parametrize("classes", [("a", "b", "c"), ("mel", "b", "c")])

@@ -44,12 +44,13 @@ def test_the_rules_that_may_be_asked_for_are_told_with_what_they_do(tmp_path: Pa
     assert [rule["name"] for rule in told["rules"]] == list(RULES)
     assert told["decision"]["default"] == "balanced"
     for rule in told["rules"]:
-        assert rule["meaning"].startswith(MEANINGS[rule["name"]])
-    assert (
-        "The threshold is 2.0%. Where it was chosen it found 80% (95% interval 70% to 90%, "
-        "20 images) of the melanomas and spared 90% (95% interval 85% to 95%, 80 images) of all "
-        "else."
-    ) in told["rules"][2]["meaning"]
+        assert rule["meaning"] == MEANINGS[rule["name"]]
+    assert [rule["expectation"] for rule in told["rules"]] == [
+        *(None, None),
+        "The threshold is 2.0%: where it was chosen it found 80% of 20 melanomas (95% interval "
+        "70% to 90%) and spared 90% of 80 other images (85% to 95%).",
+        None,
+    ]
 
 
 def test_a_model_without_a_threshold_or_costs_offers_two_rules(client: TestClient) -> None:

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from doctor_derma.evaluation.decisions import MEANINGS, Rule
+from doctor_derma.evaluation.decisions import Rule
 
 
 class _Strict(BaseModel):
@@ -16,10 +16,6 @@ class Expected(_Strict):
     low: float = Field(ge=0, le=1)
     high: float = Field(ge=0, le=1)
     images: int
-
-    def __str__(self) -> str:
-        limits = f"95% interval {self.low:.0%} to {self.high:.0%}"
-        return f"{self.value:.0%} ({limits}, {self.images:,} images)"
 
 
 class MelanomaFirst(_Strict):
@@ -53,13 +49,15 @@ class Decision(_Strict):
     costs: dict[str, dict[str, float]] | None = None
     figures: dict[Rule, RuleFigures] = Field(default_factory=dict)
 
-    def meaning(self, rule: Rule) -> str:
-        """Say what a rule calls; of ``melanoma-first`` also what can be expected of it."""
-        if rule != "melanoma-first" or self.melanoma_first is None:
-            return MEANINGS[rule]
-        chosen = self.melanoma_first
+    @property
+    def melanoma_expectation(self) -> str | None:
+        """What can be expected of ``melanoma-first``, in a sentence; None without a threshold."""
+        if (chosen := self.melanoma_first) is None:
+            return None
+        found, spared = chosen.sensitivity, chosen.specificity
         return (
-            f"{MEANINGS[rule]} The threshold is {chosen.threshold:.1%}. Where it was chosen it "
-            f"found {chosen.sensitivity} of the melanomas and spared {chosen.specificity} of all "
-            "else."
+            f"The threshold is {chosen.threshold:.1%}: where it was chosen it found "
+            f"{found.value:.0%} of {found.images:,} melanomas (95% interval {found.low:.0%} to "
+            f"{found.high:.0%}) and spared {spared.value:.0%} of {spared.images:,} other images "
+            f"({spared.low:.0%} to {spared.high:.0%})."
         )

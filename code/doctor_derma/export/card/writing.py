@@ -22,6 +22,7 @@ from doctor_derma.data.ham10000 import HAM10000
 from doctor_derma.data.synthesis import SYNTHETIC
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import LEVEL, RESAMPLES
+from doctor_derma.evaluation.decisions import MEANINGS
 from doctor_derma.export.bundle import CARD_FILE, BundleInfo
 from doctor_derma.export.card import readings
 from doctor_derma.export.card.audit_tables import audit_tables
@@ -94,6 +95,7 @@ def model_card(info: BundleInfo, evidence: Evidence | None = None) -> str:
         tables=_tables(info, evidence),
         readings=_readings(info, evidence),
         absences={name: _absence(info, evidence, name) for name in evidence.missing},
+        meanings=MEANINGS,
         network=_network(info),
         factors=_factors(evidence),
         sizes=_picture_sizes(evidence),

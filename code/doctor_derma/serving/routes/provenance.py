@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from doctor_derma.evaluation.decisions import Rule
+from doctor_derma.evaluation.decisions import MEANINGS, Rule
 from doctor_derma.export.bundle import (
     BundleInfo,
     CodeProvenance,
@@ -29,7 +29,10 @@ class OfferedRule(BaseModel):
     """A decision rule that the model has."""
 
     name: Rule
-    meaning: str = Field(description="What it calls, and what can be expected of it")
+    meaning: str = Field(description="What it calls, in a sentence")
+    expectation: str | None = Field(
+        description="What can be expected of it, where that was measured to choose its threshold"
+    )
 
 
 class Provenance(ModelName):
@@ -65,7 +68,13 @@ class Provenance(ModelName):
             for split, values in info.metrics.items()
         }
         told["rules"] = [
-            OfferedRule(name=rule, meaning=info.decision.meaning(rule))
+            OfferedRule(
+                name=rule,
+                meaning=MEANINGS[rule],
+                expectation=info.decision.melanoma_expectation
+                if rule == "melanoma-first"
+                else None,
+            )
             for rule in info.rulebook.rules
         ]
         return cls(**told, weights_sha256=info.weights.sha256)

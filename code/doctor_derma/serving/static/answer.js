@@ -9,7 +9,10 @@ export function showAnswer(answer) {
   byId("label").textContent = verdict(answer);
   byId("certainty").textContent = describeCertainty(answer);
   byId("bars").replaceChildren(
-    ...answer.probabilities.map((row) => part("li", "", bar(row, possible.has(row.name)))),
+    ...answer.probabilities.map((row) => {
+      const called = row.name === answer.label;
+      return part("li", called ? "called" : "", bar(row, marksOf(row, answer), possible.has(row.name)));
+    }),
   );
   byId("warnings").replaceChildren(
     ...describeFaults(answer.warnings).map((sentence) => part("li", "", sentence)),
@@ -24,10 +27,16 @@ export function percentText(probability) {
   return probability < 0.001 ? "< 0.1 %" : `${(100 * probability).toFixed(1)} %`;
 }
 
+export function marksOf({ name }, { label, prediction_set: possible, probabilities }) {
+  const marks = possible.includes(name) ? ["possible"] : [];
+  // Of the most probable one there is no need to say it.
+  return name === label && name !== probabilities[0].name ? [...marks, "by the rule"] : marks;
+}
+
 // A class that the page can explain opens to its meaning.
-function bar({ name, full_name: fullName, probability }, possible) {
+function bar({ name, full_name: fullName, probability }, marks, possible) {
   const title = part("span", "name", fullName);
-  if (possible) title.append(" ", part("span", "mark", "possible"));
+  for (const mark of marks) title.append(" ", part("span", "mark", mark));
   const fill = part("span", possible ? "fill possible" : "fill");
   fill.style.width = `${100 * probability}%`;
   const row = [

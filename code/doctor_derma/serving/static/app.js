@@ -10,6 +10,7 @@ import { currentKey, onKey } from "./key.js";
 import { describeModel } from "./model.js";
 import { setStrength, showPicture, showEvidence } from "./picture.js";
 import { fillReport } from "./report.js";
+import { currentRule, offerRules } from "./rules.js";
 import { saveReport } from "./save.js";
 import { showState } from "./state.js";
 import { addThumbnail, removeThumbnail, updateStrip } from "./strip.js";
@@ -46,12 +47,15 @@ function add(files) {
 const askInTurn = inTurn(async (entry) => {
   if (entry.stop.signal.aborted) return;
   change(entry, { state: "asking", problem: null, answer: null });
+  const rule = currentRule();
   const outcome = await ask(entry.file, {
     key: currentKey(),
+    rule,
     signal: entry.stop.signal,
     onBusy: (busy) => change(entry, { state: "busy", busy }),
   });
   if (entry.stop.signal.aborted) return;
+  if (rule !== currentRule()) return askInTurn(entry); // Another was chosen meanwhile.
   if (outcome.answer) {
     change(entry, { state: "answered", answer: outcome.answer, answeredAt: new Date() });
     speak(entry, verdict(outcome.answer));
@@ -66,7 +70,11 @@ const askInTurn = inTurn(async (entry) => {
 
 function askAgain(which) {
   byId("result-title").focus(); // What had the focus is about to go.
-  for (const entry of entries.filter(({ problem }) => problem?.[which])) {
+  askAbout(entries.filter(({ problem }) => problem?.[which]));
+}
+
+function askAbout(some) {
+  for (const entry of some) {
     change(entry, { state: "waiting", problem: null });
     askInTurn(entry);
   }
@@ -138,4 +146,6 @@ byId("print").addEventListener("click", () => window.print());
 byId("save").addEventListener("click", () => saveReport(byId("report"), shown.file.name));
 setStrength();
 drawScale(byId("scale"));
-describeModel(byId("model"));
+describeModel(byId("model")).then((model) => {
+  if (model) offerRules(model, () => askAbout(entries.filter(({ state }) => state === "answered")));
+});

@@ -19,10 +19,17 @@ export function describeCertainty({ abstention, full_name: fullName, prediction_
   if (abstention === null) {
     return "It rules out the other kinds.";
   }
+  const first = probabilities[0].full_name;
+  const agreed = first === fullName;
   if (abstention === "unfamiliar") {
-    return `Of the kinds it knows, ${fullName} is the most probable.`;
+    const known = "Of the kinds it knows,";
+    return agreed
+      ? `${known} ${fullName} is the most probable.`
+      : `${known} its rule calls ${fullName}, though ${first} is more probable.`;
   }
   const all = possible.length === probabilities.length;
   const out = all ? "none of the kinds below" : `only ${probabilities.length - possible.length} of the ${probabilities.length} kinds below`;
-  return `${fullName} is the most probable, but it can rule out ${out}.`;
+  return agreed
+    ? `${fullName} is the most probable, but it can rule out ${out}.`
+    : `Its rule calls ${fullName}, though ${first} is more probable, and it can rule out ${out}.`;
 }

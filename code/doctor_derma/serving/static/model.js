@@ -9,6 +9,7 @@ const METRICS = {
   accuracy: "accuracy",
 };
 
+// Returns the model, or null where the server doesn't tell.
 export async function describeModel(paragraph) {
   try {
     const response = await fetch("/v1/model");
@@ -16,8 +17,10 @@ export async function describeModel(paragraph) {
     const model = await response.json();
     paragraph.textContent = sentence(model);
     byId("target").textContent = Math.round(100 * model.conformal.target);
+    return model;
   } catch {
     paragraph.textContent = "Model: the server can't be reached.";
+    return null;
   }
 }
 

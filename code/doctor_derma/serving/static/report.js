@@ -1,9 +1,10 @@
 // The report of one picture: what is printed, and what is saved as a file.
 
-import { percentText } from "./answer.js";
+import { marksOf, percentText } from "./answer.js";
 import { describeCertainty, describeFaults, verdict } from "./certainty.js";
 import { byId, part } from "./dom.js";
 import { drawEvidence } from "./evidence.js";
+import { ruleMeaning, ruleTitle } from "./rules.js";
 
 const LONG_SIDE = 900;
 const MAP_STRENGTH = 0.5;
@@ -29,6 +30,7 @@ export function fillReport(article, entry, image) {
     facts({
       Picture: file.name,
       "Date of the answer": answeredAt.toLocaleString("en-GB", { dateStyle: "long", timeStyle: "long" }),
+      "Decision rule": `${ruleTitle(answer.rule)}. ${ruleMeaning(answer.rule)}`,
       Model: answer.model.name,
       Run: answer.model.run,
       "SHA-256 of the weights": answer.model.weights_sha256,
@@ -62,12 +64,12 @@ function figures(image, answer) {
   return row;
 }
 
-function table({ probabilities, prediction_set: possible }) {
-  const rows = probabilities.map(({ name, full_name: fullName, probability }) => part("tr", "",
-    part("th", "", fullName),
-    part("td", "", percentText(probability)),
-    part("td", "report-bar", bar(probability)),
-    part("td", "", possible.includes(name) ? "possible" : ""),
+function table(answer) {
+  const rows = answer.probabilities.map((row) => part("tr", row.name === answer.label ? "called" : "",
+    part("th", "", row.full_name),
+    part("td", "", percentText(row.probability)),
+    part("td", "report-bar", bar(row.probability)),
+    part("td", "", marksOf(row, answer).join(", ")),
   ));
   for (const row of rows) row.firstChild.scope = "row";
   return part("table", "", part("tbody", "", ...rows));

@@ -44,6 +44,7 @@ export function updateStrip(entries, shown) {
 function short({ state, answer, problem }) {
   if (state === "failed") return problem.title.replace(/\.$/, "");
   if (state !== "answered") return STATES[state];
-  const percent = Math.round(100 * answer.probabilities[0].probability);
+  const { probability } = answer.probabilities.find(({ name }) => name === answer.label);
+  const percent = Math.round(100 * probability);
   return answer.abstention ? verdict(answer) : `${percent} % ${verdict(answer)}`;
 }
