@@ -12,7 +12,7 @@ from PIL import Image
 
 from doctor_derma.data import file_structure
 from doctor_derma.data.decoding import UnreadableImage, open_image
-from doctor_derma.data.file_structure import MAX_SCANS, is_known, look_through
+from doctor_derma.data.file_structure import MAX_SCANS, is_known, look_through, webp_size
 
 MOST_BYTES = 20_000_000
 
@@ -168,3 +168,19 @@ def test_a_damaged_file_of_a_known_format_is_not_called_foreign() -> None:
 )
 def test_any_bytes_can_be_looked_through(start: bytes, cut: int, rest: bytes) -> None:
     assert isinstance(look_through(start[:cut] + rest), file_structure.Structure)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"lossless": True},
+        {"quality": 50},
+        {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"},
+        {"save_all": True, "append_images": [Image.new("RGB", (64, 48))]},
+    ],
+    ids=str,
+)
+def test_the_size_of_a_webp_is_in_its_first_bytes(settings: dict[str, object]) -> None:
+    assert webp_size(save("WEBP", **settings)[:30]) == (64, 48)
+    assert webp_size(save("PNG")[:30]) == (0, 0)
+    assert webp_size(b"RIFF") == (0, 0)

@@ -115,7 +115,7 @@ def test_probes_are_quiet_unless_something_is_wrong(client: TestClient, log: lis
 def test_a_crash_is_an_error_in_the_log_with_the_request(
     client: TestClient, log: list, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async def broken(encoded: bytes) -> None:
+    async def broken(*arguments: object) -> None:
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(client.app.state.engine, "predict", broken)  # type: ignore[attr-defined]

@@ -104,7 +104,7 @@ def test_a_picture_with_too_many_pixels_is_refused(
 ) -> None:
     monkeypatch.setattr("doctor_derma.data.decoding.MAX_PIXELS", 1000)
     response = client.post("/predict", files={"image": encoded(RED)})
-    assert response.status_code == 422
+    assert response.status_code == 413
     assert "40x30 pixels: more than 1,000" in response.json()["detail"]
 
 

@@ -18,14 +18,17 @@ from doctor_derma.data.bit_depth import (
     read_low_bytes,
 )
 from doctor_derma.data.colour_profiles import conversion_to_srgb
-from doctor_derma.data.decoding_cost import bytes_to_decode
-from doctor_derma.data.file_structure import is_known, look_through
+from doctor_derma.data.decoding_cost import WEBP_BYTES, bytes_to_decode
+from doctor_derma.data.file_structure import is_known, look_through, webp_size
+from doctor_derma.data.foreign import LENGTH, foreign_kind
 from doctor_derma.data.large_pictures import can_shrink, load_shrunk
 from doctor_derma.errors import DermaError
 
 # Changes with the pixels of any picture; 1 was Pillow alone, without profiles.
 DECODER = 2
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
+)
 MAX_PIXELS = 50_000_000
 # A JPEG may be decoded at a half, a quarter or an eighth, which saves time and memory, as long
 # as no side gets shorter than this: far more than a network looks at.
@@ -53,7 +56,8 @@ _TURNS = {
 }
 
 Fault = Literal["damaged", "foreign", "large"]
-ImageSource = str | Path | bytes | Image.Image | np.ndarray
+Encoded = str | Path | bytes
+ImageSource = Encoded | Image.Image | np.ndarray
 
 
 class UnreadableImage(DermaError):  # noqa: N818
@@ -102,21 +106,18 @@ def open_image(source: ImageSource, *, shrink: bool = True) -> Image.Image:
             )
         return Image.fromarray(source)
     try:
-        image = source if isinstance(source, Image.Image) else _open_encoded(source, shrink)
-        if image.width * image.height > MAX_PIXELS:
-            raise UnreadableImage(
-                f"{image.width}x{image.height} pixels: more than {MAX_PIXELS:,}, scale it down",
-                "large",
-            )
-        return _as_srgb(_upright(_load(image, source, shrink)))
+        return _as_srgb(_upright(_read(source, shrink)))
     except FileNotFoundError as error:
         raise UnreadableImage("no such file") from error
     except PermissionError as error:
         raise UnreadableImage("no permission to read it") from error
     except UnidentifiedImageError as error:
-        if _is_known(source):
+        head = _first_bytes(source)
+        if is_known(head):
             raise UnreadableImage("corrupt or truncated picture (damaged header)") from error
-        raise UnreadableImage("not a picture that can be read", "foreign") from error
+        kind = foreign_kind(head)
+        named = f" ({kind}; save it as JPEG or PNG)" if kind else ""
+        raise UnreadableImage(f"not a picture that can be read{named}", "foreign") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImage(f"more than {MAX_PIXELS:,} pixels, scale it down", "large") from error
     except UnreadableImage:
@@ -154,16 +155,16 @@ def fit_pixels(image: Image.Image, height: int, width: int) -> np.ndarray:
     return np.asarray(resized, dtype=np.uint8)
 
 
-def _is_known(source: ImageSource) -> bool:
+def _first_bytes(source: ImageSource) -> bytes:
     if isinstance(source, bytes):
-        return is_known(source)
-    if isinstance(source, str | Path):
+        return source[:LENGTH]
+    if isinstance(source, str | Path) and Path(source).is_file():
         with Path(source).open("rb") as file:
-            return is_known(file.read(16))
-    return False
+            return file.read(LENGTH)
+    return b""
 
 
-def _open_encoded(source: str | Path | bytes, shrink: bool) -> ImageFile.ImageFile:
+def _open_encoded(source: Encoded, shrink: bool) -> ImageFile.ImageFile:
     if isinstance(source, bytes):
         if not source:
             raise UnreadableImage("empty file")
@@ -187,15 +188,30 @@ def _open_file(file: Path | io.BytesIO, shrink: bool) -> ImageFile.ImageFile:
     return image
 
 
-def _load(image: Image.Image, source: ImageSource, shrink: bool) -> Image.Image:
+def _read(source: Encoded | Image.Image, shrink: bool) -> Image.Image:
     """Decode the pixels, at 8 bits a channel."""
-    if (
-        shrink
-        and isinstance(source, str | Path | bytes)
-        and can_shrink(image.format)
-        and bytes_to_decode(image) > LARGE_BYTES
-    ):
+    if isinstance(source, Image.Image):
+        _check_size(*source.size)
+        return _load(source, source, shrink)
+    width, height = webp_size(_first_bytes(source))
+    if shrink and width * height * WEBP_BYTES > LARGE_BYTES:
+        # Pillow would make room for its frames before it tells of its size.
+        _check_size(width, height)
+        return load_shrunk(source, "WEBP", DRAFT_SIDE)
+    image = _open_encoded(source, shrink)
+    _check_size(*image.size)
+    if shrink and can_shrink(image.format) and bytes_to_decode(image) > LARGE_BYTES:
         return load_shrunk(source, str(image.format), DRAFT_SIDE)
+    return _load(image, source, shrink)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        reason = f"{width}x{height} pixels: more than {MAX_PIXELS:,}, scale it down"
+        raise UnreadableImage(reason, "large")
+
+
+def _load(image: Image.Image, source: Encoded | Image.Image, shrink: bool) -> Image.Image:
     raw = raw_mode(image)
     image.load()
     if image.mode in DEEP_GREY:
@@ -203,7 +219,7 @@ def _load(image: Image.Image, source: ImageSource, shrink: bool) -> Image.Image:
     if ";16" not in raw or (bits := bits_in_use(image)) == 16:
         return image
     # All is in the low bytes, which Pillow skipped.
-    if not isinstance(source, str | Path | bytes) or not read_low_bytes(
+    if isinstance(source, Image.Image) or not read_low_bytes(
         again := _open_encoded(source, shrink)
     ):
         raise UnreadableImage(f"{bits} bits in a file of 16, black to most programs: save it in 8")

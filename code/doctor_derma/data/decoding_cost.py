@@ -14,8 +14,8 @@ _BYTES = {
 }
 _UNKNOWN = 24
 _TRANSPARENT = 20
-# libwebp keeps two whole frames of four channels, and gives Pillow a copy.
-_WEBP = 12
+# libwebp keeps two whole frames of four channels and gives Pillow a copy, to which comes the rest.
+WEBP_BYTES = 32
 # Read twice for the low and the high bytes, see bit_depth.
 _DEEP_COLOUR = 16
 _TURNED = _CONVERTED = 4
@@ -30,7 +30,7 @@ def bytes_to_decode(image: Image.Image) -> int:
     if "transparency" in image.info:
         each = max(each, _TRANSPARENT)
     if image.format == "WEBP":
-        each += _WEBP
+        each = WEBP_BYTES
     if ";16" in str(getattr(image, "tile", "")):
         each += _DEEP_COLOUR if image.mode in ("RGB", "RGBA") else 0
     if _is_turned(image):

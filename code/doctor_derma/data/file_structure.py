@@ -72,6 +72,23 @@ def look_through(encoded: bytes) -> Structure:
     return Structure()
 
 
+def webp_size(start: bytes) -> tuple[int, int]:
+    """Return width and height of a WebP from its first 30 bytes; 0 and 0 for any other file."""
+    if not (start.startswith(b"RIFF") and start[8:12] == b"WEBP" and len(start) >= 30):
+        return 0, 0
+    match start[12:16]:
+        case b"VP8X":
+            across, down = start[24:27], start[27:30]
+            return int.from_bytes(across, "little") + 1, int.from_bytes(down, "little") + 1
+        case b"VP8L":
+            (bits,) = struct.unpack_from("<I", start, 21)
+            return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+        case b"VP8 ":
+            across, down = struct.unpack_from("<HH", start, 26)
+            return across & 0x3FFF, down & 0x3FFF
+    return 0, 0
+
+
 def is_known(start: bytes) -> bool:
     """Say whether a file begins as one of a format that is read."""
     if start.startswith(b"RIFF"):

@@ -46,7 +46,7 @@ def load_shrunk(source: str | Path | bytes, format: str, side: int) -> Image.Ima
     """
     try:
         return _load(source, format, side)
-    except _vips().Error as error:
+    except load_libvips().Error as error:
         detail = " ".join(str(error.detail).split())
         raise (MemoryError if "out of memory" in detail else OSError)(detail) from None
 
@@ -75,7 +75,7 @@ def _load(source: str | Path | bytes, format: str, side: int) -> Image.Image:
 
 def _open(source: str | Path | bytes, format: str, **options: Any) -> Any:
     loader = _LOADERS[format] + ("_buffer" if isinstance(source, bytes) else "")
-    load = getattr(_vips().Image, loader)
+    load = getattr(load_libvips().Image, loader)
     given = source if isinstance(source, bytes) else str(source)
     return load(given, access="sequential", fail_on="error", **options)
 
@@ -99,8 +99,8 @@ def _kept(image: Any) -> dict[str, bytes]:
 
 
 @functools.cache
-def _vips() -> ModuleType:
-    # Only when there is a large picture, as few processes ever see one.
+def load_libvips() -> ModuleType:
+    """Return libvips; it is loaded when first needed, as few processes see a large picture."""
     import pyvips
 
     # Its remarks on odd files; here a file is readable or it is not.

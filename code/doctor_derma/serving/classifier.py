@@ -8,11 +8,11 @@ import numpy as np
 import onnxruntime as ort
 
 from doctor_derma.data.decoding import (
+    Decoded,
     ImageSource,
     UnreadableImage,
-    fit_pixels,
+    decode,
     is_one_picture,
-    open_image,
 )
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.alignment import align_maps
@@ -146,7 +146,7 @@ class Classifier:
                 batch.clear()
         return predictions + self.classify(batch)
 
-    def read(self, source: ImageSource) -> ReadPicture:
+    def read(self, source: ImageSource | Decoded) -> ReadPicture:
         """Decode one picture to what the network sees, and look for its faults.
 
         Raises
@@ -227,17 +227,17 @@ class Classifier:
             raise UnreadableImage(f"{name}: {error}") from error
 
 
-def read_picture(source: ImageSource, info: BundleInfo) -> ReadPicture:
-    """Decode one picture to what the network of a bundle sees, which need not be loaded.
+def read_picture(source: ImageSource | Decoded, info: BundleInfo) -> ReadPicture:
+    """Return what the network of a bundle, which need not be loaded, sees of a picture.
 
     Raises
     ------
     UnreadableImage
         When the picture can't be decoded.
     """
-    picture = open_image(source)
-    pixels = fit_pixels(picture, info.input.height, info.input.width)
-    return ReadPicture(pixels, find_faults(pixels, picture.size, info))
+    if not isinstance(source, Decoded):
+        source = decode(source, info.input.height, info.input.width)
+    return ReadPicture(source.pixels, find_faults(source.pixels, source.size, info))
 
 
 def _as_sources(images: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]:

@@ -1,16 +1,16 @@
 """Batches form from what waits when a processor is free, and fail alone."""
 
 import asyncio
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from doctor_derma.data.decoding import Decoded
 from doctor_derma.serving.classifier import ReadPicture
 from doctor_derma.serving.engine import work
-from doctor_derma.serving.engine.batching import Batcher
-from doctor_derma.serving.engine.job import Failed, Unread
+from doctor_derma.serving.engine.batching import MOST_APART, Batcher
+from doctor_derma.serving.engine.job import Busy, Classified, Failed, Unread
 from doctor_derma.serving.prediction import Prediction
 from serving.engine.acting import ActingClassifier, encoded, plain_picture, until
 from serving.tiny_bundle import BLUE, GREEN, RED
@@ -22,7 +22,11 @@ def acting(bundle: Path) -> ActingClassifier:
 
 
 def batcher_of(acting: ActingClassifier, runs: int = 1) -> Batcher:
-    return Batcher(acting.read, acting.classify, acting.classify, most=4, runs=runs)
+    return Batcher(acting.read, acting.classify, acting.classify, 4, runs, nowhere)
+
+
+async def nowhere(encoded: bytes) -> Unread:
+    return Unread("there is no other place", "large")
 
 
 @pytest.fixture
@@ -92,6 +96,7 @@ def test_a_picture_alone_has_all_processors(acting: ActingClassifier) -> None:
         lambda pictures: classify("batched", pictures),
         most=4,
         runs=2,
+        apart=nowhere,
     )
 
     async def scenario() -> None:
@@ -164,7 +169,7 @@ def test_predictions_that_are_too_few_are_a_failure_too(acting: ActingClassifier
         calls += 1
         return [] if calls == 1 else acting.classify(pictures)
 
-    batcher = Batcher(acting.read, forgetful, forgetful, most=4, runs=1)
+    batcher = Batcher(acting.read, forgetful, forgetful, 4, 1, nowhere)
 
     async def scenario() -> None:
         failed = await batcher.classify(encoded(RED))
@@ -176,80 +181,111 @@ def test_predictions_that_are_too_few_are_a_failure_too(acting: ActingClassifier
     batcher.close()
 
 
-class Reader:
-    """Reads a file of one letter: small letters at once, capitals, large, when they are let go."""
+class Apart:
+    """Another place, for files whose names are capitals: it decodes one when it is let go."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.let_go = threading.Event()
+        self.let_go = asyncio.Event()
         self.begun: list[bytes] = []
-        monkeypatch.setattr(
-            work, "pixels_in_memory", lambda name: work.LARGE_PIXELS + name.isupper()
-        )
+        monkeypatch.setattr(work, "place_for", lambda name: "apart" if name.isupper() else "here")
 
-    def read(self, source: bytes) -> ReadPicture:
-        self.begun.append(source)
-        if source.isupper():
-            assert self.let_go.wait(10)
-        return plain_picture(GREEN)
+    async def decode(self, name: bytes) -> Decoded | Unread:
+        self.begun.append(name)
+        await self.let_go.wait()
+        if name == b"X":
+            return Unread("it died", "large")
+        return Decoded(plain_picture(GREEN).pixels, (4000, 3000))
+
+
+def read(source: bytes | Decoded) -> ReadPicture:
+    return plain_picture(RED) if isinstance(source, bytes) else ReadPicture(source.pixels, ())
+
+
+@pytest.fixture
+def apart(monkeypatch: pytest.MonkeyPatch) -> Apart:
+    return Apart(monkeypatch)
 
 
 def test_one_large_picture_at_a_time_and_small_ones_pass(
-    acting: ActingClassifier, monkeypatch: pytest.MonkeyPatch
+    acting: ActingClassifier, apart: Apart
 ) -> None:
-    reader = Reader(monkeypatch)
-    batcher = Batcher(reader.read, acting.classify, acting.classify, most=4, runs=2)
+    batcher = Batcher(read, acting.classify, acting.classify, 4, 1, apart.decode)
 
     async def scenario() -> None:
-        large = [asyncio.create_task(batcher.classify(name)) for name in (b"A", b"B", b"C")]
-        await until(lambda: reader.begun == [b"A"])
+        large = [asyncio.create_task(batcher.classify(name)) for name in (b"A", b"X", b"C")]
+        await until(lambda: apart.begun == [b"A"])
         small = [batcher.classify(name) for name in (b"a", b"b", b"c")]
-        await asyncio.wait_for(asyncio.gather(*small), 10)
-        assert reader.begun == [b"A", b"a", b"b", b"c"]
-        reader.let_go.set()
-        await asyncio.wait_for(asyncio.gather(*large), 10)
-        assert reader.begun[4:] == [b"B", b"C"]
+        found = await asyncio.wait_for(asyncio.gather(*small), 10)
+        assert [each.prediction.label for each in found] == ["mel"] * 3  # type: ignore[union-attr]
+        assert apart.begun == [b"A"]
+        apart.let_go.set()
+        first, died, last = await asyncio.wait_for(asyncio.gather(*large), 10)
+        assert [each.prediction.label for each in (first, last)] == ["nv", "nv"]  # type: ignore[union-attr]
+        assert died == Unread("it died", "large")
+        assert apart.begun == [b"A", b"X", b"C"]
+        batcher.close()
 
     asyncio.run(scenario())
-    batcher.close()
 
 
-def test_a_large_picture_is_in_memory_until_its_thread_is_done(
-    acting: ActingClassifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reader = Reader(monkeypatch)
-    batcher = Batcher(reader.read, acting.classify, acting.classify, most=4, runs=2)
+def test_few_large_pictures_may_wait(acting: ActingClassifier, apart: Apart) -> None:
+    batcher = Batcher(read, acting.classify, acting.classify, 4, 1, apart.decode)
 
     async def scenario() -> None:
-        left = asyncio.create_task(batcher.classify(b"A"))
-        await until(lambda: reader.begun == [b"A"])
-        left.cancel()
-        following = asyncio.create_task(batcher.classify(b"B"))
+        tasks = [asyncio.create_task(batcher.classify(b"A")) for _ in range(MOST_APART + 4)]
+        await until(lambda: sum(task.done() for task in tasks) == 3)
+        assert all(task.result() == Busy() for task in tasks if task.done())
+        apart.let_go.set()
+        found = await asyncio.wait_for(asyncio.gather(*tasks), 10)
+        assert sum(isinstance(each, Classified) for each in found) == MOST_APART + 1
+        batcher.close()
+
+    asyncio.run(scenario())
+
+
+def test_who_goes_while_the_picture_is_decoded_apart_is_left_out(
+    acting: ActingClassifier, apart: Apart
+) -> None:
+    batcher = Batcher(read, acting.classify, acting.classify, 4, 1, apart.decode)
+
+    async def scenario() -> None:
+        gone, waits, left, following = (
+            asyncio.create_task(batcher.classify(name)) for name in (b"A", b"B", b"C", b"D")
+        )
+        await until(lambda: apart.begun == [b"A"])
         await asyncio.sleep(0.05)
-        assert reader.begun == [b"A"]
-        reader.let_go.set()
-        await asyncio.wait_for(following, 10)
-        assert reader.begun == [b"A", b"B"]
+        for task in (gone, left):
+            task.cancel()
+        apart.let_go.set()
+        await asyncio.wait_for(asyncio.gather(waits, following), 10)
+        assert apart.begun == [b"A", b"B", b"D"]
+        assert acting.batches == [1, 1]
+        batcher.close()
 
     asyncio.run(scenario())
-    batcher.close()
 
 
-def test_what_is_cancelled_before_a_thread_has_it_is_not_read(
-    acting: ActingClassifier, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    reader = Reader(monkeypatch)
-    batcher = Batcher(reader.read, acting.classify, acting.classify, most=4, runs=1)
+def test_what_is_cancelled_before_a_thread_has_it_is_not_read(acting: ActingClassifier) -> None:
+    begun: list[bytes] = []
+
+    def reading(source: bytes | Decoded) -> ReadPicture:
+        assert isinstance(source, bytes)
+        begun.append(source)
+        return plain_picture(RED)
+
+    batcher = Batcher(reading, acting.classify, acting.classify, 4, 1, nowhere)
 
     async def scenario() -> None:
-        first = asyncio.create_task(batcher.classify(b"A"))
-        await until(lambda: reader.begun == [b"A"])
+        acting.may_end.clear()
+        first = asyncio.create_task(batcher.classify(b"a"))
+        await until(acting.started.is_set)
         second, third = (asyncio.create_task(batcher.classify(name)) for name in (b"b", b"c"))
         await asyncio.sleep(0)
         second.cancel()
         await asyncio.sleep(0)
-        reader.let_go.set()
+        acting.may_end.set()
         await asyncio.gather(first, third)
-        assert reader.begun == [b"A", b"c"]
+        assert begun == [b"a", b"c"]
 
     asyncio.run(scenario())
     batcher.close()

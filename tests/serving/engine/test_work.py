@@ -2,16 +2,19 @@
 
 import asyncio
 import io
+import re
+import struct
 from collections.abc import Sequence
 
 import pytest
 from PIL import Image
 
+from doctor_derma.data.decoding import decode
 from doctor_derma.serving.classifier import Classifier
 from doctor_derma.serving.engine.job import Classified, Job, Unread
-from doctor_derma.serving.engine.size import LARGE_PIXELS, pixels_in_memory
+from doctor_derma.serving.engine.places import place_for
 from doctor_derma.serving.engine.work import Outcome, work
-from serving.tiny_bundle import BLUE, GREEN, RED
+from serving.tiny_bundle import BLUE, GREEN, RED, SIZE
 
 
 def encoded(
@@ -26,11 +29,11 @@ def encoded(
 
 
 SMALL = encoded((40, 30))
-LARGE = encoded((3000, 2400))
+LARGE = encoded((3000, 3000))
 
 
 def outcomes(
-    classifier: Classifier, pictures: Sequence[bytes], large_may: bool = False, gone: int = -1
+    classifier: Classifier, pictures: Sequence[bytes], gone: int = -1
 ) -> dict[int, Outcome]:
     """Return what became of each picture; nobody waits for the one at ``gone``."""
 
@@ -38,7 +41,7 @@ def outcomes(
         jobs = [Job(picture) for picture in pictures]
         if gone >= 0:
             jobs[gone].answer.cancel()
-        done = work(jobs, classifier.read, classifier.classify, large_may)
+        done = work(jobs, classifier.read, classifier.classify)
         return {jobs.index(job): outcome for job, outcome in done}
 
     return asyncio.run(scenario())
@@ -68,19 +71,33 @@ def test_with_nothing_to_read_the_network_does_not_run(classifier: Classifier) -
         raise AssertionError("there is nothing to classify")
 
     async def scenario() -> None:
-        ((_, outcome),) = work([Job(b"nonsense")], classifier.read, never, large_may=False)
+        ((_, outcome),) = work([Job(b"nonsense")], classifier.read, never)
         assert isinstance(outcome, Unread)
 
     asyncio.run(scenario())
 
 
-def test_a_large_picture_has_to_come_again(classifier: Classifier) -> None:
+def test_a_large_picture_is_for_another_place(classifier: Classifier) -> None:
     found = outcomes(classifier, [SMALL, LARGE])
-    assert found[1] == "large"
+    assert found[1] == "apart"
     assert found[0].batch == 1  # type: ignore[union-attr]
-    alone = outcomes(classifier, [LARGE], large_may=True)[0]
-    assert isinstance(alone, Classified)
-    assert alone.prediction.label == "mel"
+
+
+def test_a_picture_that_was_decoded_apart_is_classified(classifier: Classifier) -> None:
+    async def scenario() -> None:
+        job = Job(LARGE, decoded=decode(SMALL, SIZE, SIZE), decode_seconds=1.0)
+        ((_, outcome),) = work([job], classifier.read, classifier.classify)
+        assert isinstance(outcome, Classified)
+        assert outcome.prediction.label == "mel"
+        assert outcome.decode_seconds > 1
+
+    asyncio.run(scenario())
+
+
+def test_what_fits_nowhere_is_refused_before_it_is_decoded(classifier: Classifier) -> None:
+    ((_, outcome),) = outcomes(classifier, [PROGRESSIVE_50_MEGAPIXELS]).items()
+    assert isinstance(outcome, Unread)
+    assert outcome.kind == "large"
 
 
 def test_nothing_is_done_for_who_has_gone(classifier: Classifier) -> None:
@@ -97,7 +114,7 @@ def test_who_goes_while_the_picture_is_read_is_left_out_of_the_batch(
             jobs[0].answer.cancel()
             return classifier.read(picture)
 
-        ((job, outcome),) = work(jobs, read, classifier.classify, large_may=False)  # type: ignore[arg-type]
+        ((job, outcome),) = work(jobs, read, classifier.classify)  # type: ignore[arg-type]
         assert job is jobs[1]
         assert outcome.batch == 1  # type: ignore[union-attr]
 
@@ -114,19 +131,38 @@ def test_an_answer_is_given_once() -> None:
     asyncio.run(scenario())
 
 
+def pixels_said(data: bytes, width: int, height: int) -> bytes:
+    """Return a JPEG that says it has another size."""
+    at = re.search(rb"\xff[\xc0\xc2]", data)
+    assert at
+    return data[: at.start() + 5] + struct.pack(">HH", height, width) + data[at.start() + 9 :]
+
+
+PROGRESSIVE = encoded((3000, 2400), "JPEG", progressive=True)
+PROGRESSIVE_50_MEGAPIXELS = pixels_said(
+    encoded((40, 30), "JPEG", progressive=True, subsampling=0), 7000, 7000
+)
+RUNS = encoded((40, 30), "BMP")[:30] + b"\1" + encoded((40, 30), "BMP")[31:]
+
+
 @pytest.mark.parametrize(
-    ("picture", "pixels"),
+    ("picture", "place"),
     [
-        (encoded((300, 200)), 60_000),
-        (LARGE, 7_200_000),
-        # Half of each side is 1,500 x 1,200, a quarter is under 1,024.
-        (encoded((3000, 2400), "JPEG"), 1_800_000),
-        (encoded((3000, 2400), "JPEG", progressive=True), 7_200_000),
-        (b"nonsense", 0),
-        (b"", 0),
-        (encoded((300, 200))[:20], 0),
+        (encoded((300, 200)), "here"),
+        (encoded((1920, 1080)), "here"),
+        (LARGE, "apart"),
+        (encoded((1500, 1500), "WEBP"), "apart"),
+        (encoded((800, 600), "WEBP"), "here"),
+        # A telephone's, decoded at a quarter of its size.
+        (encoded((4000, 3000), "JPEG"), "here"),
+        (pixels_said(PROGRESSIVE, 6000, 4000), "apart"),
+        (PROGRESSIVE_50_MEGAPIXELS, "nowhere"),
+        (encoded((30, 20), "TIFF"), "apart"),
+        (RUNS, "apart"),
+        (b"nonsense", "here"),
+        (b"", "here"),
+        (encoded((300, 200))[:20], "here"),
     ],
 )
-def test_the_header_says_how_much_memory_a_picture_takes(picture: bytes, pixels: int) -> None:
-    assert pixels_in_memory(picture) == pixels
-    assert (pixels > LARGE_PIXELS) == (pixels == 7_200_000)
+def test_the_file_says_where_a_picture_is_decoded(picture: bytes, place: str) -> None:
+    assert place_for(picture) == place

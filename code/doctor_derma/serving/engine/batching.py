@@ -2,12 +2,18 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from time import perf_counter
 
+from doctor_derma.data.decoding import Decoded
 from doctor_derma.evaluation.decisions import Rule
-from doctor_derma.serving.engine.job import Failed, Job, Result
+from doctor_derma.serving.engine.job import Busy, Failed, Job, Result, Unread
 from doctor_derma.serving.engine.work import Classify, Outcome, Read, work
+
+# Two seconds of a processor each at most, and the deadline is ten.
+MOST_APART = 4
 
 
 class Batcher:
@@ -17,16 +23,18 @@ class Batcher:
     no wait and a busy one has full batches, without a time to tune (continuous batching, as in
     Clipper's adaptive batching [1]_ without its delay).
 
-    Large pictures are decoded one at a time, as two would not fit into memory, and are batches
-    of their own. Small ones go past those that wait for their turn.
+    Large pictures, and such as may take long, are decoded apart and one at a time, as two would
+    not fit into memory. The others go past them, and only ``MOST_APART`` may wait, so that they
+    fill no queue.
 
     Parameters
     ----------
-    read : decodes a picture; called in threads, as the others are
+    read : decodes a picture; called in threads, as the next two are
     alone : runs the network on a picture that has the machine to itself
     batched : runs it on a batch while others may run
     most : pictures in a batch
     runs : batches at a time
+    apart : decodes a picture somewhere else
 
     References
     ----------
@@ -35,7 +43,13 @@ class Batcher:
     """
 
     def __init__(
-        self, read: Read, alone: Classify, batched: Classify, most: int, runs: int
+        self,
+        read: Read,
+        alone: Classify,
+        batched: Classify,
+        most: int,
+        runs: int,
+        apart: Callable[[bytes], Awaitable[Decoded | Unread]],
     ) -> None:
         self._read = read
         self._alone = alone
@@ -45,8 +59,9 @@ class Batcher:
         self._free = runs
         self._threads = ThreadPoolExecutor(runs, "classify")
         self._queue: deque[Job] = deque()
+        self._apart = apart
         self._large: deque[Job] = deque()
-        self._large_runs = False
+        self._decoding: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
 
     async def classify(self, encoded: bytes, rule: Rule | None = None) -> Result:
@@ -68,28 +83,26 @@ class Batcher:
             raise
 
     def close(self) -> None:
-        """Let the threads end."""
+        """Let the threads end, and leave what is decoded apart."""
+        if self._decoding is not None:
+            self._decoding.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> None:
         while self._free:
-            large = not self._large_runs and bool(batch := _take(self._large, 1))
-            if not large and not (batch := _take(self._queue, self._most)):
+            if not (batch := _take(self._queue, self._most)):
                 return
             undisturbed = self._free == self._runs and len(batch) == 1
             self._free -= 1
-            self._large_runs |= large
-            run = self._run(batch, self._alone if undisturbed else self._batched, large)
+            run = self._run(batch, self._alone if undisturbed else self._batched)
             # The loop itself keeps no task alive.
             self._running.add(task := asyncio.create_task(run))
             task.add_done_callback(self._running.discard)
 
-    async def _run(self, batch: list[Job], classify: Classify, large: bool) -> None:
+    async def _run(self, batch: list[Job], classify: Classify) -> None:
         loop = asyncio.get_running_loop()
         try:
-            outcomes = await loop.run_in_executor(
-                self._threads, work, batch, self._read, classify, large
-            )
+            outcomes = await loop.run_in_executor(self._threads, work, batch, self._read, classify)
             for job, outcome in outcomes:
                 self._settle(job, outcome)
         except Exception:
@@ -98,15 +111,35 @@ class Batcher:
                 job.settle(failed)
         finally:
             self._free += 1
-            if large:
-                self._large_runs = False
             self._start()
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
-        if outcome == "large":
-            self._large.append(job)
-        else:
+        if outcome != "apart":
             job.settle(outcome)
+        elif len(self._large) >= MOST_APART:
+            job.settle(Busy())
+        else:
+            self._large.append(job)
+            if self._decoding is None:
+                self._decoding = asyncio.create_task(self._decode_apart())
+
+    async def _decode_apart(self) -> None:
+        try:
+            while batch := _take(self._large, 1):
+                await self._decode(batch[0])
+        finally:
+            self._decoding = None
+
+    async def _decode(self, job: Job) -> None:
+        start = perf_counter()
+        decoded = await self._apart(job.encoded)
+        if isinstance(decoded, Unread):
+            job.settle(decoded)
+            return
+        job.decoded, job.decode_seconds = decoded, perf_counter() - start
+        # It has waited long enough.
+        self._queue.appendleft(job)
+        self._start()
 
 
 def _take(queue: deque[Job], most: int) -> list[Job]:

@@ -10,7 +10,7 @@ from doctor_derma.serving.classifier import ReadPicture
 from doctor_derma.serving.engine.admission import Admission
 from doctor_derma.serving.engine.batching import Batcher
 from doctor_derma.serving.engine.classifiers import Classifiers
-from doctor_derma.serving.engine.job import Classified, Failed, Result, Unread
+from doctor_derma.serving.engine.job import Busy, Classified, Failed, Result, Unread
 from doctor_derma.serving.engine.refusals import (
     DeadlineExceeded,
     Draining,
@@ -18,10 +18,14 @@ from doctor_derma.serving.engine.refusals import (
     Overloaded,
 )
 from doctor_derma.serving.engine.work import Classify
+from doctor_derma.serving.helper.process import Helper
 from doctor_derma.serving.metrics import Metrics
 from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.request import CURRENT
 from doctor_derma.serving.settings import Settings
+
+# Until one of the large pictures that wait is decoded.
+APART_RETRY_SECONDS = 2
 
 
 class Engine:
@@ -37,12 +41,15 @@ class Engine:
     def __init__(self, classifiers: Classifiers, settings: Settings, metrics: Metrics) -> None:
         self.ready = False
         self._admission = Admission(settings.queue_limit)
+        size = classifiers.alone.info.input
+        self._helper = Helper(size.height, size.width)
         self._batcher = Batcher(
             classifiers.alone.read,
             self._counted(classifiers.alone.classify),
             self._counted(classifiers.batched.classify),
             settings.max_batch,
             classifiers.runs,
+            self._helper.decode,
         )
         self._deadline = settings.deadline_seconds
         self._metrics = metrics
@@ -66,6 +73,7 @@ class Engine:
         """Drain, and let go of the threads; the engine can't be used after it."""
         await self.drain()
         self._batcher.close()
+        await self._helper.close()
 
     def refusal(self) -> Overloaded | None:
         """Return why a picture would be refused if it came now; None if it would not."""
@@ -111,6 +119,9 @@ class Engine:
             case Unread(reason, kind):
                 self._metrics.refused("unreadable")
                 raise UnreadableImage(reason, kind)
+            case Busy():
+                self._metrics.refused("overloaded")
+                raise Overloaded(APART_RETRY_SECONDS)
             case Failed(report):
                 self._metrics.refused("failed")
                 raise NetworkFailed(report)

@@ -5,7 +5,7 @@ import traceback
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from doctor_derma.data.decoding import Fault
+from doctor_derma.data.decoding import Decoded, Fault
 from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.prediction import Prediction
 
@@ -47,20 +47,29 @@ class Failed(NamedTuple):
         return cls(traceback.format_exc(limit=-REPORTED_CALLS))
 
 
+class Busy(NamedTuple):
+    """Too many large pictures wait already."""
+
+
 # What comes back from a thread is a value. An exception would bring the frames that it passed,
 # with the picture in them, and waits with it for the next run of the cycle collector.
-Result = Classified | Unread | Failed
+Result = Classified | Unread | Failed | Busy
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Job:
-    """An encoded picture that waits for ``answer``, by a rule or, when None, the model's own."""
+    """A picture that waits for ``answer``, by a rule or, when None, the model's own.
+
+    ``decoded`` and ``decode_seconds`` are there when it was decoded apart.
+    """
 
     encoded: bytes
     rule: Rule | None = None
     answer: "asyncio.Future[Result]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+    decoded: Decoded | None = None
+    decode_seconds: float = 0.0
 
     @property
     def over(self) -> bool:

@@ -4,47 +4,43 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Literal
 
-from doctor_derma.data.decoding import UnreadableImage
+from doctor_derma.data.decoding import Decoded, UnreadableImage
 from doctor_derma.serving.classifier import ReadPicture
 from doctor_derma.serving.engine.job import Classified, Failed, Job, Result, Unread
-from doctor_derma.serving.engine.size import LARGE_PIXELS, pixels_in_memory
+from doctor_derma.serving.engine.places import place_for
+from doctor_derma.serving.helper.decoding import TOO_MUCH
 from doctor_derma.serving.prediction import Prediction
 
-Read = Callable[[bytes], ReadPicture]
+Read = Callable[[bytes | Decoded], ReadPicture]
 Classify = Callable[[Sequence[ReadPicture]], list[Prediction]]
-# What becomes of a job; a large picture has to come again on its own.
-Outcome = Result | Literal["large"]
+# What becomes of a job; one that is decoded apart has to come again.
+Outcome = Result | Literal["apart"]
 
 
-def work(
-    jobs: Sequence[Job], read: Read, classify: Classify, large_may: bool
-) -> list[tuple[Job, Outcome]]:
+def work(jobs: Sequence[Job], read: Read, classify: Classify) -> list[tuple[Job, Outcome]]:
     """Decode and classify pictures, those left out for which nobody waits any more.
 
     One thread does both, so that the pixels are still in its processor's cache when the network
     wants them, and as many threads as processors are all that compete for these.
-
-    Parameters
-    ----------
-    large_may : whether a picture of more than ``LARGE_PIXELS`` may be decoded
     """
     outcomes: list[tuple[Job, Outcome]] = []
     decoded: list[tuple[Job, ReadPicture, float]] = []
     for job in jobs:
         if job.over:
             continue
-        if not large_may and pixels_in_memory(job.encoded) > LARGE_PIXELS:
-            outcomes.append((job, "large"))
-            continue
         start = perf_counter()
+        place = "here" if job.decoded else place_for(job.encoded)
+        if place != "here":
+            outcomes.append((job, "apart" if place == "apart" else Unread(TOO_MUCH, "large")))
+            continue
         try:
-            picture = read(job.encoded)._replace(rule=job.rule)
+            picture = read(job.decoded or job.encoded)._replace(rule=job.rule)
         except UnreadableImage as error:
             outcomes.append((job, Unread(str(error), error.kind)))
         except Exception:
             outcomes.append((job, Failed.now()))
         else:
-            decoded.append((job, picture, perf_counter() - start))
+            decoded.append((job, picture, job.decode_seconds + perf_counter() - start))
     return outcomes + _classify([each for each in decoded if not each[0].over], classify)
 
 

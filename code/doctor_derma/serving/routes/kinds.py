@@ -60,8 +60,8 @@ TOO_LARGE = Kind(
     "too-large",
     413,
     "Too large",
-    "A picture or the whole request has more bytes than the server takes. Send a smaller or "
-    "more compressed picture, or fewer of them.",
+    "A picture or the whole request has more bytes than the server takes, or a picture more "
+    "pixels, or it takes too long to decode. Send a smaller picture, or fewer of them.",
 )
 WRONG_TYPE = Kind(
     "wrong-type",
@@ -74,7 +74,7 @@ UNREADABLE = Kind(
     "unreadable",
     422,
     "Picture can't be decoded",
-    "The picture is missing, empty, damaged, truncated or has too many pixels.",
+    "The picture is missing, empty, damaged or truncated.",
 )
 INVALID = Kind(
     "invalid", 422, "Invalid parameter", "A parameter of the request has a value it can't have."

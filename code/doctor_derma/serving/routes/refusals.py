@@ -2,7 +2,14 @@
 
 from doctor_derma.data.decoding import UnreadableImage
 from doctor_derma.serving.engine import DeadlineExceeded, Draining, Overloaded
-from doctor_derma.serving.routes.kinds import LATE, NOT_READY, OVERLOADED, UNREADABLE, WRONG_TYPE
+from doctor_derma.serving.routes.kinds import (
+    LATE,
+    NOT_READY,
+    OVERLOADED,
+    TOO_LARGE,
+    UNREADABLE,
+    WRONG_TYPE,
+)
 from doctor_derma.serving.routes.problem import Refusal
 from doctor_derma.serving.routes.upload import FORMATS
 
@@ -17,6 +24,8 @@ def as_refusal(error: Exception) -> Refusal:
             reason = str(error)[:1].upper() + str(error)[1:]
             if error.kind == "foreign":
                 return Refusal(WRONG_TYPE, f"{reason}; send {FORMATS}.")
+            if error.kind == "large":
+                return Refusal(TOO_LARGE, f"{reason}.")
             return Refusal(UNREADABLE, f"{reason}.")
         case Draining():
             detail = "The server is stopping; send this again in a moment."

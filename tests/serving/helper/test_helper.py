@@ -1,0 +1,161 @@
+"""The helper decodes as the server does, dies without anybody noticing, and says nothing else."""
+
+import asyncio
+import io
+import os
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import pyvips
+from PIL import Image
+
+from doctor_derma.data.decoding import Decoded, decode
+from doctor_derma.serving.engine.job import Unread
+from doctor_derma.serving.helper import decoding
+from doctor_derma.serving.helper.process import Helper
+
+SIZE = 16
+
+
+def save(picture: Image.Image, format: str, **settings: object) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, format, **settings)
+    return stream.getvalue()
+
+
+def run(scenario: Callable[[Helper], Awaitable[None]]) -> None:
+    async def whole() -> None:
+        helper = Helper(SIZE, SIZE)
+        try:
+            await scenario(helper)
+        finally:
+            await helper.close()
+
+    asyncio.run(whole())
+
+
+def pid(helper: Helper) -> int:
+    assert helper._process is not None
+    return helper._process.pid
+
+
+NOISE = Image.effect_noise((300, 200), 80).convert("RGB")
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP", "BMP"])
+def test_pixels_are_those_of_the_server(format: str) -> None:
+    data = save(NOISE, format)
+
+    async def scenario(helper: Helper) -> None:
+        found = await helper.decode(data)
+        expected = decode(data, SIZE, SIZE)
+        assert isinstance(found, Decoded)
+        assert found.size == expected.size
+        assert np.array_equal(found.pixels, expected.pixels)
+
+    run(scenario)
+
+
+def test_one_process_serves_many_pictures_and_says_what_is_wrong() -> None:
+    good = save(NOISE, "PNG")
+
+    async def scenario(helper: Helper) -> None:
+        first = await helper.decode(good)
+        process = pid(helper)
+        foreign = await helper.decode(b"GIF89a")
+        assert isinstance(foreign, Unread)
+        assert foreign.kind == "foreign"
+        damaged = await helper.decode(good[:-2000])
+        assert isinstance(damaged, Unread)
+        assert damaged.kind == "damaged"
+        again = await helper.decode(good)
+        assert isinstance(first, Decoded)
+        assert isinstance(again, Decoded)
+        assert np.array_equal(first.pixels, again.pixels)
+        assert pid(helper) == process
+        assert psutil.Process(process).children() == []
+
+    run(scenario)
+
+
+def test_too_much_memory_is_a_refusal() -> None:
+    # Of one with its lines out of order, libpng has to have all: 200 MB.
+    plain = pyvips.Image.black(7000, 7000, bands=4).copy(interpretation="srgb")
+    data = plain.pngsave_buffer(interlace=True)
+
+    async def scenario(helper: Helper) -> None:
+        found = await helper.decode(data)
+        assert isinstance(found, Unread)
+        assert found.kind == "large"
+        assert isinstance(await helper.decode(save(NOISE, "PNG")), Decoded)
+
+    run(scenario)
+
+
+def test_too_much_time_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forever(*arguments: object) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr(decoding, "decode", forever)
+    monkeypatch.setattr(decoding, "PROCESSOR_SECONDS", 1)
+    start = time.monotonic()
+    said = decoding.answer(b"", SIZE, SIZE)
+    assert time.monotonic() - start < 8
+    assert decoding.TOO_MUCH.encode() in said
+
+
+def test_a_decoder_that_sleeps_is_woken_up_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "decode", lambda *arguments: time.sleep(60))
+    monkeypatch.setattr(decoding, "SECONDS", 1)
+    assert decoding.TOO_MUCH.encode() in decoding.answer(b"", SIZE, SIZE)
+
+
+def test_a_decoder_that_crashes_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "decode", lambda *arguments: os.kill(os.getpid(), 9))
+    assert decoding.TOO_MUCH.encode() in decoding.answer(b"", SIZE, SIZE)
+
+
+def test_after_its_death_the_next_picture_gets_a_new_one() -> None:
+    async def scenario(helper: Helper) -> None:
+        await helper.decode(save(NOISE, "PNG"))
+        first = pid(helper)
+        psutil.Process(first).kill()
+        # Whether the one that finds it dead is refused or answered depends on who is first.
+        await helper.decode(save(NOISE, "PNG"))
+        assert isinstance(await helper.decode(save(NOISE, "PNG")), Decoded)
+        assert pid(helper) != first
+
+    run(scenario)
+
+
+def test_who_is_cancelled_leaves_no_answer_for_the_next() -> None:
+    large = save(Image.new("RGB", (4000, 4000), "red"), "PNG")
+
+    async def scenario(helper: Helper) -> None:
+        await helper.decode(save(NOISE, "PNG"))
+        task = asyncio.create_task(helper.decode(large))
+        await asyncio.sleep(0.02)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        found = await helper.decode(save(Image.new("RGB", (30, 20), "blue"), "PNG"))
+        assert isinstance(found, Decoded)
+        assert found.size == (30, 20)
+
+    run(scenario)
+
+
+def test_it_ends_with_the_server_and_writes_nowhere(tmp_path: Path) -> None:
+    noisy = save(NOISE, "TIFF", compression="tiff_lzw")[:-500]
+
+    async def scenario(helper: Helper) -> None:
+        await helper.decode(noisy)
+        process = psutil.Process(pid(helper))
+        await helper.close()
+        assert not process.is_running()
+
+    run(scenario)
