@@ -31,6 +31,7 @@ SERVING_READS = {
     "doctor_derma.data.colour_profiles",
     "doctor_derma.data.decoding_cost",
     "doctor_derma.data.file_structure",
+    "doctor_derma.data.foreign",
     "doctor_derma.data.large_pictures",
     "doctor_derma.data.quality",
     "doctor_derma.evaluation.alignment",
