@@ -40,13 +40,14 @@ def test_one_level_has_no_division(tmp_path: Path) -> None:
 
 
 def test_metadata_names_lesions_by_path_file_or_stem(tmp_path: Path) -> None:
-    class_folders(tmp_path, {"a": 3, "b": 1})
+    class_folders(tmp_path, {"a": 3, "b": 1, "c": 18})
+    others = "".join(f"c_{number},of c,,,\n" for number in range(18))
     (tmp_path / "metadata.csv").write_text(
         "image,lesion,age,sex,source\n"
         "a/a_0.jpg,one,40,female,Graz\n"
         "a_1.jpg,one,40,female,\n"
         "b_0,two,n/a,, Perth\n"
-        "gone.jpg,three,,,\n"
+        "gone.jpg,three,,,\n" + others
     )
 
     images = {image.image: image for image in read_folder(tmp_path)}
@@ -116,4 +117,75 @@ def test_bad_layouts_are_one_sentence(tmp_path: Path) -> None:
     class_folders(tmp_path, {"train/a": 1})
     (tmp_path / "metadata.csv").write_text("file,lesion\nx,y\n")
     with pytest.raises(DermaError, match=r"metadata\.csv: column 'image' is missing"):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "Metadata.CSV", "metadata.tsv"])
+@pytest.mark.parametrize(
+    "writing",
+    [
+        "{folder}\\{name}.jpg",
+        "{name}.JPG",
+        "./{folder}/{name}.jpg",
+        "all/images/{folder}/{name}.jpg",
+        "wrong folder/{name}.jpg",
+    ],
+)
+def test_lesions_stay_together_however_rows_name_their_pictures(
+    writing: str, name: str, tmp_path: Path
+) -> None:
+    source = tmp_path / "source"
+    class_folders(source, {"mel": 8, "nv": 8})
+    rows = [
+        f"{writing.format(folder=dx, name=f'{dx}_{number}')};L{dx}{number // 2}"
+        for dx in ("mel", "nv")
+        for number in range(8)
+    ]
+    (source / name).write_text("\n".join(["image;lesion", *rows]))
+    summary = import_images(read_folder(source), INFO, tmp_path / "data", val=0.25, test=0.25)
+    assert (summary.seen, summary.kept, summary.missing) == (16, 16, 0)
+    assert summary.table["lesion"].nunique() == 8
+    assert summary.table.groupby("lesion")["split"].nunique().max() == 1
+
+
+def test_a_table_about_other_pictures_stops_the_import(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 10, "b": 10})
+    rows = [f"{dx}_{number},L{number}" for dx in "ab" for number in range(10)]
+    table = tmp_path / "metadata.csv"
+    table.write_text("\n".join(["image,lesion", *rows, "gone,L"]))
+    images = read_folder(tmp_path)
+    assert [image.image for image in images if image.read is None] == ["gone"]
+    summary = import_images(images, INFO, tmp_path.parent / "data-without-one")
+    assert (summary.seen, summary.kept, summary.left_out, summary.missing) == (20, 20, 0, 1)
+
+    table.write_text("\n".join(["image,lesion", *rows[:12], "first,L", "second,L"]))
+    message = (
+        r"metadata\.csv: 12 of 14 rows name a picture below .*; the first that names none is "
+        r"'first', the first picture is 'a/a_0\.jpg'"
+    )
+    with pytest.raises(DermaError, match=message):
+        read_folder(tmp_path)
+
+
+def test_rows_that_contradict_each_other_are_named(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 2, "b": 2})
+    table = tmp_path / "metadata.csv"
+    table.write_text("image,lesion\na_0.jpg,one\na/a_0.JPG,one\n")
+    assert {image.lesion for image in read_folder(tmp_path)} == {"one", None}
+    table.write_text("image,lesion\na_0.jpg,one\na/a_0.JPG,two\n")
+    with pytest.raises(
+        DermaError, match=r"'a_0\.jpg' and 'a/a_0\.JPG' are one picture, a/a_0\.jpg"
+    ):
+        read_folder(tmp_path)
+
+
+def test_a_table_in_another_format_is_not_passed_over(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 2, "b": 2})
+    (tmp_path / "metadata.xlsx").write_bytes(b"PK")
+    with pytest.raises(DermaError, match=r"metadata\.xlsx: not a readable table; save it as"):
+        read_folder(tmp_path)
+    (tmp_path / "metadata.xlsx").unlink()
+    for name in ("metadata.csv", "metadata.tsv"):
+        (tmp_path / name).write_text("image,lesion\n")
+    with pytest.raises(DermaError, match=r"metadata\.csv: metadata\.tsv is there too"):
         read_folder(tmp_path)

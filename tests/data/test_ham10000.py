@@ -1,5 +1,6 @@
 import hashlib
 import io
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -157,6 +158,65 @@ def test_the_collection_of_an_image(archive: Path) -> None:
 def test_a_table_of_collections_without_its_columns_is_named(archive: Path) -> None:
     (archive / "HAM10000_sources.csv").write_text("image,collection\nISIC_1,rosendahl\n")
     with pytest.raises(DermaError, match=r"HAM10000_sources\.csv: column 'image_id' is missing"):
+        read_ham10000(archive)
+
+
+def move(archive: Path, layout: str) -> None:
+    """Lay the pictures of the archive out as others publish them."""
+    pictures = archive / "HAM10000_images_part_1.zip"
+    if layout == "another zip":
+        pictures.rename(archive / "dataset.zip")
+        return
+    places = {
+        "images": ["images"],
+        "lower case": ["ham10000_images_part_1"],
+        "doubled": ["HAM10000_images_part_1", "ham10000_images_part_1"],
+        "nested": ["HAM10000_images_part_1/HAM10000_images_part_1"],
+        "deep": ["a/b/jpg"],
+        "loose": ["."],
+    }[layout]
+    for place in places:
+        with zipfile.ZipFile(pictures) as opened:
+            opened.extractall(archive / place)
+    pictures.unlink()
+    if layout == "deep":
+        (archive / "HAM10000_metadata.csv").rename(archive / "a" / "ham10000_metadata.csv")
+
+
+@pytest.mark.parametrize(
+    "layout", ["images", "lower case", "doubled", "nested", "deep", "loose", "another zip"]
+)
+def test_other_layouts_give_the_same_data(layout: str, archive: Path) -> None:
+    published = manifest(archive)
+    masks = archive / "masks" / "ISIC_1_segmentation.png"
+    write(masks, encoded(picture(77)))
+    write(archive / "hmnist" / "sheet.jpg", encoded(picture(78)))
+    for path in archive.glob("data/*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (archive / "data").rmdir()
+    move(archive, layout)
+    info = DatasetInfo("ham10000", "test", "none", 0)
+    summary = import_images(read_ham10000(archive), info, archive.parent / "data-of-others")
+    assert summary.reasons == {}
+    pd.testing.assert_frame_equal(read_dataset(archive.parent / "data-of-others").table, published)
+
+
+@pytest.mark.parametrize("writing", ["{}.jpg", "{}.JPG", "part_1/{}.jpg", "{lower}"])
+def test_ids_in_another_writing_match(writing: str, archive: Path) -> None:
+    published = manifest(archive)
+    metadata = archive / "HAM10000_metadata.csv"
+    head, *lines = metadata.read_text().splitlines()
+    for number, line in enumerate(lines):
+        lesion, name, *others = line.split(",")
+        lines[number] = ",".join([lesion, writing.format(name, lower=name.lower()), *others])
+    metadata.write_text("\n".join([head, *lines]))
+    pd.testing.assert_frame_equal(manifest(archive), published)
+
+
+def test_ids_of_other_pictures_are_named(archive: Path) -> None:
+    metadata = archive / "HAM10000_metadata.csv"
+    metadata.write_text(metadata.read_text().replace("ISIC_", "OTHER_"))
+    with pytest.raises(DermaError, match=r"none of 60 rows names one of 60 pictures; .*'OTHER_0'"):
         read_ham10000(archive)
 
 

@@ -97,7 +97,8 @@ def test_unusable_images_are_reported_with_a_reason(tmp_path: Path) -> None:
         ("gone", "missing", "no"),
         ("forbidden", "corrupt", "no"),
     ]
-    assert (summary.seen, summary.kept, summary.left_out) == (19, 12, 7)
+    counts = (summary.seen, summary.kept, summary.left_out, summary.missing)
+    assert counts == (18, 12, 6, 1)
 
 
 def test_same_bytes_are_kept_once_and_join_their_lesions(tmp_path: Path) -> None:
@@ -112,6 +113,17 @@ def test_same_bytes_are_kept_once_and_join_their_lesions(tmp_path: Path) -> None
     assert report(tmp_path) == [("again", "duplicate-bytes", "no")]
     lesions = summary.table.set_index("image")["lesion"]
     assert lesions["first"] == lesions["sibling"]
+
+
+def test_copies_with_several_labels_all_go(tmp_path: Path) -> None:
+    """Also those that agree with the first of them."""
+    content = encoded(picture(500))
+    extra = [source(f"x{number}", dx, content) for number, dx in enumerate("aabab")]
+    summary = import_with(extra, tmp_path)
+    assert report(tmp_path) == [
+        (f"x{number}", "conflicting-labels", "no") for number in (0, 2, 1, 3, 4)
+    ]
+    assert summary.kept == 12
 
 
 def test_near_identical_lesions_become_one(tmp_path: Path) -> None:
@@ -217,7 +229,7 @@ def test_kept_and_left_out_make_up_what_was_seen(damages, tmp_path_factory) -> N
     kept = read_dataset(folder).table
     left_out = [image for image, _, stays in report(folder) if stays == "no"]
     assert sorted([*kept["image"], *left_out]) == sorted(image.image for image in images)
-    assert summary.kept + summary.left_out == summary.seen == len(images)
+    assert summary.kept + summary.left_out == summary.seen == len(images) - summary.missing
     assert kept.groupby("lesion")["split"].nunique().max() == 1
     assert kept["sha256"].is_unique
 
@@ -264,7 +276,63 @@ def test_bad_sources_leave_the_old_data_as_it_was(tmp_path: Path, images, messag
     with pytest.raises(DermaError, match=message):
         import_images(images, INFO, tmp_path)
 
-    assert files(tmp_path) == before
+    found = files(tmp_path)
+    reported = found.pop("failed_import_report.csv", None)
+    assert found == before
+    assert (reported is not None) == ("no usable image" in message)
+
+
+def heic() -> bytes:
+    return b"\0\0\0\x18ftypheic" + bytes(2000)
+
+
+UNUSABLE = {
+    "all HEIC": ([source(f"x{n}", "a", heic()) for n in range(8)], "unsupported-format 8", "HEIC"),
+    "all cut": (
+        [source(f"x{n}", "a", encoded(picture(n))[:900]) for n in range(3)],
+        "truncated 3",
+        "x0.jpg: corrupt or truncated picture",
+    ),
+    "no labels": (
+        [source(f"x{n}", None, encoded(picture(n))) for n in range(4)],
+        "unlabelled 4",
+        "x0.jpg: no class known",
+    ),
+    "rows alone": (
+        [SourceImage(f"x{n}", f"x{n}", None, dx="a") for n in range(5)],
+        "missing 5",
+        "listed in the metadata, no such file",
+    ),
+    "one picture": (
+        [source(f"x{n}", "ab"[n % 2], encoded(picture(0))) for n in range(6)],
+        "conflicting-labels 6",
+        "the same picture as",
+    ),
+    "a class of HEIC": (
+        [*sources({"a": 5}), *[source(f"x{n}", "b", heic()) for n in range(2)]],
+        "unsupported-format 2",
+        "HEIC",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNUSABLE)
+def test_an_import_that_fails_says_what_became_of_the_files(case: str, tmp_path: Path) -> None:
+    images, reason, detail = UNUSABLE[case]
+    with pytest.raises(DermaError) as caught:
+        import_images(images, DatasetInfo("x", "the folder", "none", 0), tmp_path)
+    said = str(caught.value)
+    assert said.startswith("the folder: ")
+    assert f"{reason} (first x" in said
+    assert detail in said
+    assert f"All are in {tmp_path / 'import_report.csv'}" in said
+    assert "\n" not in said
+    assert {image for image, _, _ in report(tmp_path)} == {
+        image.image for image in images if image.image.startswith("x")
+    }
+    # It is in nobody's way afterwards.
+    import_images(sources({"a": 4, "b": 4}), INFO, tmp_path)
+    assert report(tmp_path) == []
 
 
 def test_a_full_disk_is_one_sentence_and_leaves_the_old_data(

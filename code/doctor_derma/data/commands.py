@@ -34,10 +34,11 @@ def import_folder(
 ) -> None:
     """Import class folders: train/CLASS/ and test/CLASS/, or CLASS/ to be split here."""
     from doctor_derma.data.folder import read_folder
+    from doctor_derma.data.names import shown
 
     images = read_folder(folder)
-    name = folder.resolve().name
-    _import(images, name, str(folder), licence, val=val, test=test, seed=seed)
+    name = shown(folder.resolve().name)
+    _import(images, name, shown(str(folder)), licence, val=val, test=test, seed=seed)
 
 
 @import_app.command("masks")
@@ -116,8 +117,10 @@ def _import(images: Any, name: str, source: str, licence: str, **split: Any) -> 
     info = DatasetInfo(name=name, source=source, licence=licence, seed=split["seed"])
     summary = import_images(images, info, folder, **split)
     Console().print(describe(read_dataset(folder)))
-    Console().print(
+    missing = f"{summary.missing:,} rows of the metadata name no picture. "
+    Console(soft_wrap=True).print(
         f"{summary.seen:,} images seen: {summary.kept:,} kept, {summary.left_out:,} left out. "
-        f"Reasons are in {folder / 'import_report.csv'}",
+        f"{missing if summary.missing else ''}Reasons are in {folder / 'import_report.csv'}",
         highlight=False,
+        markup=False,
     )

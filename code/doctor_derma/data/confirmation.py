@@ -8,6 +8,7 @@ from pathlib import Path
 from doctor_derma.atomic import replacing_file
 from doctor_derma.data.ham10000 import METADATA_NAMES
 from doctor_derma.data.manifest import read_dataset
+from doctor_derma.data.names import same_name
 from doctor_derma.data.tables import read_table, require_columns
 from doctor_derma.errors import DermaError
 
@@ -34,12 +35,13 @@ def import_confirmations(source: Path, folder: Path) -> int:
         When there is no data set, no such table, a column is missing, or no row with a
         ``dx_type`` is of an image in the manifest.
     """
-    images = set(read_dataset(folder).table["image"])
+    images = {same_name(name): name for name in read_dataset(folder).table["image"]}
     path = _metadata_file(source)
     table = read_table(path)
     require_columns(path, table, COLUMNS)
     rows = table.loc[:, list(COLUMNS)].apply(lambda column: column.str.strip())
-    known = rows[rows["image_id"].isin(images) & (rows["dx_type"] != "")]
+    rows["image_id"] = rows["image_id"].map(same_name).map(images)
+    known = rows[rows["image_id"].notna() & (rows["dx_type"] != "")]
     known = known.drop_duplicates("image_id")
     if known.empty:
         raise DermaError(

@@ -1,26 +1,41 @@
 """Reads class folders: ``train/<class>/``, ``val/<class>/``, ``test/<class>/`` or ``<class>/``."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 from doctor_derma.data.decoding import IMAGE_SUFFIXES
-from doctor_derma.data.manifest import SPLITS
+from doctor_derma.data.label_tables import SUFFIXES, contradicting_labels
+from doctor_derma.data.names import match_names, shown
 from doctor_derma.data.records import SourceImage
+from doctor_derma.data.split_names import mentions_split, split_named
 from doctor_derma.data.tables import as_age, as_text, read_table, require_columns
+from doctor_derma.data.walking import files_below
 from doctor_derma.errors import DermaError
 
-METADATA_FILE = "metadata.csv"
+METADATA_NAME = "metadata"
 REQUIRED_COLUMNS = ("image", "lesion")
+# A table of which fewer rows name a picture is not about these pictures, or names them otherwise.
+LEAST_MATCHED = 0.95
 
 _LAYOUT = "lay the images out as train/<class>/ and test/<class>/, or as <class>/"
+
+
+class _Place(NamedTuple):
+    """What a path tells: split and class, where it tells them, and what lies between."""
+
+    split: str | None
+    dx: str | None
+    deeper: tuple[str, ...]
 
 
 def read_folder(source: Path) -> list[SourceImage]:
     """List the images of a folder of class folders, whatever lies deeper in them included.
 
-    A ``metadata.csv`` with the columns ``image`` (path, file name, or name without ending)
-    and ``lesion``, and where known ``age``, ``sex``, ``site`` and ``source`` (the clinic or
+    Splits may be spelt otherwise, such as ``Training/``, ``valid/`` or ``test_set/``. A table
+    ``metadata.csv`` with the columns ``image`` (path, file name, or name without ending) and
+    ``lesion``, and where known ``age``, ``sex``, ``site`` and ``source`` (the clinic or
     collection), tells which images show one lesion; otherwise each image is a lesion of its
     own. Images outside class folders, and rows without a file, are listed too, so that the
     import reports them.
@@ -28,67 +43,129 @@ def read_folder(source: Path) -> list[SourceImage]:
     Raises
     ------
     DermaError
-        When the folder is missing, has no class folders with files, has ``val/`` or
-        ``test/`` but no ``train/``, or ``metadata.csv`` lacks a column.
+        When the folder is missing, has no class folders with files, has ``val/`` or ``test/``
+        but no ``train/``, its folders seem to be something else than classes, or the table
+        lacks a column or names other images.
     """
     if not source.is_dir():
         raise DermaError(f"{source}: no such folder; {_LAYOUT} and name the folder above")
-    divided = _is_divided(source)
-    paths = _image_paths(source, divided)
-    places = [_place(path, divided) for path in paths]
-    if not any(dx for _, dx in places):
-        raise DermaError(f"{source}: no class folders with images; {_LAYOUT}")
-    rows = _read_metadata(source / METADATA_FILE)
-    images, used = [], set()
-    for path, name, (split, dx) in zip(paths, _unique_names(paths), places, strict=True):
-        key = next((key for key in (str(path), path.name, path.stem) if key in rows), None)
-        used.add(key)
-        row = rows.get(key, {}) if key else {}
+    found = files_below(source)
+    below = [PurePosixPath(shown(path.relative_to(source).as_posix())) for path in found]
+    files = dict(zip(below, found, strict=True))
+    splits = _split_folders(source)
+    places = {path: _place(path, splits) for path in below}
+    paths = [path for path in below if places[path].dx or path.suffix.lower() in IMAGE_SUFFIXES]
+    _refuse_other_layouts(source, below, [places[path] for path in below], splits)
+    rows = _read_metadata(source, paths)
+    images = []
+    for path, name in zip(paths, _unique_names(paths), strict=True):
+        row = rows.of.get(path, {})
         images.append(
             SourceImage(
                 image=name,
-                origin=str(source / path),
-                read=(source / path).read_bytes,
+                origin=shown(str(files[path])),
+                read=files[path].read_bytes,
                 suffix=path.suffix.lower(),
                 lesion=as_text(row.get("lesion", "")),
-                dx=dx,
-                split=split,
+                dx=places[path].dx,
+                split=places[path].split,
                 age=as_age(row.get("age", "")),
                 sex=as_text(row.get("sex", "")),
                 site=as_text(row.get("site", "")),
                 source=as_text(row.get("source", "")),
             )
         )
-    images += [SourceImage(key, key, None) for key in rows if key not in used]
-    return images
+    return images + [SourceImage(name, name, None) for name in rows.without]
 
 
-def _image_paths(source: Path, divided: bool) -> list[PurePosixPath]:
-    """List all files in class folders and pictures elsewhere, but nothing hidden."""
-    found = []
-    for path in sorted(source.rglob("*")):
-        relative = PurePosixPath(path.relative_to(source).as_posix())
-        hidden = any(part.startswith(".") for part in relative.parts)
-        _, dx = _place(relative, divided)
-        if path.is_file() and not hidden and (dx or relative.suffix.lower() in IMAGE_SUFFIXES):
-            found.append(relative)
-    return found
+def _split_folders(source: Path) -> dict[str, str]:
+    """Return the folders that are splits, and which one each is."""
+    folders = sorted(shown(path.name) for path in source.iterdir() if path.is_dir())
+    splits = {name: split for name in folders if (split := split_named(name))}
+    for split, count in Counter(splits.values()).items():
+        if count > 1:
+            both = [f"{name}/" for name, of in splits.items() if of == split]
+            raise DermaError(
+                f"{source}: {' and '.join(both)} are both {split}; put them together or rename one"
+            )
+    if splits and "train" not in splits.values():
+        raise DermaError(f"{source}: has {next(iter(splits))}/ but no train/; {_LAYOUT}")
+    return splits
 
 
-def _is_divided(source: Path) -> bool:
-    splits = [split for split in SPLITS if (source / split).is_dir()]
-    if splits and "train" not in splits:
-        raise DermaError(f"{source}: has {splits[0]}/ but no train/; {_LAYOUT}")
-    return bool(splits)
+def _place(path: PurePosixPath, splits: dict[str, str]) -> _Place:
+    folders = path.parts[:-1]
+    if not splits:
+        return _Place(None, folders[0], folders[1:]) if folders else _Place(None, None, ())
+    if len(folders) > 1 and folders[0] in splits:
+        return _Place(splits[folders[0]], folders[1], folders[2:])
+    return _Place(None, None, folders)
 
 
-def _place(path: PurePosixPath, divided: bool) -> tuple[str | None, str | None]:
-    """Return the split and class that a path tells."""
-    if not divided:
-        return None, path.parts[0] if len(path.parts) > 1 else None
-    if len(path.parts) > 2 and path.parts[0] in SPLITS:
-        return path.parts[0], path.parts[1]
-    return None, None
+def _refuse_other_layouts(
+    source: Path,
+    paths: Sequence[PurePosixPath],
+    places: Sequence[_Place],
+    splits: dict[str, str],
+) -> None:
+    """Stop where folders would be taken for classes that are something else."""
+    inside: dict[str, set[tuple[str, ...]]] = defaultdict(set)
+    for path, place in zip(paths, places, strict=True):
+        if place.dx and path.suffix.lower() not in SUFFIXES:
+            inside[place.dx].add(place.deeper[:1])
+    classes = sorted(inside)
+    pictures = [
+        (path, place)
+        for path, place in zip(paths, places, strict=True)
+        if path.suffix.lower() in IMAGE_SUFFIXES
+    ]
+    labels = contradicting_labels(
+        source, [path for path, _ in pictures], [place.dx or "" for _, place in pictures], paths
+    )
+    if labels:
+        raise DermaError(
+            f"{source}: {_listed(classes)} would be the classes, but {labels.path} says in "
+            f"{labels.columns} what a picture shows, and it is something else; put the pictures "
+            "into one folder a class"
+        )
+    if not classes:
+        held = f", {_listed(splits)} hold none" if splits else ""
+        raise DermaError(f"{source}: no class folders with images{held}; {_LAYOUT}")
+    if not splits and all(mentions_split(name) for name in classes):
+        raise DermaError(
+            f"{source}: {_listed(classes)} would be the classes, but are named like splits, and "
+            f"hold pictures where class folders should be; {_LAYOUT}"
+        )
+    for name in classes:
+        only_folders = () not in inside[name]
+        names = sorted(deeper[0] for deeper in inside[name] if deeper)
+        if only_folders and (
+            any(map(split_named, names)) or all(() not in found for found in inside.values())
+        ):
+            above = source / name if any(map(split_named, names)) else "the folder above them"
+            raise DermaError(
+                f"{source}: {name}/ would be a class, but holds only folders of pictures "
+                f"({_listed(names)}); {_LAYOUT}, and name {above}"
+            )
+    _refuse_unknown_splits(source, paths, classes, splits)
+
+
+def _refuse_unknown_splits(
+    source: Path, paths: Sequence[PurePosixPath], classes: Sequence[str], splits: dict[str, str]
+) -> None:
+    """Stop where a folder beside the splits has class folders of theirs: it would be left out."""
+    others = [path.parts for path in paths if len(path.parts) > 2 and path.parts[0] not in splits]
+    for folder, dx, *_ in others if splits else []:
+        if dx in classes:
+            raise DermaError(
+                f"{source}: {folder}/ has class folders as {_listed(splits)} have, but is no split "
+                "by its name; call it train, val or test, or move it away"
+            )
+
+
+def _listed(names: Sequence[str] | dict[str, str], most: int = 4) -> str:
+    shown = [f"'{name}'" for name in list(names)[:most]]
+    return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _unique_names(paths: Sequence[PurePosixPath]) -> list[str]:
@@ -103,9 +180,49 @@ def _unique_names(paths: Sequence[PurePosixPath]) -> list[str]:
     return names
 
 
-def _read_metadata(path: Path) -> dict[str, dict[str, str]]:
-    if not path.is_file():
-        return {}
-    table = read_table(path)
-    require_columns(path, table, REQUIRED_COLUMNS)
-    return {row["image"].strip(): dict(row) for _, row in table.iterrows()}
+class _Rows(NamedTuple):
+    """Rows of the metadata by picture, and the names in those that are of none."""
+
+    of: dict[PurePosixPath, dict[str, str]]
+    without: list[str]
+
+
+def _read_metadata(source: Path, paths: Sequence[PurePosixPath]) -> _Rows:
+    table_path = _metadata_file(source)
+    if table_path is None:
+        return _Rows({}, [])
+    table = read_table(table_path).rename(columns=str.casefold)
+    require_columns(table_path, table, REQUIRED_COLUMNS)
+    names = [name.strip() for name in table["image"]]
+    found = match_names(table_path, names, [str(path) for path in paths])
+    without = [name for name, positions in zip(names, found, strict=True) if not positions]
+    if len(without) > (1 - LEAST_MATCHED) * len(names):
+        raise DermaError(
+            f"{table_path}: {len(names) - len(without):,} of {len(names):,} rows name a picture "
+            f"below {source}; the first that names none is '{without[0]}', the first picture is "
+            f"'{paths[0]}'; write the names as they are there, or move the table away"
+        )
+    of: dict[PurePosixPath, dict[str, str]] = {}
+    rows = [
+        {str(name): str(cell) for name, cell in row.items()} for row in table.to_dict("records")
+    ]
+    for row, positions in zip(rows, found, strict=True):
+        for position in positions:
+            known = of.setdefault(paths[position], row)
+            if known["lesion"].strip() != row["lesion"].strip():
+                raise DermaError(
+                    f"{table_path}: '{known['image']}' and '{row['image']}' are one picture, "
+                    f"{paths[position]}, of lesion '{known['lesion']}' and of '{row['lesion']}'; "
+                    "leave one of the rows"
+                )
+    return _Rows(of, without)
+
+
+def _metadata_file(source: Path) -> Path | None:
+    found = [path for path in sorted(source.iterdir()) if path.stem.casefold() == METADATA_NAME]
+    tables = [path for path in found if path.suffix.lower() in SUFFIXES]
+    if len(tables) > 1:
+        raise DermaError(f"{tables[0]}: {tables[1].name} is there too; leave one of them")
+    if found and not tables and not found[0].is_dir():
+        raise DermaError(f"{found[0]}: not a readable table; save it as {METADATA_NAME}.csv")
+    return tables[0] if tables else None

@@ -6,7 +6,8 @@ doi:10.7910/DVN/DBW86T.
 """
 
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -14,8 +15,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from doctor_derma.data.decoding import IMAGE_SUFFIXES
+from doctor_derma.data.names import same_name, shown
 from doctor_derma.data.records import SourceImage
 from doctor_derma.data.tables import as_age, as_text, read_table, require_columns
+from doctor_derma.data.walking import files_below
 from doctor_derma.errors import DermaError
 
 # Name, source and licence, as in the archive's record.
@@ -26,10 +29,11 @@ METADATA_COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "loc
 # the older one, a table of its own can say it.
 SOURCES_COLUMNS = ("image_id", "dataset")
 SOURCES_NAME = "HAM10000_sources.csv"
-IMAGES_PATTERN = "HAM10000_images*"
+IMAGES_PATTERN = "ham10000_images*"
 
 
 class _ImageFile(NamedTuple):
+    name: str
     origin: str
     suffix: str
     read: Callable[[], bytes]
@@ -39,70 +43,93 @@ def read_ham10000(source: Path) -> list[SourceImage]:
     """List the images of a folder that holds ``HAM10000_metadata.csv`` and the pictures.
 
     Pictures lie in the folder, in ``HAM10000_images_part_1/`` and ``_part_2/``, or in zip
-    archives of these names; an unpacked picture goes before a zipped one. A row without a
-    picture and a picture without a row are listed too, so that the import reports them.
-    The collection of an image is in the column ``dataset``, or in ``HAM10000_sources.csv``.
+    archives of these names, in any case; an unpacked picture goes before a zipped one. What the
+    metadata lists and isn't there is looked for in all other folders and archives. A row without
+    a picture and a picture without a row are listed too, so that the import reports them. The
+    collection of an image is in the column ``dataset``, or in ``HAM10000_sources.csv``.
 
     Raises
     ------
     DermaError
-        When the metadata or a column is missing, there are no pictures, or an archive is damaged.
+        When the metadata or a column is missing, there are no pictures or none of the rows', or
+        an archive is damaged.
     """
-    table = _read_metadata(source)
-    files = _find_images(source)
-    if not files:
-        raise DermaError(
-            f"{source}: no pictures found; put HAM10000_images_part_1.zip and _part_2.zip "
-            "(or the unpacked .jpg files) there"
-        )
-    sources = _read_sources(source, table)
+    below = files_below(source) if source.is_dir() else []
+    metadata = _find_table(source, below)
+    table = read_table(metadata)
+    require_columns(metadata, table, METADATA_COLUMNS)
+    listed = dict.fromkeys(same_name(name) for name in table["image_id"] if name.strip())
+    files = _find_images(source, below, set(listed))
+    _require_pictures(source, metadata, table, files, below)
+    sources = _read_sources(metadata, table)
     images = [_from_row(row, files, sources) for row in table.to_dict("records")]
-    listed = {image.image for image in images}
     images += [
-        SourceImage(name, file.origin, file.read, file.suffix)
-        for name, file in sorted(files.items())
-        if name not in listed
+        SourceImage(file.name, file.origin, file.read, file.suffix)
+        for key, file in sorted(files.items())
+        if key not in listed
     ]
     return images
 
 
-def _read_metadata(source: Path) -> pd.DataFrame:
-    for name in METADATA_NAMES:
-        path = source / name
-        if path.is_file():
-            table = read_table(path)
-            require_columns(path, table, METADATA_COLUMNS)
-            return table
-    raise DermaError(
-        f"{source / METADATA_NAMES[0]}: not found; name the folder that holds the HAM10000 "
-        "archive, or fetch it with 'derma data download ham10000'"
-    )
+def _find_table(source: Path, below: Sequence[Path]) -> Path:
+    names = [name.casefold() for name in METADATA_NAMES]
+    found = [path for path in below if path.name.casefold() in names]
+    if not found:
+        raise DermaError(
+            f"{source / METADATA_NAMES[0]}: not found, nor below {source}; name the folder that "
+            "holds the HAM10000 archive, or fetch it with 'derma data download ham10000'"
+        )
+    return min(found, key=lambda path: (len(path.parts), names.index(path.name.casefold())))
 
 
-def _read_sources(source: Path, metadata: pd.DataFrame) -> dict[str, str]:
-    path = source / SOURCES_NAME
-    if "dataset" in metadata.columns:
-        table = metadata
+def _read_sources(metadata: Path, rows: pd.DataFrame) -> dict[str, str]:
+    path = metadata.with_name(SOURCES_NAME)
+    if "dataset" in rows.columns:
+        table = rows
     elif path.is_file():
         table = read_table(path)
         require_columns(path, table, SOURCES_COLUMNS)
     else:
         return {}
     names, collections = (table[column].str.strip() for column in SOURCES_COLUMNS)
-    return dict(zip(names, collections, strict=True))
+    return dict(zip(names.map(same_name), collections, strict=True))
 
 
-def _find_images(source: Path) -> dict[str, _ImageFile]:
+def _find_images(source: Path, below: Sequence[Path], listed: set[str]) -> dict[str, _ImageFile]:
+    """Return the pictures by `same_name`, those in the published places before all others."""
+    archives = [path for path in below if path.suffix.lower() == ".zip" and path.is_file()]
+    pictures = [path for path in below if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
     files: dict[str, _ImageFile] = {}
-    for archive in sorted(source.glob(IMAGES_PATTERN + ".zip")):
-        files |= _zipped_images(archive)
-    # Not simply everything below: lesion masks may be unpacked beside the pictures.
-    folders = [path for path in source.iterdir() if path.match(IMAGES_PATTERN) and path.is_dir()]
-    inside = [path for folder in folders for path in folder.rglob("*")]
-    for path in sorted([*source.iterdir(), *inside]):
-        if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file():
-            files[path.stem] = _ImageFile(str(path), path.suffix.lower(), path.read_bytes)
+    for archive in archives:
+        if _is_published(source, archive):
+            files |= _zipped_images(archive)
+    files |= {
+        same_name(path.name): _unpacked(path) for path in pictures if _is_published(source, path)
+    }
+    for path in pictures:
+        # Not simply all: lesion masks may be unpacked beside the pictures.
+        if (key := same_name(path.name)) in listed:
+            files.setdefault(key, _unpacked(path))
+    for archive in archives:
+        if not listed <= files.keys() and not _is_published(source, archive):
+            inside = _zipped_images(archive)
+            files = {key: file for key, file in inside.items() if key in listed} | files
     return files
+
+
+def _is_published(source: Path, path: Path) -> bool:
+    """Say whether a file lies where the published archive has its pictures."""
+    first, *deeper = path.relative_to(source).parts
+    if not deeper and path.suffix.lower() != ".zip":
+        return True
+    return fnmatchcase(first.casefold(), IMAGES_PATTERN) and (
+        path.suffix.lower() != ".zip" or not deeper
+    )
+
+
+def _unpacked(path: Path) -> _ImageFile:
+    name = Path(shown(str(path)))
+    return _ImageFile(name.stem, str(name), name.suffix.lower(), path.read_bytes)
 
 
 def _zipped_images(archive: Path) -> dict[str, _ImageFile]:
@@ -116,15 +143,41 @@ def _zipped_images(archive: Path) -> dict[str, _ImageFile]:
         # macOS puts a "._" twin beside every picture it zips.
         if inside.suffix.lower() in IMAGE_SUFFIXES and not inside.name.startswith("."):
             read = partial(opened.read, member)
-            files[inside.stem] = _ImageFile(f"{archive}:{member}", inside.suffix.lower(), read)
+            files[same_name(inside.name)] = _ImageFile(
+                inside.stem, f"{archive}:{member}", inside.suffix.lower(), read
+            )
     return files
+
+
+def _require_pictures(
+    source: Path,
+    metadata: Path,
+    table: pd.DataFrame,
+    files: dict[str, _ImageFile],
+    below: Sequence[Path],
+) -> None:
+    if not files:
+        parts = sorted({path.relative_to(source).parts[0] for path in below})
+        raise DermaError(
+            f"{source}: no pictures found in it, in folders or in zip archives (it holds "
+            f"{', '.join(parts)}); put HAM10000_images_part_1.zip and _part_2.zip, or the unpacked "
+            ".jpg files, there"
+        )
+    if not any(same_name(name) in files for name in table["image_id"]):
+        first = next((name for name in table["image_id"] if name.strip()), "")
+        picture = next(iter(files.values()))
+        raise DermaError(
+            f"{metadata}: none of {len(table):,} rows names one of {len(files):,} pictures; the "
+            f"first row is '{first}', the first picture {picture.origin}"
+        )
 
 
 def _from_row(row: dict, files: dict[str, _ImageFile], sources: dict[str, str]) -> SourceImage:
     name = as_text(row["image_id"]) or ""
-    file = files.get(name)
+    key = same_name(name)
+    file = files.get(key)
     return SourceImage(
-        image=name,
+        image=file.name if file else name,
         origin=file.origin if file else name,
         read=file.read if file else None,
         suffix=file.suffix if file else ".jpg",
@@ -133,5 +186,5 @@ def _from_row(row: dict, files: dict[str, _ImageFile], sources: dict[str, str]) 
         age=as_age(row["age"]),
         sex=as_text(row["sex"]),
         site=as_text(row["localization"]),
-        source=sources.get(name),
+        source=sources.get(key),
     )

@@ -16,16 +16,18 @@ from rich.progress import track
 from doctor_derma.data.inspection import inspect_images
 from doctor_derma.data.manifest import (
     COLUMNS,
+    MANIFEST_FILE,
     REPORT_FILE,
     DatasetInfo,
     write_dataset,
 )
-from doctor_derma.data.records import InspectedImage, ReportedImage, SourceImage
+from doctor_derma.data.records import InspectedImage, Reason, ReportedImage, SourceImage
 from doctor_derma.data.screening import Screened, screen
-from doctor_derma.data.splits import assign_splits
+from doctor_derma.data.splits import assign_splits, require_shares
 from doctor_derma.data.staging import staged_dataset
 from doctor_derma.errors import DermaError
 
+FAILED_REPORT_FILE = "failed_import_report.csv"
 REPORT_COLUMNS = ("image", "reason", "detail", "kept")
 
 
@@ -35,6 +37,7 @@ class ImportSummary:
 
     Attributes
     ----------
+    seen : pictures, not counting rows of the metadata without one
     table : the manifest
     reported : rows of the report; those with ``kept`` are notes on images that stay
     """
@@ -49,12 +52,17 @@ class ImportSummary:
 
     @property
     def left_out(self) -> int:
-        return sum(not report.kept for report in self.reported)
+        return sum(not report.kept for report in self.reported) - self.missing
+
+    @property
+    def missing(self) -> int:
+        """Number of rows of the metadata that name no picture."""
+        return sum(report.reason is Reason.MISSING for report in self.reported)
 
     @property
     def reasons(self) -> dict[str, int]:
         """Number of reported images by reason, most frequent first."""
-        return dict(Counter(str(report.reason) for report in self.reported).most_common())
+        return _count_reasons(self.reported)
 
 
 def import_images(
@@ -80,27 +88,57 @@ def import_images(
     ------
     DermaError
         When nothing usable is left, a class can't be split, ``destination`` holds images
-        that no import wrote, or it can't be written to. What was there before stays.
+        that no import wrote, or it can't be written to. What was there before stays. The
+        message says what became of the files, and a report of all of them is written.
     """
     if not images:
         raise DermaError(f"{info.source}: no images found there; name a folder that holds some")
+    require_shares(val, test)
     with _one_sentence(destination), staged_dataset(destination) as staging:
         usable, unusable = inspect_images(images)
         screened = screen(usable)
-        given = [image.source.split for image in screened.images]
-        splits = assign_splits(
-            [image.dx for image in screened.images],
-            screened.lesions,
-            given if any(given) else None,
-            val=val,
-            test=test,
-            seed=seed,
-        )
-        table = _copy(screened, splits, staging)
         reported = (*unusable, *screened.reported)
+        given = [image.source.split for image in screened.images]
+        try:
+            splits = assign_splits(
+                [image.dx for image in screened.images],
+                screened.lesions,
+                given if any(given) else None,
+                val=val,
+                test=test,
+                seed=seed,
+            )
+        except DermaError as error:
+            raise DermaError(
+                f"{info.source}: {error}{_what_became(images, reported, destination)}"
+            ) from error
+        table = _copy(screened, splits, staging)
         _write_report(staging / REPORT_FILE, reported)
         write_dataset(staging, info, table)
-    return ImportSummary(len(images), table, reported)
+    return ImportSummary(sum(image.read is not None for image in images), table, reported)
+
+
+def _what_became(
+    images: Sequence[SourceImage], reported: Sequence[ReportedImage], destination: Path
+) -> str:
+    """Write the report of an import that fails, and sum it up, with an example of each reason."""
+    gone = [report for report in reported if not report.kept]
+    if not gone:
+        return ""
+    # The report of an earlier import belongs to what it brought.
+    earlier = (destination / MANIFEST_FILE).exists()
+    path = destination / (FAILED_REPORT_FILE if earlier else REPORT_FILE)
+    _write_report(path, reported)
+    first = {str(report.reason): report for report in reversed(gone)}
+    reasons = ", ".join(
+        f"{reason} {count:,} (first {first[reason].image}: {first[reason].detail})"
+        for reason, count in _count_reasons(gone).items()
+    )
+    return f". {len(gone):,} of {len(images):,} can't be used: {reasons}. All are in {path}"
+
+
+def _count_reasons(reported: Iterable[ReportedImage]) -> dict[str, int]:
+    return dict(Counter(str(report.reason) for report in reported).most_common())
 
 
 @contextmanager

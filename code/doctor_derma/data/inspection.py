@@ -13,6 +13,7 @@ from rich.progress import track
 
 from doctor_derma.data.decoding import UnreadableImage, open_image
 from doctor_derma.data.duplicates import thumbnail
+from doctor_derma.data.foreign import LENGTH, foreign_kind
 from doctor_derma.data.records import InspectedImage, Reason, ReportedImage, SourceImage
 
 
@@ -49,10 +50,9 @@ def _inspect(source: SourceImage) -> InspectedImage | ReportedImage:
         encoded = source.read()
         picture = open_image(encoded, shrink=False)
     except UnreadableImage as error:
-        cut = "truncat" in str(error.__cause__).lower()
-        reason = Reason.TRUNCATED if cut else Reason.CORRUPT
-        return ReportedImage(source.image, reason, f"{source.origin}: {error}")
-    except (OSError, zipfile.BadZipFile, zlib.error) as error:
+        return ReportedImage(source.image, _reason(error, encoded), f"{source.origin}: {error}")
+    # A member of an archive that is encrypted, or packed in an unknown way, is a RuntimeError.
+    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         return ReportedImage(source.image, Reason.CORRUPT, f"{source.origin}: {error}")
     return InspectedImage(
         source=source,
@@ -63,3 +63,9 @@ def _inspect(source: SourceImage) -> InspectedImage | ReportedImage:
         height=picture.height,
         thumbnail=np.asarray(thumbnail(picture)),
     )
+
+
+def _reason(error: UnreadableImage, encoded: bytes) -> Reason:
+    if foreign_kind(encoded[:LENGTH]):
+        return Reason.UNSUPPORTED
+    return Reason.TRUNCATED if "truncat" in str(error.__cause__).lower() else Reason.CORRUPT

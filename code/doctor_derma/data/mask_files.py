@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from doctor_derma.data.decoding import IMAGE_SUFFIXES
+from doctor_derma.data.walking import files_below
 from doctor_derma.errors import DermaError
 
 # As in the archive: ISIC_0024306.jpg has the mask ISIC_0024306_segmentation.png.
@@ -44,14 +45,14 @@ def find_masks(source: Path) -> list[MaskFile]:
             f"{source}: no masks found; they are pictures named IMAGE{MASK_ENDING}.png or "
             "IMAGE.png, in a folder or a zip archive"
         )
-    named = [file for file in files if file.image.endswith(MASK_ENDING)]
+    named = [file for file in files if file.image.casefold().endswith(MASK_ENDING)]
     if not named:
         return files
-    return [file._replace(image=file.image.removesuffix(MASK_ENDING)) for file in named]
+    return [file._replace(image=file.image[: -len(MASK_ENDING)]) for file in named]
 
 
 def _in_folder(folder: Path) -> Iterator[MaskFile]:
-    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    paths = files_below(folder)
     for path in paths:
         if _is_picture(PurePosixPath(path.relative_to(folder).as_posix())):
             yield MaskFile(path.stem, str(path), path.read_bytes)

@@ -19,6 +19,7 @@ from doctor_derma.data.decoding import UnreadableImage, open_image
 from doctor_derma.data.manifest import REPORT_FILE, read_dataset
 from doctor_derma.data.mask_files import MaskFile, find_masks
 from doctor_derma.data.mask_report import MaskReason, MaskSummary, ReportedMask, write_report
+from doctor_derma.data.names import same_name
 from doctor_derma.errors import DermaError
 
 MASKS_FOLDER = "masks"
@@ -114,9 +115,11 @@ def _choose(
     files: list[MaskFile], sizes: dict[str, tuple[int, int]]
 ) -> tuple[list[MaskFile], list[ReportedMask]]:
     """Take the first mask of each image of the manifest."""
+    images = {same_name(name): name for name in sizes}
     chosen: dict[str, MaskFile] = {}
     reported = []
-    for file in files:
+    for found in files:
+        file = found._replace(image=images.get(same_name(found.image), found.image))
         if file.image not in sizes:
             detail = f"{file.origin}: no image of this name in the data set"
             reported.append(ReportedMask(file.image, MaskReason.NO_IMAGE, detail))

@@ -11,6 +11,7 @@ class Reason(StrEnum):
     """Why an image is in the import report."""
 
     CORRUPT = "corrupt"
+    UNSUPPORTED = "unsupported-format"
     TRUNCATED = "truncated"
     MISSING = "missing"
     UNLABELLED = "unlabelled"

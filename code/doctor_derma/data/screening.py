@@ -1,7 +1,7 @@
 """Which images can stand side by side in a data set: duplicates, conflicts, crossings."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,7 +39,7 @@ def screen(images: Sequence[InspectedImage]) -> Screened:
     copies = _same([image.sha256 for image in images])
     lesions = _joined_lesions(images, [*twins, *copies])
     dropped: dict[int, ReportedImage] = {}
-    for i, j in [*copies, *twins]:
+    for i, j in [*_contradicting_copies(images), *twins]:
         if images[i].dx != images[j].dx:
             _report_conflict(images, dropped, i, j)
             _report_conflict(images, dropped, j, i)
@@ -58,6 +58,18 @@ def _same(keys: Sequence[str]) -> list[tuple[int, int]]:
     first: dict[str, int] = {}
     pairs = ((first.setdefault(key, index), index) for index, key in enumerate(keys))
     return [(i, j) for i, j in pairs if i != j]
+
+
+def _contradicting_copies(images: Sequence[InspectedImage]) -> Iterator[tuple[int, int]]:
+    """Pair each copy of a picture that has several classes with one of another class."""
+    copies = defaultdict(list)
+    for index, image in enumerate(images):
+        copies[image.sha256].append(index)
+    for indices in copies.values():
+        for index in indices:
+            others = (i for i in indices if images[i].dx != images[index].dx)
+            if (other := next(others, None)) is not None:
+                yield index, other
 
 
 def _joined_lesions(

@@ -35,10 +35,7 @@ def assign_splits(
         When a share is out of range, there are fewer than two classes, a class has fewer
         lesions than splits to fill, or a given split lacks a class.
     """
-    if not (val > 0 and test > 0 and val + test < 1):
-        raise DermaError(
-            f"val={val:g}, test={test:g}: both shares must be above 0 and their sum below 1"
-        )
+    require_shares(val, test)
     if len(set(classes)) < 2:
         found = f"only class '{classes[0]}' is" if classes else "no usable image is"
         raise DermaError(f"{found} in the source; a classifier needs images of at least two")
@@ -53,6 +50,14 @@ def assign_splits(
             splits[index] = split
     _require_every_class(classes, splits)
     return splits
+
+
+def require_shares(val: float, test: float) -> None:
+    """Raise a ``DermaError`` when the shares leave nothing to a split."""
+    if not (val > 0 and test > 0 and val + test < 1):
+        raise DermaError(
+            f"val={val:g}, test={test:g}: both shares must be above 0 and their sum below 1"
+        )
 
 
 def _divide(

@@ -1,0 +1,38 @@
+"""All files below a folder, through links too, and none without a word."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from doctor_derma.errors import DermaError
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the files of a folder and its folders, sorted, but nothing hidden.
+
+    A link is what it leads to. One that leads to a folder above it is not followed, one that
+    leads nowhere is returned, as what reads it can say so.
+
+    Raises
+    ------
+    DermaError
+        When a folder can't be listed.
+    """
+    return sorted(_below(folder, (folder.resolve(),)))
+
+
+def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    try:
+        entries = list(folder.iterdir())
+    except OSError as error:
+        raise DermaError(
+            f"{folder}: can't be listed ({error.strerror}); check who may read it"
+        ) from error
+    for path in entries:
+        if path.name.startswith("."):
+            continue
+        if not path.is_dir():
+            yield path
+        elif not path.is_symlink():
+            yield from _below(path, (*above, path.resolve()))
+        elif (target := path.resolve()) not in above:
+            yield from _below(path, (*above, target))
