@@ -76,7 +76,7 @@ def one_process(source: Path, bundle: Path, out: Path, cpus: int | None) -> dict
     from doctor_derma.serving.rows import predict_rows
     from doctor_derma.serving.sources import find_images
 
-    paths = find_images([str(source)])
+    paths = find_images([str(source)]).images
     classifier = Classifier.load(bundle)
     started = time.perf_counter()
     rows = sum(1 for _ in predict_rows(classifier, paths))

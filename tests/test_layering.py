@@ -34,6 +34,7 @@ SERVING_READS = {
     "doctor_derma.data.foreign",
     "doctor_derma.data.large_pictures",
     "doctor_derma.data.quality",
+    "doctor_derma.data.walking",
     "doctor_derma.evaluation.alignment",
     "doctor_derma.evaluation.conformal",
     "doctor_derma.evaluation.decisions",

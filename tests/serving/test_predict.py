@@ -35,7 +35,7 @@ def test_csv_has_the_agreed_columns(
     assert rows[4] == [sources[1], "", "", "", "", "", "not a picture that can be read"]
     expected = classifier.predict(rows[1][0])[0].probabilities
     assert list(map(float, rows[1][3:6])) == pytest.approx(list(expected.values()), rel=1e-6)
-    assert written.err == f"{NOTICE}\n"
+    assert written.err == f"{NOTICE}\nLeft out as no pictures: 1 .txt\n"
 
 
 def test_json_is_a_list_of_objects(
@@ -156,3 +156,19 @@ def test_only_rows_reach_standard_output_and_odd_names_stay_as_they_are(
     # Even a screen on standard error takes nothing from standard output.
     assert b"Predicting" in written.stderr
     assert "gr\ufffdn" in run("table").stdout.decode()
+
+
+def test_every_file_of_a_folder_has_a_row_or_is_counted(
+    bundle: Path, pictures: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (pictures / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(600))
+    (pictures / "photo.jfif").write_bytes((pictures / "b_green.JPG").read_bytes())
+    assert run_predict([str(pictures)], bundle, "csv") == 1
+    written = capsys.readouterr()
+    rows = {Path(row["path"]).name: row for row in csv.DictReader(io.StringIO(written.out))}
+    assert set(rows) == {"a_red.png", "b_green.JPG", "c_blue.png", "phone.heic", "photo.jfif"}
+    assert rows["photo.jfif"]["label"] == "nv"
+    assert rows["phone.heic"]["error"] == (
+        "not a picture that can be read (HEIC; save it as JPEG or PNG)"
+    )
+    assert "Left out as no pictures: 1 .txt\n" in written.err

@@ -10,7 +10,7 @@ from doctor_derma.client.exchange import Outcome
 from doctor_derma.client.synchronous import Client
 from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.serving.prediction import Prediction
-from doctor_derma.serving.reporting import Format, check_output, report_rows
+from doctor_derma.serving.reporting import Format, check_output, report_rows, say_others
 from doctor_derma.serving.row import Row
 from doctor_derma.serving.sources import find_images
 
@@ -45,11 +45,13 @@ def run_remote_predict(
         be written.
     """
     check_output(format, output)
-    paths = find_images(sources)
+    paths, others = find_images(sources)
     with Client(url, api_key) as client:
         with Console(stderr=True).status(f"Asking {url}"):
             classes = client.model().classes
-        return report_rows(_rows(client, paths, rule), len(paths), classes, format, output)
+        failed = report_rows(_rows(client, paths, rule), len(paths), classes, format, output)
+    say_others(others)
+    return failed
 
 
 def _rows(client: Client, paths: Sequence[Path], rule: Rule | None) -> Iterator[Row]:

@@ -21,6 +21,12 @@ _BEGINNINGS = (
     (rb"\s*<(!doctype|html)", "a web page"),
     (rb"version https://git-lfs", "the pointer of a file that Git LFS has not fetched"),
 )
+# Of these a folder of pictures may hold some, without anybody thinking them pictures.
+_DOCUMENTS = frozenset({"PDF", "a zip archive or office file", "a web page", "a video"})
+_SUFFIXES = frozenset(
+    {".heic", ".heif", ".avif", ".gif", ".jp2", ".j2k", ".jxl", ".dcm", ".dicom", ".psd", ".svg"}
+    | {".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2", ".raw", ".ico", ".tga"}
+)
 LENGTH = 512
 
 
@@ -32,3 +38,9 @@ def foreign_kind(head: bytes) -> str | None:
         if re.match(beginning, head, re.DOTALL | re.IGNORECASE):
             return kind
     return None
+
+
+def foreign_picture(suffix: str, head: bytes) -> bool:
+    """Say whether a file is a picture of a kind that is not read, by its suffix or first bytes."""
+    kind = foreign_kind(head)
+    return suffix in _SUFFIXES or (kind is not None and kind not in _DOCUMENTS)

@@ -1,8 +1,11 @@
-"""All files below a folder, through links too, and none without a word."""
+"""All files below a folder, through links too, and none without a word; which are pictures."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
+from doctor_derma.data.decoding import IMAGE_SUFFIXES
+from doctor_derma.data.file_structure import is_known
+from doctor_derma.data.foreign import LENGTH, foreign_picture
 from doctor_derma.errors import DermaError
 
 
@@ -18,6 +21,24 @@ def files_below(folder: Path) -> list[Path]:
         When a folder can't be listed.
     """
     return sorted(_below(folder, (folder.resolve(),)))
+
+
+def is_picture(path: Path) -> bool:
+    """Say whether a file of a folder is a picture, of a kind that is read or of another.
+
+    A link that leads nowhere and a file that can't be opened are, if by their name: what
+    decodes them gives the reason.
+    """
+    if path.suffix.lower() in IMAGE_SUFFIXES:
+        return path.is_file() or not path.exists()
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            head = file.read(LENGTH)
+    except OSError:
+        return False
+    return is_known(head) or foreign_picture(path.suffix.lower(), head)
 
 
 def _below(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from doctor_derma.evaluation.decisions import Costs, Rule
 from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.reporting import Format, check_output, report_rows
+from doctor_derma.serving.reporting import Format, check_output, report_rows, say_others
 from doctor_derma.serving.row import Row
 from doctor_derma.serving.rows import predict_rows
 from doctor_derma.serving.sources import find_images
@@ -43,7 +43,9 @@ def run_predict(
         When there is no model or no picture, or the output can't be written.
     """
     check_output(format, output)
-    paths = find_images(sources)
+    paths, others = find_images(sources)
     classifier = Classifier.load(bundle, rule=rule, costs=costs)
     rows = predict_rows(classifier, paths, batch_size)
-    return report_rows(rows, len(paths), classifier.info.classes, format, output)
+    failed = report_rows(rows, len(paths), classifier.info.classes, format, output)
+    say_others(others)
+    return failed

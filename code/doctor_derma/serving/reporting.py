@@ -2,7 +2,7 @@
 
 import io
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TextIO
@@ -83,6 +83,15 @@ def report_rows(
     if format != "table":
         Console(stderr=True).print(NOTICE, style="bold")
     return failed
+
+
+def say_others(others: Mapping[str, int]) -> None:
+    """Count on standard error the files of the folders that are no pictures, by suffix."""
+    if others:
+        listed = ", ".join(f"{count:,} {suffix}" for suffix, count in others.items())
+        Console(stderr=True, soft_wrap=True).print(
+            f"Left out as no pictures: {listed}", highlight=False, markup=False
+        )
 
 
 def _tracked(rows: Iterable[Row], total: int, quiet: bool) -> Iterator[Row]:

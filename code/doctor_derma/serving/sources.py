@@ -2,21 +2,37 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from doctor_derma.data.decoding import IMAGE_SUFFIXES
+from doctor_derma.data.walking import files_below, is_picture
 from doctor_derma.errors import DermaError
 
 
-def find_images(sources: Sequence[str]) -> list[Path]:
+class Found(NamedTuple):
+    """Pictures, each once, and the other files of the folders that were searched.
+
+    Attributes
+    ----------
+    others : how many there are by suffix, such as ``{".csv": 2}``
+    """
+
+    images: list[Path]
+    others: dict[str, int]
+
+
+def find_images(sources: Sequence[str]) -> Found:
     """Return the pictures that the sources name, each once, in their order.
 
     Parameters
     ----------
-    sources : each a file, a folder (searched with its subfolders for the suffixes of
-        ``IMAGE_SUFFIXES``, hidden files left out) or a pattern such as ``photos/*.jpg``;
-        a named file is kept even when it doesn't exist, so that it gets a row with its error
+    sources : each a file, a folder (searched with its subfolders, through links, for all that
+        is a picture by its suffix or first bytes, whether it can be read or not, but for hidden
+        files) or a pattern such as ``photos/*.jpg``; a named file is kept even when it doesn't
+        exist, so that it gets a row with its error
 
     Raises
     ------
@@ -26,38 +42,46 @@ def find_images(sources: Sequence[str]) -> list[Path]:
     if not sources:
         raise DermaError("no picture named; give files, folders or patterns")
     found: dict[Path, None] = {}
+    others: Counter[str] = Counter()
     for source in sources:
-        found.update(dict.fromkeys(_matches(source)))
-    return list(found)
+        images, rest = _matches(source)
+        found.update(dict.fromkeys(images))
+        others.update(path.suffix.lower() or "no suffix" for path in rest)
+    return Found(list(found), dict(others.most_common()))
 
 
-def _matches(source: str) -> list[Path]:
+def _matches(source: str) -> tuple[list[Path], list[Path]]:
+    """Return the pictures of a source, and the other files of its folders."""
     path = Path(source).expanduser()
+    images: list[Path] = []
+    others: list[Path] = []
     if _is_folder(path):
-        if images := _in_folder(path):
-            return images
+        images, others = _in_folder(path)
+        if images:
+            return images, others
+        held = f", it holds {len(others):,} other files" if others else ""
         suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise DermaError(f"{source}: no pictures in this folder; it needs files in {suffixes}")
+        raise DermaError(
+            f"{source}: no pictures in this folder{held}; it needs files in {suffixes}"
+        )
     if os.path.lexists(path) or not glob.has_magic(source):
-        return [path]
-    images = []
+        return [path], []
     # Path.glob takes no absolute pattern.
     for match in sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207
-        images += _in_folder(Path(match)) if _is_folder(Path(match)) else [Path(match)]
+        inside, rest = _in_folder(Path(match)) if _is_folder(Path(match)) else ([Path(match)], [])
+        images += inside
+        others += rest
     if not images:
         raise DermaError(f"{source}: matches no picture; check the pattern")
-    return images
+    return images, others
 
 
-def _in_folder(folder: Path) -> list[Path]:
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.name.startswith(".")
-        # Nobody may ever write to a pipe that lies there.
-        and not path.is_fifo()
-    )
+def _in_folder(folder: Path) -> tuple[list[Path], list[Path]]:
+    images: list[Path] = []
+    others: list[Path] = []
+    for path in files_below(folder):
+        (images if is_picture(path) else others).append(path)
+    return images, others
 
 
 def _is_folder(path: Path) -> bool:

@@ -16,7 +16,7 @@ def test_a_folder_has_the_pictures_that_one_machine_finds(pictures: Path) -> Non
     (pictures / "0" / "notes.txt").write_text("no picture")
     (pictures / "0" / ".hidden.jpg").write_bytes(b"")
     found = list_files([str(pictures)])
-    assert sorted(found) == sorted(map(str, find_images([str(pictures)])))
+    assert sorted(found) == sorted(map(str, find_images([str(pictures)]).images))
 
 
 def test_shards_and_pictures_are_found_together_each_once(pictures: Path) -> None:

@@ -2,9 +2,11 @@
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
+from doctor_derma.data.walking import files_below
+from doctor_derma.data.walking import is_picture as is_picture_file
 from doctor_derma.errors import DermaError
 from doctor_derma.scaling.scoring.places import (
     file_system,
@@ -46,7 +48,7 @@ def list_files(sources: Sequence[str]) -> list[str]:
 
 def _local(source: str) -> list[str]:
     if os.path.isdir(source):  # noqa: PTH112  # Path.is_dir raises for names that are too long.
-        return sorted(filter(_is_wanted, _walk(source)))
+        return [str(path) for path in files_below(Path(source)) if _is_wanted_here(path)]
     if os.path.lexists(source) or not glob.has_magic(source):
         return [source]
     matches: list[str] = []
@@ -56,10 +58,9 @@ def _local(source: str) -> list[str]:
     return matches
 
 
-def _walk(folder: str) -> Iterator[str]:
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            yield f"{parent}/{name}"
+def _is_wanted_here(path: Path) -> bool:
+    """Say so of a local file, whose first bytes can be had."""
+    return is_tar(str(path)) or is_parquet(str(path)) or is_picture_file(path)
 
 
 def _remote(source: str) -> list[str]:
