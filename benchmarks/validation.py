@@ -35,8 +35,7 @@ class Validation:
 
     def pixels(self, run: Run) -> np.ndarray:
         """Return the pixels of all images at the size that a run predicts at."""
-        size = run.config.image_size
-        return pixel_cache(self.dataset, size, size)
+        return pixel_cache(self.dataset, *run.config.image_size)
 
     def logits(self, run: Run) -> np.ndarray:
         """Return the logits (n, classes) of a run, with the views of its recipe."""
