@@ -25,6 +25,7 @@ from doctor_derma.client.retries import Retries
 from doctor_derma.client.transport import Collected, build, settings
 from doctor_derma.data.decoding import ImageSource, is_one_picture
 from doctor_derma.evaluation.decisions import Rule
+from doctor_derma.proxies import proxy_of
 from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.routes.provenance import CARD_PATH, MODEL_PATH, Provenance
 
@@ -44,7 +45,9 @@ class AsyncClient:
         timeout: float = 30.0,
         retries: Retries | None = None,
     ) -> None:
-        self._http = httpx.AsyncClient(**settings(url, api_key))
+        chosen = settings(url, api_key)
+        way = httpx.AsyncHTTPTransport(proxy=proxy_of(chosen["base_url"]))
+        self._http = httpx.AsyncClient(**chosen, transport=way)
         self._timeout = timeout
         self._retries = retries or Retries()
 

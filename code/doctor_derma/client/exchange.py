@@ -72,9 +72,7 @@ def fetch(path: str, retries: Retries) -> Exchange[bytes]:
     return (yield from _ask("GET", path, {}, retries))
 
 
-def predict_one(
-    picture: bytes, retries: Retries, rule: Rule | None = None
-) -> Exchange[Prediction]:
+def predict_one(picture: bytes, retries: Retries, rule: Rule | None = None) -> Exchange[Prediction]:
     """Classify one picture by a rule, the server's own when None."""
     body = yield from _ask("POST", _asked(PREDICT, rule), {"image": [picture]}, retries)
     return read_prediction(read_as(Answer, body))

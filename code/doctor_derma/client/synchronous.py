@@ -25,6 +25,7 @@ from doctor_derma.client.retries import Retries
 from doctor_derma.client.transport import Collected, build, settings
 from doctor_derma.data.decoding import ImageSource, is_one_picture
 from doctor_derma.evaluation.decisions import Rule
+from doctor_derma.proxies import proxy_of
 from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.routes.provenance import CARD_PATH, MODEL_PATH, Provenance
 
@@ -44,7 +45,7 @@ class Client:
     Raises
     ------
     DermaError
-        When ``url`` is no address.
+        When ``url`` is no address, or its proxy can't be used.
 
     Notes
     -----
@@ -59,7 +60,9 @@ class Client:
         timeout: float = 30.0,
         retries: Retries | None = None,
     ) -> None:
-        self._http = httpx.Client(**settings(url, api_key))
+        chosen = settings(url, api_key)
+        way = httpx.HTTPTransport(proxy=proxy_of(chosen["base_url"]))
+        self._http = httpx.Client(**chosen, transport=way)
         self._timeout = timeout
         self._retries = retries or Retries()
 

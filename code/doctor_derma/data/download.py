@@ -21,6 +21,7 @@ from rich.progress import (
 )
 
 from doctor_derma.errors import DermaError
+from doctor_derma.proxies import ProxiedTransport
 
 DATAVERSE = "https://dataverse.harvard.edu"
 DOI = "doi:10.7910/DVN/DBW86T"
@@ -72,7 +73,10 @@ def download_ham10000(destination: Path, base_url: str | None = None) -> list[Pa
     with (
         _one_sentence(base, destination),
         httpx.Client(
-            timeout=_TIMEOUT, follow_redirects=True, headers={"Accept-Encoding": "identity"}
+            transport=ProxiedTransport(),
+            timeout=_TIMEOUT,
+            follow_redirects=True,
+            headers={"Accept-Encoding": "identity"},
         ) as client,
         _progress() as progress,
     ):

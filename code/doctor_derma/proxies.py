@@ -1,0 +1,107 @@
+"""Which proxy a request goes through: what the environment says, read tolerantly.
+
+httpx reads the same variables, but stops at a ``NO_PROXY`` with an IPv6 address or a network in
+it, and at a proxy of another kind even for addresses that need none.
+"""
+
+import ipaddress
+import os
+from collections.abc import Iterable
+from urllib.request import getproxies
+
+import httpx
+
+from doctor_derma.errors import DermaError
+
+
+def proxy_of(url: httpx.URL) -> httpx.Proxy | None:
+    """Return the proxy for an address; None for loopback, for ``NO_PROXY`` and where none is set.
+
+    Raises
+    ------
+    DermaError
+        When the proxy is of a kind that can't be used; the message names its variable.
+    """
+    known = getproxies()
+    kind = url.scheme if known.get(url.scheme) else "all"
+    address = known.get(kind)
+    if not address or _is_loopback(url.host) or _is_excepted(url, known.get("no", "")):
+        return None
+    try:
+        proxy = httpx.Proxy(address if "://" in address else f"http://{address}")
+        # What it is made of looks whether what it needs is installed.
+        httpx.HTTPTransport(proxy=proxy).close()
+    except (ValueError, ImportError, httpx.InvalidURL) as error:
+        variable = _variable(kind)
+        reason = str(error).splitlines()[0].rstrip(".")
+        raise DermaError(
+            f"{variable}: '{address}' is no proxy that can be used ({reason}); write it as "
+            f"http://host:port, or name {url.host} in NO_PROXY"
+        ) from error
+    return proxy
+
+
+class ProxiedTransport(httpx.BaseTransport):
+    """Sends each request through the proxy of its address, which a redirect may change."""
+
+    def __init__(self) -> None:
+        self._ways: dict[str, httpx.HTTPTransport] = {}
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        """Send a request; raises as `proxy_of` and httpx do."""
+        proxy = proxy_of(request.url)
+        key = str(proxy.url) if proxy else ""
+        if key not in self._ways:
+            self._ways[key] = httpx.HTTPTransport(proxy=proxy)
+        return self._ways[key].handle_request(request)
+
+    def close(self) -> None:
+        """Close the connections."""
+        for way in self._ways.values():
+            way.close()
+
+
+def _variable(kind: str) -> str:
+    names = (f"{kind}_proxy", f"{kind}_proxy".upper())
+    return next((name for name in names if os.environ.get(name)), names[1])
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    if address is None:
+        return host == "localhost" or host.endswith(".localhost")
+    return address.is_loopback
+
+
+def _is_excepted(url: httpx.URL, excepted: str) -> bool:
+    address = _address(url.host)
+    port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+    for entry in _entries(excepted):
+        if entry == "*" or (address and _holds(entry, address)):
+            return True
+        name, _, named_port = entry.partition(":")
+        name = name.removeprefix("*").removeprefix(".")
+        same_port = not named_port or named_port == str(port)
+        if name and same_port and (url.host == name or url.host.endswith(f".{name}")):
+            return True
+    return False
+
+
+def _entries(excepted: str) -> Iterable[str]:
+    for entry in excepted.replace(",", " ").split():
+        yield entry.casefold().partition("://")[2] or entry.casefold()
+
+
+def _holds(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Say whether an entry is an address, or the network of one, with or without brackets."""
+    try:
+        return address in ipaddress.ip_network(entry.replace("[", "").replace("]", ""), False)
+    except ValueError:
+        return False
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(host)
+    except ValueError:
+        return None
