@@ -64,6 +64,8 @@ def test_the_whole_loop(main: Main, tmp_path: Path) -> None:
     figures = json.loads((workspace.evaluation_images / "first" / "metrics.json").read_text())
     assert figures["split"] == "test"
     assert (workspace.evaluation_images / "first" / "report.html").is_file()
+    assert figures["rule"] == "balanced"
+    assert list(figures["rules"]) == ["balanced", "most-probable", "melanoma-first"]
     step("compare", "first", "second", "--no-gallery")
     comparison = workspace.evaluation_images / "comparison"
     assert (comparison / "report.html").is_file()
@@ -122,7 +124,8 @@ def test_the_whole_loop(main: Main, tmp_path: Path) -> None:
     assert code == 1
     assert "Traceback" not in error
     bad, good = csv.DictReader(output.splitlines())
-    assert list(good) == ["path", "label", *champion.class_names, "error"]
+    assert list(good) == ["path", "label", "rule", *champion.class_names, "error"]
+    assert (good["rule"], bad["rule"]) == ("balanced", "")
     assert (bad["path"], bad["label"]) == (str(pictures / "bad.jpg"), "")
     assert "not a picture" in bad["error"]
     assert good["error"] == ""
@@ -289,6 +292,59 @@ def test_a_run_that_is_not_there_names_those_that_are(main: Main, tiny_run: Proj
     code, _, error = main("--root", tiny_run.workspace.root, "evaluate", "tine")
     assert code == 2
     assert "tine: no such run; the runs are tiny" in error
+
+
+def test_rules_and_costs_from_export_to_evaluation(
+    main: Main, tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images = tmp_path / "images"
+    monkeypatch.setattr(Workspace, "evaluation_images", property(lambda self: images))
+    root = tiny_run.workspace.root
+    costs = tmp_path / "costs.yaml"
+    costs.write_text("costs: {mel: {nv: 20}}\n")
+    bundle = tmp_path / "bundle"
+    code, _, error = main("--root", root, "export", "tiny", "--to", bundle, "--costs", costs)
+    assert code == 0, error
+    decision = read_info(bundle).decision
+    assert (decision.default, decision.costs) == ("balanced", {"mel": {"nv": 20.0}})
+    assert "| mel | nv | 20 |" in read_card(bundle)
+
+    code, output, error = main("--root", root, "evaluate", bundle, "--rule", "costs")
+    assert code == 0, error
+    assert "Calling by the rule costs" in output
+    # Not the bundle's own rule: beside its figures, not in their place.
+    figures = json.loads((images / "tiny-costs" / "metrics.json").read_text())
+    assert figures["rule"] == "costs"
+    assert figures["rules"]["costs"]["accuracy"] == figures["metrics"]["accuracy"]
+    assert not (images / "tiny").exists()
+
+    dear = tmp_path / "dear.yaml"
+    dear.write_text("costs: {vasc: {mel: 9, nv: 9, bcc: 9, bkl: 9, df: 9, akiec: 9}}\n")
+    picture = tiny_run.workspace.data / tiny_run.dataset.table["path"][0]
+    predict = ["--root", root, "predict", picture, "--model", bundle, "--format", "json"]
+    for chosen, rule in (
+        ([], "balanced"),
+        (["--rule", "melanoma-first"], "melanoma-first"),
+        (["--costs", dear], "costs"),
+    ):
+        code, output, error = main(*predict, *chosen)
+        assert code == 0, error
+        assert json.loads(output)[0]["rule"] == rule
+
+    dear.write_text("costs: {melanoma: {nv: 9}}\n")
+    export = ["--root", root, "export", "tiny"]
+    for arguments, sentence in (
+        ([*predict, "--costs", dear], "costs: class 'melanoma' is unknown; this model has akiec"),
+        ([*predict, "--costs", tmp_path / "no.yaml"], "no.yaml: can't be read (No such file"),
+        ([*predict[:4], "--url", "http://localhost:1", "--costs", costs], "leave --costs out"),
+        ([*export, "--precision", "int8", "--costs", costs], "--costs: an int8 bundle keeps"),
+        ([*export, "--to", bundle, "--costs", dear], "costs: class 'melanoma' is unknown"),
+        ([*export, "--to", bundle, "--rule", "costs"], "this model has no costs; use balanced"),
+    ):
+        code, _, error = main(*arguments)
+        assert code == 2
+        assert sentence in error
+        assert len(error.splitlines()) == 1
 
 
 def test_other_peoples_folders_are_not_replaced(

@@ -48,6 +48,12 @@ def test_balanced_calls_the_greatest_balanced_logit(
     assert np.array_equal(found[sure], logits.argmax(axis=1)[sure])
 
 
+def test_a_class_without_training_images_is_never_called() -> None:
+    shares = replace(book(), class_shares=(0.5, 0.5, 0.0, 0.0))
+    probabilities = np.array([[0.3, 0.7, 0.0, 0.0], [0.2, 0.2, 0.3, 0.3]])
+    assert shares.decide(probabilities, "balanced").tolist() == [1, 0]
+
+
 def test_balanced_needs_the_temperature() -> None:
     logits = np.array([[0.0, 0.0, 0.3, 0.0]])
     probabilities = softmax((logits + np.log(SHARES)) / 2.5, axis=1)

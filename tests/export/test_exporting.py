@@ -18,7 +18,7 @@ from doctor_derma.export import exporting, parity
 from doctor_derma.export.bundle import file_sha256, read_info
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.graph import load_network
-from doctor_derma.training.augmentation import normalise
+from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.loop import train
 from doctor_derma.training.runs import Run
 from project import Project, copy_data, new_run, real_pixels
@@ -36,7 +36,7 @@ def session(tiny_run: Project) -> onnxruntime.InferenceSession:
 
 def torch_logits_and_maps(run: Run, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     with torch.inference_mode():
-        images = normalise(torch.from_numpy(pixels))
+        images = scale_pixels(torch.from_numpy(pixels))
         logits, maps, _ = load_network(run).logits_maps_and_features(images)
     return logits.double().numpy(), maps.numpy()
 
@@ -97,7 +97,7 @@ def test_a_graph_of_several_views_averages_over_them(
     network = load_network(run)
     network.views = views
     with torch.inference_mode():
-        images = normalise(torch.from_numpy(pixels))
+        images = scale_pixels(torch.from_numpy(pixels))
         logits, expected, _ = network.logits_maps_and_features(images)
     session = onnxruntime.InferenceSession(bundle / "model.onnx")
     probabilities, maps, _ = session.run(None, {"images": pixels})
@@ -183,6 +183,10 @@ def test_model_json_tells_where_the_model_comes_from(tiny_run: Project) -> None:
     assert 0 <= info.parity.max_probability_difference <= 1e-4
     assert info.parity.images == 14
     assert 0 <= info.metrics["val"]["balanced_accuracy"] <= 1
+    assert info.decision.default == "balanced"
+    assert info.rulebook.rules == ("balanced", "most-probable", "melanoma-first")
+    assert info.decision.melanoma_first is not None
+    assert info.decision.melanoma_first.sensitivity.images == 2
 
 
 def test_validation_figures_are_those_of_the_exported_model(tiny_run: Project) -> None:
@@ -191,8 +195,11 @@ def test_validation_figures_are_those_of_the_exported_model(tiny_run: Project) -
     paths = [dataset.folder / path for path in rows["path"]]
     predictions = Classifier.load(tiny_run.run.bundle).predict(paths)
     right = [p.label == dx for p, dx in zip(predictions, rows["class"], strict=True)]
-    stated = read_info(tiny_run.run.bundle).metrics["val"]["accuracy"]
-    assert stated == pytest.approx(float(np.mean(right)))
+    info = read_info(tiny_run.run.bundle)
+    assert info.metrics["val"]["accuracy"] == pytest.approx(float(np.mean(right)))
+    called = [p.label for p in predictions]
+    shares = [called.count(name) / len(called) for name in info.class_names]
+    assert info.decision.figures["balanced"].called == pytest.approx(shares)
 
 
 @pytest.fixture(scope="module")

@@ -128,8 +128,8 @@ def test_an_evaluation_is_written_all_the_same(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr(Workspace, "evaluation_images", property(lambda self: tmp_path / "images"))
-    predictions, intervals, folder = evaluate(tiny_run.workspace, "tiny", "test")
+    predictions, figures, folder = evaluate(tiny_run.workspace, "tiny", "test")
     assert (folder / "report.html").is_file()
     assert len(predictions.labels) == 14
-    assert 0 <= intervals["balanced_accuracy"].value <= 1
+    assert 0 <= figures.metrics["balanced_accuracy"].value <= 1
     assert capfd.readouterr().err.count(WARNING) == 1

@@ -63,14 +63,18 @@ def balanced_scores(
     Parameters
     ----------
     probabilities : float [n, K]
-    class_shares : :math:`\pi_k` of the training images, K numbers over 0
+    class_shares : :math:`\pi_k` of the training images, K numbers; a class of 0 is never called
     prevalence : s, from 0 to 1
     temperature : T, over 0
     """
     # What a float32 can't hold is 0; its logarithm has to stay a number.
     smallest = np.finfo(np.float32).tiny
     log_probabilities = np.log(np.maximum(probabilities.astype(np.float64), smallest))
-    return log_probabilities - prevalence / temperature * np.log(np.asarray(class_shares))
+    shares = np.asarray(class_shares)
+    log_shares = np.log(np.where(shares > 0, shares, 1))
+    scores = log_probabilities - prevalence / temperature * log_shares
+    # Of a class without training images the network knows nothing.
+    return np.where(shares > 0, scores, -np.inf)
 
 
 def cost_matrix(costs: Costs, classes: Sequence[str]) -> np.ndarray:

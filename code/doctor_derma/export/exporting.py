@@ -34,7 +34,7 @@ from doctor_derma.export.bundle import (
 from doctor_derma.export.card.evidence import Evidence
 from doctor_derma.export.card.writing import write_card
 from doctor_derma.export.familiarity import ACCEPTANCE, fit_familiarity
-from doctor_derma.export.fitting import DEFAULT_RULE, fit_outputs
+from doctor_derma.export.fitting import DEFAULT_RULE, check_decision, fit_outputs
 from doctor_derma.export.graph import ServingGraph, load_network, write_graph
 from doctor_derma.export.parity import check_parity
 from doctor_derma.models.networks import LesionNetwork
@@ -79,8 +79,8 @@ def export_run(
     Raises
     ------
     DermaError
-        When the run has no finished epoch, the data are not its data, parity fails, or
-        ``destination`` holds something else.
+        When the run has no finished epoch, the data are not its data, the costs or the rule don't
+        fit them, parity fails, or ``destination`` holds something else.
     """
     if not run.best_checkpoint.is_file():
         raise DermaError(
@@ -91,6 +91,7 @@ def export_run(
             f"{dataset.folder}: not the data that run '{run.name}' was trained on; "
             "import those again"
         )
+    check_decision(dataset.classes, rule or DEFAULT_RULE, costs)
     network = load_network(run)
     size = run.config.image_size
     network.views = _views(run.config.views if views is None else views, size)

@@ -117,6 +117,19 @@ def fit_outputs(
     )
 
 
+def check_decision(classes: Sequence[str], rule: Rule, costs: Costs | None) -> None:
+    """Look for mistakes before anything is fitted.
+
+    Raises
+    ------
+    DermaError
+        When the costs are wrong, or the classes can't have the rule.
+    """
+    # The threshold stands for the one to be fitted.
+    even = (1.0,) * len(classes)
+    Rulebook(tuple(classes), even, 1.0, 1.0, rule, threshold=0.0, costs=costs)
+
+
 def _fit_melanoma(
     probabilities: np.ndarray, labels: np.ndarray, lesions: np.ndarray, classes: Sequence[str]
 ) -> MelanomaFirst | None:
