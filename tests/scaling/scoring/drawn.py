@@ -75,6 +75,7 @@ def assert_same(found: list[dict[str, Any]], wanted: list[Row]) -> None:
     assert [row["path"] for row in found] == [row.path for row in wanted]
     assert [row["error"] for row in found] == [row.error for row in wanted]
     assert [row["label"] for row in found] == [row.label for row in wanted]
+    assert [row["rule"] for row in found] == [row.rule for row in wanted]
     for row, want in zip(found, wanted, strict=True):
         if want.prediction is None:
             assert row["prediction_set"] is None

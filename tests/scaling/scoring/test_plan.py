@@ -4,14 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from doctor_derma.errors import DermaError
 from doctor_derma.export.bundle import BundleInfo, read_info
+from doctor_derma.scaling.scoring.inference import PackedBundle
 from doctor_derma.scaling.scoring.parts import Parts, locked
 from doctor_derma.scaling.scoring.plan import BLOCK_BYTES, Plan, Sizes, check_folder, open_plan
 from doctor_derma.scaling.scoring.rows import row_schema
 from doctor_derma.scaling.scoring.units import Unit
 from scaling.scoring.drawn import encoded
+from serving.tiny_bundle import BETWEEN
 
 
 @pytest.fixture
@@ -31,6 +34,21 @@ def test_a_plan_is_gone_on_with(
     (pictures / "new.jpg").write_bytes(encoded(99))
     monkeypatch.chdir(pictures)
     assert plan(tmp_path / "out", Path(), info) == first
+
+
+def test_a_packed_bundle_decides_as_it_was_told(bundle: Path) -> None:
+    picture = Image.new("RGB", (20, 20), BETWEEN)
+    for rule, costs, label in (
+        (None, None, "nv"),
+        ("balanced", None, "mel"),
+        (None, {"vasc": {"nv": 90.0, "mel": 90.0}}, "vasc"),
+    ):
+        packed = PackedBundle.pack(bundle, rule, costs)
+        [prediction] = packed.load().predict(picture)
+        assert prediction.label == label
+        assert packed.described.decision.default == prediction.rule
+    with pytest.raises(DermaError, match="no threshold for melanoma"):
+        PackedBundle.pack(bundle, "melanoma-first")
 
 
 def test_a_block_fits_the_memory(tmp_path: Path, pictures: Path, info: BundleInfo) -> None:
