@@ -55,7 +55,7 @@ def listening() -> Iterator[tuple[str, int]]:
 
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, int]]:
-    monkeypatch.setattr(protocol, "HEADER_SECONDS", 0.3)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 0.3)
     monkeypatch.setattr(protocol, "READING_SECONDS", 0.3)
     ended.clear()
     with listening() as address:
@@ -172,3 +172,100 @@ def test_what_comes_after_a_refusal_is_no_request(address: tuple[str, int]) -> N
         while data := client.recv(1000):
             answer += data
     assert answer.count(b"HTTP/1.1") == 1
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_body_in_crumbs_is_cut_off(address: tuple[str, int], at_once: bool) -> None:
+    with socket.create_connection(address) as client:
+        if not at_once:
+            client.sendall(CHUNKED)
+            time.sleep(0.05)
+        began = time.monotonic()
+        with suppress(ConnectionError):
+            client.settimeout(5)
+            client.sendall((CHUNKED if at_once else b"") + b"1\r\nx\r\n" * 10_000)
+            while client.recv(10_000_000):
+                pass
+        assert time.monotonic() - began < 0.25
+
+
+def test_a_picture_of_line_ends_is_no_crumbs(address: tuple[str, int]) -> None:
+    with socket.create_connection(address) as client:
+        client.settimeout(5)
+        body = b"\r\n" * 100_000
+        head = b"POST /small HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % len(body)
+        client.sendall(head + body)
+        assert client.recv(1000).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("sent", [b"\r\n", b"x", b"GET / HT"])
+def test_nothing_keeps_a_connection_after_an_answer(address: tuple[str, int], sent: bytes) -> None:
+    ask = GET.replace(b"/ ", b"/small ", 1)
+    # Where a byte of its body is to follow, too.
+    for request in (ask + b"\r\n", ask + b"Content-Length: 9\r\n\r\n"):
+        with socket.create_connection(address) as client:
+            client.settimeout(5)
+            client.sendall(request)
+            assert client.recv(10_000).endswith(b"all of it\r\n0\r\n\r\n")
+            began = time.monotonic()
+            with suppress(ConnectionError):
+                client.sendall(sent)
+                while client.recv(10_000):
+                    pass
+            assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    "piece", [b"X-Filler: nothing\r\n" * 1000, b"x" * 20_000], ids=["lines", "line"]
+)
+@pytest.mark.parametrize(
+    "start", [GET, b"GET /", GET + b"X: ", CHUNKED + b"0\r\n", CHUNKED + b"1;"], ids=str
+)
+def test_what_is_before_and_behind_a_body_is_bounded(
+    address: tuple[str, int], start: bytes, piece: bytes
+) -> None:
+    with socket.create_connection(address) as client:
+        client.settimeout(5)
+        client.sendall(start)
+        with pytest.raises(ConnectionError):  # noqa: PT012 (the buffers take some of it)
+            for _ in range(1000):
+                client.sendall(piece)
+
+
+def test_who_asks_for_another_protocol_is_answered_in_this_one(address: tuple[str, int]) -> None:
+    inner = b"GET /large HTTP/1.1\r\nHost: smuggled\r\n\r\n"
+    head = (
+        b"POST /small HTTP/1.1\r\nHost: test\r\nConnection: Upgrade, HTTP2-Settings\r\n"
+        b"Upgrade: h2c\r\nHTTP2-Settings: AAMA\r\nContent-Length: %d\r\n\r\n" % len(inner)
+    )
+    with socket.create_connection(address) as client:
+        client.settimeout(1)
+        client.sendall(head + inner)
+        answer = b""
+        with suppress(TimeoutError):
+            while data := client.recv(10_000):
+                answer += data
+        assert answer.startswith(b"HTTP/1.1 200")
+        assert answer.count(b"HTTP/1.1") == 1
+    assert "/large" not in ended
+
+
+def test_a_newcomer_takes_the_place_of_who_says_nothing(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 30)
+    idle = [socket.create_connection(address) for _ in range(6)]
+    try:
+        time.sleep(0.1)
+        with socket.create_connection(address) as client:
+            client.settimeout(5)
+            client.sendall(GET.replace(b"/ ", b"/small ", 1) + b"\r\n")
+            assert client.recv(1000).startswith(b"HTTP/1.1 200")
+        assert all(is_cut_off(each) for each in idle[:3])
+    finally:
+        for each in idle:
+            each.close()

@@ -4,76 +4,84 @@ import asyncio
 import socket
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
-# From the first byte of a request, or from the connection, to the end of its headers.
-HEADER_SECONDS = 10.0
+# From the connection, or from the end of an answer, to the end of the next request's headers.
+REQUEST_SECONDS = 10.0
 # For an answer that has filled every buffer on the way, until the client reads on.
 READING_SECONDS = 30.0
 # For a client that is refused while it sends, until it has read so and closes the connection.
 LINGERING_SECONDS = 5.0
+# Of a body that is sent in chunks, on average and in whatever has come at a time. Each is some
+# microseconds of the event loop, and nobody sends bytes one by one.
+LEAST_CHUNK_BYTES = 64
 # What an answer may gather before it goes out, so that a long one fills no memory.
 GATHERED_BYTES = 65_536
+# With one more, one that says nothing is closed.
+MAX_CONNECTIONS = 900
 
 
-class PatientProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol with the ends that it lacks: patience, but not for ever.
+class PatientProtocol(H11Protocol):
+    """Uvicorn's protocol on h11 with the ends that it lacks: patience, but not for ever.
 
-    Uvicorn closes connections that are idle between requests, and ``routes/body.py`` times the
-    bodies. What remains is a client that never ends its headers (Slowloris), one that never
-    reads its answer, and one whose upload is refused half-way. That one would never see why:
-    closing a connection on which something unread arrives resets it, and a reset overtakes the
-    answer (RFC 9112, section 9.6). So the answer goes out, and what still comes is thrown away
-    until the client closes.
+    h11 bounds what a request is before its body, and ``routes/body.py`` times the bodies. What
+    remains is a client that never ends its headers (Slowloris) or begins no request, one that
+    never reads its answer, and one whose upload is refused half-way. That one would never see
+    why: closing a connection on which something unread arrives resets it, and a reset overtakes
+    the answer (RFC 9112, section 9.6). So the answer goes out, and what still comes is thrown
+    away until the client closes.
     """
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._header_timer: asyncio.TimerHandle | None = None
-        self._reading_timer: asyncio.TimerHandle | None = None
+        self._timers: dict[str, asyncio.TimerHandle] = {}
         self._lingering = False
+        self._heard = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Start to wait for headers."""
+        """Start to wait for a request, in the place of another where there is no more room."""
         _answer_at_once(transport)
         self._connection = _Connection(transport, self)
         super().connection_made(self._connection)  # type: ignore[arg-type]
-        self._await_headers()
+        self._wait("request", REQUEST_SECONDS)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._make_room()
 
     def data_received(self, data: bytes) -> None:
         """Take what comes, unless the answer is out and the end is near."""
-        if not self._lingering:
-            super().data_received(data)
-
-    def on_message_begin(self) -> None:
-        """Start to wait for the headers of this request."""
-        super().on_message_begin()
-        self._await_headers()
-
-    def on_headers_complete(self) -> None:
-        """The headers are there."""
-        self._end_wait_for_headers()
-        super().on_headers_complete()
+        if self._lingering:
+            return
+        if self._is_crumbs(data):
+            self.transport.abort()
+            return
+        self._heard = self.loop.time()
+        super().data_received(data)
+        if self._answers:
+            self._end_wait("request")
 
     def on_response_complete(self) -> None:
-        """Let the answer go."""
+        """Let the answer go, and wait for the next request."""
         self._connection.flush()
+        self._wait("request", REQUEST_SECONDS)
         super().on_response_complete()
+        # There may have been one behind the last.
+        if self._answers:
+            self._end_wait("request")
 
     def pause_writing(self) -> None:
         """Start to wait until the client reads its answer."""
         super().pause_writing()
-        self._reading_timer = self.loop.call_later(READING_SECONDS, self.transport.abort)
+        self._wait("reader", READING_SECONDS)
 
     def resume_writing(self) -> None:
         """The client reads on."""
-        self._end_wait_for_reader()
+        self._end_wait("reader")
         super().resume_writing()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
-        self._end_wait_for_headers()
-        self._end_wait_for_reader()
+        for reason in (*self._timers,):
+            self._end_wait(reason)
         super().connection_lost(exc)
 
     def linger(self, transport: asyncio.Transport) -> bool:
@@ -84,22 +92,36 @@ class PatientProtocol(HttpToolsProtocol):
         self._lingering = True
         transport.write_eof()
         self.flow.resume_reading()
-        self.loop.call_later(LINGERING_SECONDS, transport.abort)
+        self._wait("end", LINGERING_SECONDS)
         return True
 
-    def _await_headers(self) -> None:
-        if self._header_timer is None:
-            self._header_timer = self.loop.call_later(HEADER_SECONDS, self.transport.abort)
+    @property
+    def _answers(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
 
-    def _end_wait_for_headers(self) -> None:
-        if self._header_timer is not None:
-            self._header_timer.cancel()
-            self._header_timer = None
+    def _is_crumbs(self, data: bytes) -> bool:
+        if data.count(b"\r\n") < 2 * len(data) / LEAST_CHUNK_BYTES + 100:
+            return False
+        said = [value for name, value in self.headers or () if name == b"transfer-encoding"]
+        return bool(said) or b"transfer-encoding" in data.lower()
 
-    def _end_wait_for_reader(self) -> None:
-        if self._reading_timer is not None:
-            self._reading_timer.cancel()
-            self._reading_timer = None
+    def _make_room(self) -> None:
+        """Close who asks nothing, else who has not sent all; the longest silent first."""
+
+        def worth(each: Any) -> tuple[bool, bool, float]:
+            return each._answers, each._answers and not each.cycle.more_body, each._heard
+
+        last = min((each for each in self.connections if each is not self), key=worth)
+        self.connections.discard(last)
+        last.transport.abort()
+
+    def _wait(self, reason: str, seconds: float) -> None:
+        self._end_wait(reason)
+        self._timers[reason] = self.loop.call_later(seconds, self.transport.abort)
+
+    def _end_wait(self, reason: str) -> None:
+        if timer := self._timers.pop(reason, None):
+            timer.cancel()
 
 
 def _answer_at_once(transport: asyncio.Transport) -> None:

@@ -13,6 +13,9 @@ from doctor_derma.serving.routes.memory import Share
 from doctor_derma.serving.routes.problem import Refusal
 
 PIECE_BYTES = 65_536
+# Other fields are skipped, but each part is some work.
+MAX_PARTS = 1_500
+MAX_HEADER_BYTES = 16_000
 # It warns of every malformed form; whoever sent it is told already.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
@@ -28,6 +31,8 @@ class _FormParts:
     """Collects the parts that a parser finds in the wanted fields."""
 
     def __init__(self, fields: frozenset[str], most_bytes: int, share: Share) -> None:
+        self._parts = 0
+        self._header_bytes = 0
         self.found: deque[Upload] = deque()
         self.ended = False
         self._fields = fields
@@ -39,14 +44,20 @@ class _FormParts:
         self._too_large = False
 
     def on_part_begin(self) -> None:
+        self._parts += 1
+        if self._parts > MAX_PARTS:
+            raise Refusal(MALFORMED, f"The form has more than {MAX_PARTS:,} parts.")
+        self._header_bytes = 0
         self._field = None
         self._data = bytearray()
         self._too_large = False
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
+        self._count(end - start)
         self._header += data[start:end]
 
     def on_header_value(self, data: bytes, start: int, end: int) -> None:
+        self._count(end - start)
         self._value += data[start:end]
 
     def on_header_end(self) -> None:
@@ -72,6 +83,12 @@ class _FormParts:
             return
         self.found.append(Upload(self._field, self._picture()))
         self._data = bytearray()
+
+    def _count(self, size: int) -> None:
+        # A line of the header costs as much as some hundred bytes of it.
+        self._header_bytes += size + 100
+        if self._header_bytes > MAX_HEADER_BYTES:
+            raise Refusal(MALFORMED, "A part of the form has too long a header.")
 
     def on_end(self) -> None:
         self.ended = True
