@@ -9,9 +9,11 @@ from fastapi import FastAPI
 from PIL import Image
 
 from doctor_derma.evaluation.decisions import Rule
+from doctor_derma.serving.access import Access
 from doctor_derma.serving.classifier import Classifier
 from doctor_derma.serving.cross_origin import allow_origins
 from doctor_derma.serving.headers import SecurityHeaders
+from doctor_derma.serving.metrics import Metrics
 from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.routes.batch import batch_routes
 from doctor_derma.serving.routes.handlers import add_problems
@@ -57,6 +59,7 @@ def make_api(engine: FakeEngine, bundle: Path, settings: Settings | None = None)
     app.include_router(health_routes(engine, info))  # type: ignore[arg-type]
     allow_origins(app, settings.cors_origins)
     app.add_middleware(SecurityHeaders)
+    app.add_middleware(Access, Metrics(info), log_clients=False)
     return app
 
 

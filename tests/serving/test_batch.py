@@ -80,13 +80,13 @@ def test_a_form_that_breaks_off_tells_so_after_the_answers(client: TestClient) -
     first, last = lines(response)
     assert first["answer"]["label"] == "mel"
     assert (last["index"], last["answer"]) == (None, None)
-    assert last["problem"]["type"] == "/problems/malformed"
+    assert last["problem"]["type"] == "../../problems/malformed"
 
 
 def test_a_large_picture_is_skipped(client: TestClient) -> None:
     files = [("images", bytes(MAX_IMAGE_BYTES + 1)), ("images", encoded(BLUE))]
     first, second = lines(client.post("/v1/predict/batch", files=files))
-    assert first["problem"]["type"] == "/problems/too-large"
+    assert first["problem"]["type"] == "../../problems/too-large"
     assert second["answer"]["label"] == "vasc"
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from fastapi.testclient import TestClient
@@ -40,7 +41,7 @@ def test_pictures_need_a_key(client: TestClient, path: str, headers: dict, statu
     assert response.status_code == status
     if status == 401:
         assert response.headers["www-authenticate"] == "Bearer"
-        assert response.json()["type"] == "/problems/key-needed"
+        assert urljoin(path, response.json()["type"]) == "/problems/key-needed"
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/model", "/v1/model", "/openapi.json"])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 from fastapi.testclient import TestClient
@@ -30,6 +31,7 @@ def client(engine: FakeEngine, bundle: Path) -> Iterator[TestClient]:
     ("method", "path", "sent", "status", "name"),
     [
         ("GET", "/nothing", {}, 404, "not-found"),
+        ("GET", "/a/b%2Fc/d/", {}, 404, "not-found"),
         ("GET", "/problems/nothing", {}, 404, "not-found"),
         ("GET", "/v1/model/card", {}, 404, "not-found"),
         ("DELETE", "/v1/predict", {}, 405, "wrong-method"),
@@ -51,9 +53,11 @@ def test_an_error_is_a_problem(
     assert response.headers["cache-control"] == "no-store"
     body = response.json()
     assert body["status"] == status
-    assert body["type"] == f"/problems/{name}"
+    # It is relative, as the server may lie under a path that it doesn't know.
+    assert urljoin(path, body["type"]) == f"/problems/{name}"
+    assert urljoin(f"/user/me/proxy/5555{path}", body["type"]).startswith("/user/me/proxy/5555/p")
     assert body["detail"].endswith(".")
-    explanation = client.get(body["type"])
+    explanation = client.get(urljoin(path, body["type"]))
     assert explanation.status_code == 200
     assert body["title"] in unescape(explanation.text)
 
@@ -80,7 +84,7 @@ def test_what_the_engine_refuses_can_be_sent_again(
     response = client.post(path, files={"image": encoded(RED)})
     assert response.status_code == 503
     assert response.headers["retry-after"] == wait
-    assert response.json()["type"] == f"/problems/{name}"
+    assert urljoin(path, response.json()["type"]) == f"/problems/{name}"
 
 
 def test_a_crash_is_a_problem_that_tells_nothing_but_is_logged(
@@ -90,7 +94,7 @@ def test_a_crash_is_a_problem_that_tells_nothing_but_is_logged(
     response = client.post("/v1/predict", files={"image": encoded(RED)})
     assert response.status_code == 500
     assert response.headers["content-type"] == "application/problem+json"
-    assert response.json()["type"] == "/problems/failed"
+    assert response.json()["type"] == "../problems/failed"
     assert "secret" not in response.text
     assert "RuntimeError: secret" in caplog.text
     for name, value in SECURITY_HEADERS.items():
@@ -100,7 +104,7 @@ def test_a_crash_is_a_problem_that_tells_nothing_but_is_logged(
 def test_the_overview_lists_every_kind(client: TestClient) -> None:
     overview = client.get("/problems").text
     for kind in KINDS:
-        assert f'href="{kind.address}"' in overview
+        assert f'href="problems/{kind.name}"' in overview
     assert len({kind.name for kind in KINDS}) == len(KINDS)
 
 

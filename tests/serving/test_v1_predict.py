@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import numpy as np
 import pytest
@@ -65,7 +66,10 @@ def test_a_rule_may_be_asked_for(client: TestClient, path: str) -> None:
         ("coin", "Input should be 'balanced'"),
     ):
         refused = client.post(f"{path}?rule={rule}", files={field: encoded(RED)})
-        assert (refused.status_code, refused.json()["type"]) == (422, "/problems/invalid")
+        assert (refused.status_code, urljoin(path, refused.json()["type"])) == (
+            422,
+            "/problems/invalid",
+        )
         assert sentence in refused.json()["detail"]
 
 
@@ -140,7 +144,7 @@ def test_a_busy_engine_is_503_for_one_picture(client: TestClient, engine: FakeEn
     response = client.post("/v1/predict", files={"image": encoded(RED)})
     assert response.status_code == 503
     assert response.headers["retry-after"] == "7"
-    assert response.json()["type"] == "/problems/overloaded"
+    assert response.json()["type"] == "../problems/overloaded"
 
 
 def test_several_pictures_wait_for_a_busy_engine(client: TestClient, engine: FakeEngine) -> None:
@@ -149,7 +153,7 @@ def test_several_pictures_wait_for_a_busy_engine(client: TestClient, engine: Fak
     items = client.post("/v1/predict", files=files).json()["items"]
     # The first tries again and is answered; nobody waits 100 seconds.
     told = [item["problem"] and item["problem"]["type"] for item in items]
-    assert told == [None, "/problems/late", "/problems/overloaded"]
+    assert told == [None, "../problems/late", "../problems/overloaded"]
 
 
 def test_memory_for_uploads_is_bounded_and_comes_back() -> None:

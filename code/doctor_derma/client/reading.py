@@ -1,5 +1,6 @@
 """What a server sends to what a caller gets."""
 
+import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import TypeVar
@@ -60,9 +61,9 @@ def without_errors(outcomes: Iterable[Prediction | DermaError]) -> list[Predicti
 
 def problem_error(problem: Problem) -> ProblemError:
     """Return the exception for a problem."""
-    return ProblemError(
-        problem.status, problem.title, problem.detail, problem.type, problem.instance
-    )
+    # It is relative to what was asked for, wherever the server lies; here it is a name.
+    kind = re.sub(r"^(\.\./)*(?=problems/)", "/", problem.type)
+    return ProblemError(problem.status, problem.title, problem.detail, kind, problem.instance)
 
 
 def read_problem(status: int, body: bytes) -> ProblemError:

@@ -40,7 +40,7 @@ class Access:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        record = RequestRecord(_request_id(scope))
+        record = RequestRecord(_request_id(scope), _path(scope))
         CURRENT.set(record)
         status = CLIENT_GONE
 
@@ -79,6 +79,11 @@ class Access:
 def _request_id(scope: Scope) -> str:
     given = Headers(scope=scope).get(ID_HEADER, "")
     return given if _SANE.fullmatch(given) else uuid4().hex
+
+
+def _path(scope: Scope) -> str:
+    # As it was sent: an escaped slash divides nothing.
+    return (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
 
 
 def _route(scope: Scope) -> str:

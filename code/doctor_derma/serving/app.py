@@ -75,6 +75,10 @@ def build_app(classifiers: Classifiers, bundle: Path, settings: Settings) -> Fas
         description=f"Classifies dermatoscopic images. {NOTICE}",
         docs_url=None,
         redoc_url=None,
+        # Addresses that this server makes are relative, as a proxy may put it under a path: of
+        # redirects they would be absolute, and for programs that read the document as well.
+        redirect_slashes=False,
+        servers=[{"url": "./"}],
         lifespan=lifespan,
     )
     app.state.classifier = classifiers.alone

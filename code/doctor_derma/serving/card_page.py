@@ -32,7 +32,7 @@ def card_html(markdown: str) -> str:
     text = _FRONT_MATTER.sub("", markdown)
     return html_page(
         _title(parser.parse(text)),
-        f'<p><a href="/">Upload page</a></p>\n{parser.render(text)}',
+        f'<p><a href="./">Upload page</a></p>\n{parser.render(text)}',
         classes="reference card",
         styles=("style.css", "card.css"),
     )

@@ -13,7 +13,7 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 <meta name="color-scheme" content="light dark">
-<link rel="icon" href="/static/icon.svg" type="image/svg+xml">
+<link rel="icon" href="{up}static/icon.svg" type="image/svg+xml">
 {styles}
 </head>
 <body class="{classes}">
@@ -32,6 +32,7 @@ def html_page(
     notice: bool = True,
     classes: str = "reference",
     styles: Sequence[str] = ("style.css",),
+    up: str = "",
 ) -> str:
     """Return a page.
 
@@ -42,10 +43,12 @@ def html_page(
     notice : whether it says that this is no medical device
     classes : of the body
     styles : style sheets in ``static/``
+    up : from the page to the upload page, such as ``../``, as the server may lie under a path
     """
-    links = (f'<link rel="stylesheet" href="/static/{name}">' for name in styles)
+    links = (f'<link rel="stylesheet" href="{up}static/{name}">' for name in styles)
     return _PAGE.format(
         title=escape(title),
+        up=up,
         styles="\n".join(links),
         classes=classes,
         notice=NOTICE_LINE if notice else "",

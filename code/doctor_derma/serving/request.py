@@ -11,12 +11,14 @@ class RequestRecord:
     Attributes
     ----------
     id : by which the client and the log know it
+    path : that was asked for
     accepted : whether its pictures are classified even when the server has begun to stop
     pictures : classified by now
     largest_batch : pictures that one of them went through the network with, itself included
     """
 
     id: str
+    path: str = "/"
     accepted: bool = False
     pictures: int = 0
     largest_batch: int = 0

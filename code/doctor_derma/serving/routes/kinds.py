@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 PROBLEMS_PATH = "/problems"
+# No route has as many; a stranger's path may have thousands.
+MOST_FOLDERS = 20
 
 
 @dataclass(frozen=True)
@@ -22,10 +24,12 @@ class Kind:
     title: str
     meaning: str
 
-    @property
-    def address(self) -> str:
-        """URI reference of the page that explains it."""
-        return f"{PROBLEMS_PATH}/{self.name}"
+    def address_from(self, path: str) -> str:
+        """Return the URI reference of the page that explains it, relative to a path.
+
+        A proxy may put the server under a path that it doesn't know.
+        """
+        return "../" * min(path.count("/") - 1, MOST_FOLDERS) + f"{PROBLEMS_PATH[1:]}/{self.name}"
 
 
 MALFORMED = Kind(

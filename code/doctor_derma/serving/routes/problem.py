@@ -23,10 +23,12 @@ class Problem(BaseModel):
     instance: str | None = Field(default=None, description="The request's id, as in the log")
 
     @classmethod
-    def of(cls, kind: Kind, detail: str, instance: str | None = None) -> "Problem":
-        """Describe one problem of a kind."""
+    def of(
+        cls, kind: Kind, detail: str, instance: str | None = None, path: str = "/v1/predict"
+    ) -> "Problem":
+        """Describe one problem of a kind, met at a path."""
         return cls(
-            type=kind.address,
+            type=kind.address_from(path),
             title=kind.title,
             status=kind.status,
             detail=detail,
@@ -53,7 +55,7 @@ def refusal_problem(refusal: HTTPException) -> Problem:
     record = CURRENT.get()
     instance = record.id if record else None
     if isinstance(refusal, Refusal):
-        return Problem.of(refusal.kind, refusal.detail, instance)
+        return Problem.of(refusal.kind, refusal.detail, instance, record.path if record else "/")
     return Problem.of_status(refusal.status_code, refusal.detail, instance)
 
 

@@ -9,7 +9,7 @@ from doctor_derma.serving.html_page import html_page
 from doctor_derma.serving.routes.kinds import KINDS, NOT_FOUND, PROBLEMS_PATH, Kind
 from doctor_derma.serving.routes.problem import Refusal
 
-_LINKS = '<p><a href="/">Upload page</a> · <a href="/docs">API reference</a></p>'
+_LINKS = '<p><a href="{up}">Upload page</a> · <a href="{up}docs">API reference</a></p>'
 
 
 def problem_routes() -> APIRouter:
@@ -25,7 +25,7 @@ def problem_routes() -> APIRouter:
     @router.get(PROBLEMS_PATH + "/{name}")
     async def problem(name: str) -> HTMLResponse:
         if name not in pages:
-            raise Refusal(NOT_FOUND, f"No problem has this name; see {PROBLEMS_PATH}.")
+            raise Refusal(NOT_FOUND, "No problem has this name; see problems.")
         return HTMLResponse(pages[name])
 
     return router
@@ -33,16 +33,19 @@ def problem_routes() -> APIRouter:
 
 def _explain(kind: Kind) -> str:
     body = f"<p>{escape(kind.meaning)}</p><p>It comes with the HTTP status {kind.status}.</p>"
-    return _page(kind.title, body)
+    return _page(kind.title, body, up="../")
 
 
 def _list_kinds() -> str:
-    items = "".join(
-        f'<li><a href="{kind.address}">{escape(kind.title)}</a> ({kind.status})</li>'
-        for kind in KINDS
-    )
-    return _page("Problems", f"<ul>{items}</ul>")
+    items = "".join(_item(kind) for kind in KINDS)
+    return _page("Problems", f"<ul>{items}</ul>", up="./")
 
 
-def _page(title: str, body: str) -> str:
-    return html_page(title, f"<h1>{escape(title)}</h1>\n{_LINKS}\n{body}", notice=False)
+def _item(kind: Kind) -> str:
+    address = kind.address_from(PROBLEMS_PATH)
+    return f'<li><a href="{address}">{escape(kind.title)}</a> ({kind.status})</li>'
+
+
+def _page(title: str, body: str, up: str) -> str:
+    content = f"<h1>{escape(title)}</h1>\n{_LINKS.format(up=up)}\n{body}"
+    return html_page(title, content, notice=False, up=up)

@@ -14,8 +14,9 @@ from fastapi.responses import HTMLResponse
 from doctor_derma.serving.html_page import html_page
 
 _CONTENT = """<h1>{title}</h1>
-<p><a href="/">Upload page</a> · <a href="/openapi.json">openapi.json</a> (OpenAPI 3.1)</p>
-<pre><code>curl -F image=@lesion.jpg {base}v1/predict</code></pre>
+<p><a href="./">Upload page</a> · <a href="openapi.json">openapi.json</a> (OpenAPI 3.1)</p>
+<p>SERVER is the address of this page without <code>docs</code> at its end.</p>
+<pre><code>curl -F image=@lesion.jpg SERVER/v1/predict</code></pre>
 {operations}
 <h2>Types</h2>
 {types}"""
@@ -27,18 +28,17 @@ def reference_routes() -> APIRouter:
 
     @router.get("/docs")
     async def reference(request: Request) -> HTMLResponse:
-        return HTMLResponse(render_reference(request.app.openapi(), str(request.base_url)))
+        return HTMLResponse(render_reference(request.app.openapi()))
 
     return router
 
 
-def render_reference(openapi: dict[str, Any], base: str) -> str:
+def render_reference(openapi: dict[str, Any]) -> str:
     """Return the HTML of the reference.
 
     Parameters
     ----------
     openapi : the OpenAPI 3.1 document
-    base : URL of the server, with a slash at its end
     """
     operations = [
         _operation(method, path, operation)
@@ -49,7 +49,6 @@ def render_reference(openapi: dict[str, Any], base: str) -> str:
     title = f"{openapi['info']['title']} API"
     content = _CONTENT.format(
         title=escape(title),
-        base=escape(base),
         operations="\n".join(operations),
         types="\n".join(types),
     )

@@ -34,7 +34,7 @@ function post(file, { key, rule, signal }) {
   const headers = { "Content-Type": "application/octet-stream" };
   if (key) headers["X-API-Key"] = key;
   const query = new URLSearchParams({ activation_map: "grid", ...(rule && { rule }) });
-  return fetch(`/v1/predict?${query}`, { method: "POST", body: file, headers, signal });
+  return fetch(`v1/predict?${query}`, { method: "POST", body: file, headers, signal });
 }
 
 async function outcome(response) {

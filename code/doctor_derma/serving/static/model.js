@@ -12,7 +12,7 @@ const METRICS = {
 // Returns the model, or null where the server doesn't tell.
 export async function describeModel(paragraph) {
   try {
-    const response = await fetch("/v1/model");
+    const response = await fetch("v1/model");
     if (!response.ok) throw new Error(response.statusText);
     const model = await response.json();
     paragraph.textContent = sentence(model);
