@@ -8,17 +8,22 @@ from fastapi import Request
 from starlette.types import Message
 
 from doctor_derma.serving.routes.body import read_body
+from doctor_derma.serving.routes.memory import UploadMemory
 from doctor_derma.serving.routes.problem import Refusal
 
 
 def read(
-    chunks: list[bytes | None], most: int = 100, headers: dict[str, str] | None = None
+    chunks: list[bytes | None],
+    most: int = 1000,
+    headers: dict[str, str] | None = None,
+    pause: float = 0.0,
 ) -> bytes:
     """Read a body of these chunks; None is a client that goes away, the end one that stalls."""
     coming = iter(chunks)
 
     async def receive() -> Message:
         for chunk in coming:
+            await asyncio.sleep(pause)
             if chunk is None:
                 return {"type": "http.disconnect"}
             return {"type": "http.request", "body": chunk, "more_body": chunk != b"end"}
@@ -28,8 +33,9 @@ def read(
     scope = {"type": "http", "method": "POST", "path": "/", "headers": raw}
 
     async def gather() -> bytes:
-        body: AsyncIterator[bytes] = read_body(Request(scope, receive), most)
-        return b"".join([chunk async for chunk in body])
+        with UploadMemory().share() as share:
+            body: AsyncIterator[bytes] = read_body(Request(scope, receive), most, share)
+            return b"".join([chunk async for chunk in body])
 
     return asyncio.run(gather())
 
@@ -45,21 +51,73 @@ def test_a_body_is_its_chunks() -> None:
 
 
 def test_a_body_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("doctor_derma.serving.routes.body.GRACE_SECONDS", 0.02)
+    monkeypatch.setattr("doctor_derma.serving.routes.body.SILENCE_SECONDS", 0.02)
     stalled = refusal([b"a"])
     assert stalled.kind.name == "too-slow"
     assert stalled.headers == {"Connection": "close"}
 
 
-def test_time_grows_with_what_has_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("doctor_derma.serving.routes.body.GRACE_SECONDS", 0.0)
-    monkeypatch.setattr("doctor_derma.serving.routes.body.LEAST_BYTES_PER_SECOND", 2)
-    # Nothing has come yet, and there is no time for anything.
-    assert refusal([]).kind.name == "too-slow"
+def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("doctor_derma.serving.routes.body.SILENCE_SECONDS", 0.1)
+    dripping = [b"a"] * 100
+    assert refusal(dripping, pause=0.02).kind.name == "too-slow"
+    monkeypatch.setattr("doctor_derma.serving.routes.body.LEAST_BYTES", 2)
+    assert read([*dripping[:20], b"end"], pause=0.02) == b"a" * 20 + b"end"
+
+
+def test_the_slowest_upload_goes_before_a_newcomer_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("doctor_derma.serving.routes.memory.SLOW_AFTER_SECONDS", 0.05)
+    memory = UploadMemory(most=100)
+    outcomes: dict[str, str] = {}
+
+    async def upload(name: str, size: int, pause: float) -> None:
+        """Send so much at once and the end after a pause."""
+        messages = [
+            {"type": "http.request", "body": bytes(size), "more_body": True},
+            {"type": "http.request", "body": b"", "more_body": False},
+        ]
+
+        async def receive() -> Message:
+            if len(messages) == 1:
+                await asyncio.sleep(pause)
+            return messages.pop(0)
+
+        scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
+        try:
+            with memory.share() as share:
+                async for chunk in read_body(Request(scope, receive), 1000, share):
+                    share.take(len(chunk))
+            outcomes[name] = "whole"
+        except Refusal as refused:
+            outcomes[name] = refused.kind.name
+
+    async def scenario() -> None:
+        stalled = asyncio.create_task(upload("stalled", 30, 60))
+        slow = asyncio.create_task(upload("slow", 60, 0.3))
+        await asyncio.sleep(0.1)
+        await upload("newcomer", 40, 0)
+        # All that is left is under way or young.
+        young = asyncio.create_task(upload("young", 40, 0.3))
+        await asyncio.sleep(0.01)
+        monkeypatch.setattr("doctor_derma.serving.routes.memory.SLOW_AFTER_SECONDS", 60)
+        await upload("too much", 40, 0)
+        await asyncio.gather(stalled, slow, young)
+
+    asyncio.run(scenario())
+    assert outcomes == {
+        "stalled": "too-slow",
+        "slow": "whole",
+        "newcomer": "whole",
+        "young": "whole",
+        "too much": "overloaded",
+    }
+    assert memory._held == 0
 
 
 def test_other_ends() -> None:
-    assert refusal([b"a" * 60, b"b" * 41]).kind.name == "too-large"
-    assert refusal([], headers={"content-length": "101"}).kind.name == "too-large"
+    assert refusal([b"a" * 600, b"b" * 401]).kind.name == "too-large"
+    assert refusal([], headers={"content-length": "1001"}).kind.name == "too-large"
     assert refusal([b"a", None]).kind.name == "malformed"
     assert refusal([], headers={"content-encoding": "gzip"}).kind.name == "wrong-type"

@@ -67,7 +67,7 @@ def metrics(classifier: Classifier) -> Metrics:
 
 
 def make(
-    metrics: Metrics, busy: Overloaded | None = None, per_client: int | None = None
+    metrics: Metrics, busy: Overloaded | None = None, per_client: int = 48
 ) -> tuple[App, Client]:
     app = App()
     door = Door(app, Engine(busy), metrics, per_client)  # type: ignore[arg-type]
@@ -118,7 +118,7 @@ def test_who_was_let_in_stays_and_is_told_to_close(metrics: Metrics) -> None:
     async def scenario() -> None:
         app = App()
         engine = Engine()
-        client = Client(Door(app, engine, metrics, None))  # type: ignore[arg-type]
+        client = Client(Door(app, engine, metrics, 48))  # type: ignore[arg-type]
         record = RequestRecord("id")
         CURRENT.set(record)
         task = asyncio.create_task(client.ask())

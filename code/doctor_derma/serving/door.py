@@ -27,12 +27,10 @@ class Door:
     ----------
     engine : says whether there is room
     metrics : is told of refusals
-    per_client : requests that one address may have under way; None for any number
+    per_client : requests that one address may have under way
     """
 
-    def __init__(
-        self, app: ASGIApp, engine: Engine, metrics: Metrics, per_client: int | None
-    ) -> None:
+    def __init__(self, app: ASGIApp, engine: Engine, metrics: Metrics, per_client: int) -> None:
         self._app = app
         self._engine = engine
         self._metrics = metrics
@@ -65,7 +63,7 @@ class Door:
             refusal = as_refusal(busy)
             refusal.headers = {**(refusal.headers or {}), "Connection": "close"}
             return refusal
-        if self._per_client is not None and self._under_way[client] >= self._per_client:
+        if self._under_way[client] >= self._per_client:
             self._metrics.refused("client_limit")
             detail = f"This address has {self._per_client} requests under way; wait for an answer."
             return Refusal(TOO_MANY, detail, {"Retry-After": str(CLIENT_RETRY_SECONDS)})

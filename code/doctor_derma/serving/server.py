@@ -26,9 +26,10 @@ from doctor_derma.serving.protocol import PatientProtocol
 from doctor_derma.serving.settings import Settings
 from doctor_derma.serving.shared_figures import forget_dead_processes, shared_figures
 
-# The last resort against floods of connections, well under the usual 1,024 open files.
-MAX_CONNECTIONS = 900
-IDLE_SECONDS = 15
+# Lines before a request's body, all in all, and its address.
+HEADER_BYTES = 32_768
+# Well over protocol.MAX_CONNECTIONS: a flood of them is accepted before any of them is closed.
+OPEN_FILES = 4_096
 
 _log = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ def serve(
         setting is wrong.
     """
     settings = settings or Settings.from_environment()
+    _allow_connections()
     if settings.workers == 1:
         # Loaded before there is a port, so that a model that can't be served is a sentence.
         app = create_app(bundle, settings)
@@ -101,8 +103,7 @@ def _uvicorn_config(app: FastAPI | Callable[[], FastAPI], settings: Settings) ->
         log_config=log_config(settings),
         access_log=False,
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
-        timeout_keep_alive=IDLE_SECONDS,
+        h11_max_incomplete_event_size=HEADER_BYTES,
         timeout_graceful_shutdown=REQUEST_SECONDS,
     )
 
@@ -110,6 +111,16 @@ def _uvicorn_config(app: FastAPI | Callable[[], FastAPI], settings: Settings) ->
 def _address(host: str, listener: socket.socket) -> str:
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def _allow_connections() -> None:
+    """Have room for more open files than connections, where the system grants it."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if now < OPEN_FILES:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, most))
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -27,9 +27,8 @@ class Settings(BaseModel):
     api_keys : one of them is needed to classify, when there are any
     cors_origins : sites, each scheme and host such as ``https://example.org``, whose pages may
         use the API
-    per_client_limit : requests with pictures that one address may have under way; None for any
-        number. Behind a proxy, uvicorn's ``FORWARDED_ALLOW_IPS`` says whose word on a client's
-        address is taken
+    per_client_limit : requests with pictures that one address may have under way. Behind a
+        proxy, uvicorn's ``FORWARDED_ALLOW_IPS`` says whose word on a client's address is taken
     workers : processes that share the port
     rule : that decides labels where a request names none; the bundle's own when None
     log_format : ``json``, ``text``, or ``auto`` for text on a terminal and JSON elsewhere
@@ -43,7 +42,7 @@ class Settings(BaseModel):
     deadline_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     api_keys: frozenset[str] = Field(default=frozenset(), repr=False)
     cors_origins: tuple[str, ...] = ()
-    per_client_limit: int | None = Field(default=None, ge=1)
+    per_client_limit: int = Field(default=48, ge=1)
     workers: int = Field(default=1, ge=1)
     rule: Rule | None = None
     log_format: Literal["auto", "json", "text"] = "auto"

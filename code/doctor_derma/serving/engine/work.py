@@ -8,7 +8,7 @@ from doctor_derma.data.decoding import Decoded, UnreadableImage
 from doctor_derma.serving.classifier import ReadPicture
 from doctor_derma.serving.engine.job import Classified, Failed, Job, Result, Unread
 from doctor_derma.serving.engine.places import place_for
-from doctor_derma.serving.helper.decoding import TOO_MUCH
+from doctor_derma.serving.helper.messages import TOO_MUCH
 from doctor_derma.serving.prediction import Prediction
 
 Read = Callable[[bytes | Decoded], ReadPicture]

@@ -2,9 +2,6 @@
 
 Each picture is decoded in a process of its own, a copy of this one, which has loaded everything.
 It gets a bound on its memory and on its time, and its death is an answer like another.
-
-A request is ``REQUEST``, with the height and width of the network and the bytes of the file, and
-the file. An answer is ``LENGTHS``, a head in JSON, and pixels. Nothing of it can run anything.
 """
 
 import json
@@ -12,28 +9,23 @@ import os
 import resource
 import select
 import signal
-import struct
 import sys
 from pathlib import Path
 from typing import Any
 
 from doctor_derma.data.decoding import UnreadableImage, decode
 from doctor_derma.data.large_pictures import load_libvips
+from doctor_derma.serving.helper.messages import LENGTHS, REQUEST, SECONDS, TOO_MUCH
 
-REQUEST = struct.Struct(">IIQ")
-LENGTHS = struct.Struct(">IQ")
 # On top of what this process has. 24 megapixels of a progressive JPEG take half of it.
 MEMORY_BYTES = 150_000_000
 # Decoders ask for more than they use, such as two frames of an animation of which one is shown.
 ADDRESS_BYTES = 700_000_000
 LOOK_SECONDS = 0.01
 PROCESSOR_SECONDS = 2
-# For a process that neither ends nor computes.
-SECONDS = 9
 # Answers of the server itself need the processors more.
 NICE = 5
 _ADDRESSES, _RESIDENT = 0, 1
-TOO_MUCH = "it takes more memory or time to decode than one picture may: scale it down"
 
 
 def main() -> None:

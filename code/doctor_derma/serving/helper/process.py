@@ -10,7 +10,7 @@ import numpy as np
 
 from doctor_derma.data.decoding import Decoded
 from doctor_derma.serving.engine.job import Unread
-from doctor_derma.serving.helper.decoding import LENGTHS, REQUEST, SECONDS, TOO_MUCH
+from doctor_derma.serving.helper.messages import LENGTHS, REQUEST, SECONDS, TOO_MUCH
 
 # One thread, and one pool of memory, so that what it takes is what its picture takes.
 _ENVIRONMENT = {

@@ -28,6 +28,8 @@ from doctor_derma.serving.routes.upload import MANY_FIELD, Limits, read_pictures
 from doctor_derma.serving.settings import Settings
 
 NDJSON = "application/x-ndjson"
+# Of all such requests together, that wait for the engine.
+BATCH_BYTES = 32_000_000
 MANY = Limits(pictures=1_000, body=500_000_000)
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
@@ -53,7 +55,7 @@ def batch_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIRou
     """Return the route that classifies many pictures and streams the answers."""
     router = APIRouter(tags=["prediction"], dependencies=key_needed(settings.api_keys))
     ahead = pictures_ahead(settings)
-    memory = UploadMemory()
+    memory = UploadMemory(BATCH_BYTES)
 
     @router.post(
         "/v1/predict/batch",

@@ -7,16 +7,21 @@ from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from doctor_derma.serving.routes.kinds import MALFORMED, TOO_LARGE, TOO_SLOW, WRONG_TYPE
+from doctor_derma.serving.routes.memory import Share
 from doctor_derma.serving.routes.problem import Refusal
 
-# A body has this long and a second more for every so many bytes that have come, which a phone
-# on a poor connection can do; whoever is slower holds a place that others could have.
-GRACE_SECONDS = 20.0
-LEAST_BYTES_PER_SECOND = 10_000
+# Without a byte, and for how long bytes are counted: so many have to come, which a phone on a poor
+# connection can do. Whoever is slower holds a place that others could have.
+SILENCE_SECONDS = 10.0
+LEAST_BYTES = 50_000
 
 
-async def read_body(request: Request, most: int) -> AsyncIterator[bytes]:
+async def read_body(request: Request, most: int, share: Share) -> AsyncIterator[bytes]:
     """Yield the body of a request.
+
+    Parameters
+    ----------
+    share : what the request holds; where it is evicted, the body ends as one that is too slow
 
     Raises
     ------
@@ -30,18 +35,17 @@ async def read_body(request: Request, most: int) -> AsyncIterator[bytes]:
     if announced.isdecimal() and int(announced) > most:
         raise too_large(most)
     chunks = request.stream()
-    began = asyncio.get_running_loop().time()
-    received = 0
+    loop = asyncio.get_running_loop()
+    received = fresh = 0
+    counted = 0.0
     while True:
+        began = loop.time()
         try:
-            async with asyncio.timeout_at(
-                began + GRACE_SECONDS + received / LEAST_BYTES_PER_SECOND
-            ):
-                chunk = await anext(chunks, None)
+            async with asyncio.timeout(SILENCE_SECONDS) as patience:
+                with share.expecting(patience):
+                    chunk = await anext(chunks, None)
         except TimeoutError as error:
-            raise Refusal(
-                TOO_SLOW, "The upload came too slowly; send it again or send less.", _CLOSE
-            ) from error
+            raise _too_slow() from error
         except ClientDisconnect as error:
             raise Refusal(MALFORMED, "The upload was cut off; send it again.") from error
         if chunk is None:
@@ -49,6 +53,13 @@ async def read_body(request: Request, most: int) -> AsyncIterator[bytes]:
         received += len(chunk)
         if received > most:
             raise too_large(most)
+        fresh += len(chunk)
+        # Only the time in which the server has waited for the client.
+        counted += loop.time() - began
+        if counted > SILENCE_SECONDS:
+            if fresh < LEAST_BYTES:
+                raise _too_slow()
+            counted, fresh = 0.0, 0
         yield chunk
 
 
@@ -56,6 +67,11 @@ def too_large(most: int) -> Refusal:
     """Return the refusal of more than ``most`` bytes."""
     detail = f"The upload is over {most // 1_000_000} MB; send less or a more compressed picture."
     return Refusal(TOO_LARGE, detail, _CLOSE)
+
+
+def _too_slow() -> Refusal:
+    detail = "The upload came too slowly; send it again or send less."
+    return Refusal(TOO_SLOW, detail, _CLOSE)
 
 
 # What is still on its way belongs to the refused request, and nothing can follow it.

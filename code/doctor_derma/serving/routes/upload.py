@@ -52,10 +52,10 @@ async def read_pictures(request: Request, limits: Limits, share: Share) -> Async
     content_type = request.headers.get("content-type", "")
     media_type = content_type.partition(";")[0].strip().lower()
     if media_type == FORM:
-        body = read_body(request, limits.body)
+        body = read_body(request, limits.body, share)
         uploads = read_form(body, content_type, limits.fields, MAX_IMAGE_BYTES, share)
     elif limits.raw and (media_type.startswith("image/") or media_type == ANY_BYTES):
-        uploads = _read_raw(read_body(request, MAX_IMAGE_BYTES), share)
+        uploads = _read_raw(read_body(request, MAX_IMAGE_BYTES, share), share)
     else:
         raise _wrong_type(limits)
     count = 0
