@@ -4,14 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.audits.suite import Audit
 from doctor_derma.evaluation.plots.style import save_png
 from doctor_derma.evaluation.progress import with_progress
 from doctor_derma.evaluation.results import write_json
 from doctor_derma.evaluation.tables import Table
+from doctor_derma.terminal import terminal
 
 TABLES_FILE = "tables.txt"
 PROVENANCE_FILE = "provenance.json"
@@ -40,7 +39,7 @@ def write_audit(audit: Audit, provenance: Mapping[str, Any], folder: Path) -> No
 
 
 def _as_text(table: Table) -> str:
-    console = Console(width=140, no_color=True, highlight=False)
+    console = terminal(width=140, no_color=True)
     with console.capture() as capture:
         console.print(table)
     return capture.get()

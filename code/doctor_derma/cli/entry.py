@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from doctor_derma import __version__
 from doctor_derma.data.commands import app as data_commands
 from doctor_derma.errors import DermaError
+from doctor_derma.terminal import terminal
 from doctor_derma.workspace import ROOT_VARIABLE
 
 app = typer.Typer(
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def _stop(message: str) -> None:
-    Console(stderr=True, soft_wrap=True).print(f"derma: {message}", highlight=False, markup=False)
+    terminal(error=True, soft_wrap=True).print(f"derma: {message}")
     sys.exit(2)
 
 

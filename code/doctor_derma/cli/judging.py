@@ -3,10 +3,10 @@
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from doctor_derma.cli.deciding import CostsFile, RuleChoice, costs_in
 from doctor_derma.cli.entry import Reference, app
+from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
 
 Split = Annotated[str, typer.Option(help="Which split to evaluate on: test, val or train.")]
@@ -29,7 +29,7 @@ def evaluate(
         Workspace.find(), run, split, gallery, rule, costs_in(costs)
     )
     tables = evaluation_tables(predictions, figures.metrics, figures.rules)
-    Console().print(*tables, f"Report: {folder / 'report.html'}")
+    terminal().print(*tables, f"Report: {folder / 'report.html'}")
 
 
 @app.command()
@@ -50,7 +50,7 @@ def compare(
     from doctor_derma.pipeline import compare
 
     comparison, folder = compare(Workspace.find(), runs, split, gallery)
-    Console().print(*comparison_tables(comparison), f"Report: {folder / 'report.html'}")
+    terminal().print(*comparison_tables(comparison), f"Report: {folder / 'report.html'}")
 
 
 def _compare_over_seeds(runs: list[str], split: str) -> None:
@@ -59,7 +59,7 @@ def _compare_over_seeds(runs: list[str], split: str) -> None:
 
     comparison, costs, folder = compare_over_seeds(Workspace.find(), runs, split)
     tables = seed_comparison_tables(comparison, costs)
-    Console().print(*tables, f"Report: {folder / 'report.html'}")
+    terminal().print(*tables, f"Report: {folder / 'report.html'}")
 
 
 @app.command()
@@ -78,4 +78,4 @@ def audit(
     from doctor_derma.pipeline import audit
 
     for _, found, folder in audit(Workspace.find(), model, only or [], split, limit):
-        Console().print(*found.tables, f"Files: {folder}\n")
+        terminal().print(*found.tables, f"Files: {folder}\n")

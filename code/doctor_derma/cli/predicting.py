@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from doctor_derma.cli.deciding import CostsFile, RuleChoice, costs_in
 from doctor_derma.cli.engine import Address, Engine, check_engine
 from doctor_derma.cli.entry import app
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.decisions import Costs, Rule
+from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
 
 
@@ -75,8 +75,8 @@ def _predict_on_ray(
 
     bundle = model or Workspace.find().champion
     scored = score(paths, bundle, out, address, rule=rule, costs=costs)
-    Console(soft_wrap=True).print(
-        f"{scored.images:,} pictures, {scored.failed:,} of them unreadable: {out}", highlight=False
+    terminal(soft_wrap=True).print(
+        f"{scored.images:,} pictures, {scored.failed:,} of them unreadable: {out}"
     )
     if scored.failed:
         raise typer.Exit(1)

@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 
 from doctor_derma.cli.deciding import CostsFile, RuleChoice, costs_in
 from doctor_derma.cli.entry import Reference, app
 from doctor_derma.errors import DermaError
+from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
 
 
@@ -50,7 +50,7 @@ def export(
         from doctor_derma.export.reducing import export_reduced
 
         bundle = export_reduced(found, dataset, precision, to)
-    Console().print(f"Bundle: {bundle}", highlight=False)
+    terminal().print(f"Bundle: {bundle}")
 
 
 @app.command()
@@ -63,7 +63,7 @@ def promote(
     """Copy the champion's bundle to where the server finds it."""
     from doctor_derma.pipeline import promote
 
-    Console().print(f"Promoted to {promote(Workspace.find(), run, to)}", highlight=False)
+    terminal().print(f"Promoted to {promote(Workspace.find(), run, to)}")
 
 
 @app.command()
@@ -72,7 +72,7 @@ def card(model: Reference) -> None:
     from doctor_derma.pipeline import write_model_card
 
     path, evidence = write_model_card(Workspace.find(), model)
-    console = Console(soft_wrap=True)
+    console = terminal(soft_wrap=True)
     for name, reason in evidence.missing.items():
-        console.print(f"Not in it: {name}, {reason}", highlight=False)
-    console.print(f"Model card: {path}", highlight=False)
+        console.print(f"Not in it: {name}, {reason}")
+    console.print(f"Model card: {path}")

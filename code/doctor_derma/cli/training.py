@@ -4,12 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
 from doctor_derma.cli.engine import Address, Engine, check_engine
 from doctor_derma.cli.entry import app
 from doctor_derma.cli.recipe_flags import recipe_flags
 from doctor_derma.errors import DermaError
+from doctor_derma.terminal import terminal
 from doctor_derma.training.config import load_config
 from doctor_derma.workspace import Workspace
 
@@ -52,20 +52,19 @@ def train(
             return
         run = start_run(workspace, settings, name, fit)
     if run:
-        Console().print(f"Bundle: {run.bundle}\nNext: derma evaluate {run.name}", highlight=False)
+        terminal().print(f"Bundle: {run.bundle}\nNext: derma evaluate {run.name}")
 
 
 def _print_left_out(found: "LeftOut | None") -> None:
     if found is None:
         return
-    console = Console(soft_wrap=True)
+    console = terminal(soft_wrap=True)
     if found.table:
         console.print(found.table)
-        console.print(f"Predictions: {found.file}", highlight=False)
+        console.print(f"Predictions: {found.file}")
     if found.unfinished:
         console.print(
             f"Not finished: {', '.join(found.unfinished)}; the same command goes on with them",
-            highlight=False,
         )
 
 
@@ -108,8 +107,7 @@ def tune(
     else:
         assert config is not None
         tuned = sweeping.tune(workspace, read_sweep(config), name, address)
-    Console().print(tuned.table)
-    Console(soft_wrap=True).print(
+    terminal().print(tuned.table)
+    terminal(soft_wrap=True).print(
         f"Best: {tuned.best_config}\nNext: derma train --config {tuned.best_config}",
-        highlight=False,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.console import Console
+from rich.text import Text
 
 from doctor_derma.client.errors import ProblemError
 from doctor_derma.client.exchange import Outcome
@@ -13,6 +13,7 @@ from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.reporting import Format, check_output, report_rows, say_others
 from doctor_derma.serving.row import Row
 from doctor_derma.serving.sources import find_images
+from doctor_derma.terminal import terminal
 
 
 def run_remote_predict(
@@ -47,7 +48,7 @@ def run_remote_predict(
     check_output(format, output)
     paths, others = find_images(sources)
     with Client(url, api_key) as client:
-        with Console(stderr=True).status(f"Asking {url}"):
+        with terminal(error=True).status(Text(f"Asking {url}")):
             classes = client.model().classes
         failed = report_rows(_rows(client, paths, rule), len(paths), classes, format, output)
     say_others(others)

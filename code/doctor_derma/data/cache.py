@@ -6,13 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
 from doctor_derma.atomic import replacing_file
 from doctor_derma.data.decoding import DECODER, UnreadableImage, fit_pixels, open_image
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
+from doctor_derma.terminal import terminal
 
 CACHE_FOLDER = "cache"
 _DAY = 24 * 60 * 60
@@ -57,7 +57,7 @@ def _build(dataset: Dataset, path: Path, height: int, width: int) -> None:
             pool.map(decode, files),
             description="Decoding images",
             total=len(files),
-            console=Console(stderr=True),
+            console=terminal(error=True),
             transient=True,
         )
         try:

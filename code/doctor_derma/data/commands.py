@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from rich.console import Console
 
+from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
 
 app = typer.Typer(help="Import, download, draw and describe images.", no_args_is_help=True)
@@ -49,10 +49,9 @@ def import_masks(source: Path) -> None:
     folder = Workspace.find().data
     summary = import_masks(source, folder)
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in summary.reasons.items())
-    Console().print(
+    terminal().print(
         f"{summary.seen:,} masks seen: {summary.kept:,} imported. "
         f"Reported: {reasons or 'nothing'}. Reasons are in {folder / MASKS_FOLDER / REPORT_FILE}",
-        highlight=False,
     )
 
 
@@ -63,9 +62,7 @@ def import_confirmation(source: Path) -> None:
 
     folder = Workspace.find().data
     known = import_confirmations(source, folder)
-    Console().print(
-        f"Known of {known:,} images, kept in {folder / CONFIRMATION_FILE}", highlight=False
-    )
+    terminal().print(f"Known of {known:,} images, kept in {folder / CONFIRMATION_FILE}")
 
 
 @app.command("synthesize")
@@ -93,7 +90,7 @@ def download(
 
     folder = to or Workspace.find().data / "downloads" / name
     download_ham10000(folder, url)
-    Console().print(f"Now run: derma data import {name} {folder}", highlight=False)
+    terminal().print(f"Now run: derma data import {name} {folder}")
 
 
 @app.command("describe")
@@ -105,7 +102,7 @@ def describe() -> None:
     dataset = read_dataset(Workspace.find().data)
     path = dataset.folder / "description.png"
     plot_description(dataset, path)
-    Console().print(describe(dataset), f"Plotted to {path}")
+    terminal().print(describe(dataset), f"Plotted to {path}")
 
 
 def _import(images: Any, name: str, source: str, licence: str, **split: Any) -> None:
@@ -116,11 +113,9 @@ def _import(images: Any, name: str, source: str, licence: str, **split: Any) -> 
     folder = Workspace.find().data
     info = DatasetInfo(name=name, source=source, licence=licence, seed=split["seed"])
     summary = import_images(images, info, folder, **split)
-    Console().print(describe(read_dataset(folder)))
+    terminal().print(describe(read_dataset(folder)))
     missing = f"{summary.missing:,} rows of the metadata name no picture. "
-    Console(soft_wrap=True).print(
+    terminal(soft_wrap=True).print(
         f"{summary.seen:,} images seen: {summary.kept:,} kept, {summary.left_out:,} left out. "
         f"{missing if summary.missing else ''}Reasons are in {folder / 'import_report.csv'}",
-        highlight=False,
-        markup=False,
     )

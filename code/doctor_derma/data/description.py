@@ -16,6 +16,7 @@ from doctor_derma.atomic import replacing_file
 from doctor_derma.data.decoding import open_image
 from doctor_derma.data.diagnoses import full_name
 from doctor_derma.data.manifest import REPORT_FILE, SPLITS, Dataset
+from doctor_derma.terminal import cells
 
 _SPLIT_COLOURS = {"train": "#2a5c8a", "val": "#e0a03c", "test": "#b4483c"}
 _SEX_COLOURS = {"female": "#8a5a9e", "male": "#3f8f86", "unknown": "#c8c8c8"}
@@ -63,7 +64,7 @@ def _class_table(dataset: Dataset) -> Table:
         table.add_column(split, justify="right", no_wrap=True)
     for dx in dataset.classes:
         of_class = rows[rows["class"] == dx]
-        table.add_row(dx, *_split_counts(of_class))
+        table.add_row(*cells(dx, *_split_counts(of_class)))
     table.add_section()
     table.add_row("all", *_split_counts(rows))
     return table
@@ -81,21 +82,21 @@ def _facts_table(dataset: Dataset) -> Table:
     table.add_column(overflow="fold")
     for dx in dataset.classes:
         if full_name(dx) != dx:
-            table.add_row(dx, full_name(dx))
+            table.add_row(*cells(dx, full_name(dx)))
     table.add_section()
     ages = rows["age"].dropna()
     if len(ages):
         low, middle, high = np.percentile(ages, [5, 50, 95])
         spread = f"median {middle:.0f}, 90% between {low:.0f} and {high:.0f} years"
-        table.add_row("age", f"{spread}; unknown for {len(rows) - len(ages):,} images")
+        table.add_row(*cells("age", f"{spread}; unknown for {len(rows) - len(ages):,} images"))
     else:
-        table.add_row("age", "unknown")
-    table.add_row("sex", _listed(_known(rows["sex"])))
-    table.add_row("site", _listed(_known(rows["site"])))
-    table.add_row("source", _listed(_known(rows["source"])))
+        table.add_row(*cells("age", "unknown"))
+    table.add_row(*cells("sex", _listed(_known(rows["sex"]))))
+    table.add_row(*cells("site", _listed(_known(rows["site"]))))
+    table.add_row(*cells("source", _listed(_known(rows["source"]))))
     sizes = rows["width"].astype(str) + "x" + rows["height"].astype(str)
-    table.add_row("size", _listed(sizes))
-    table.add_row("reported", _reported(dataset.folder / REPORT_FILE))
+    table.add_row(*cells("size", _listed(sizes)))
+    table.add_row(*cells("reported", _reported(dataset.folder / REPORT_FILE)))
     return table
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import httpx
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
@@ -22,6 +21,7 @@ from rich.progress import (
 
 from doctor_derma.errors import DermaError
 from doctor_derma.proxies import ProxiedTransport
+from doctor_derma.terminal import terminal
 
 DATAVERSE = "https://dataverse.harvard.edu"
 DOI = "doi:10.7910/DVN/DBW86T"
@@ -92,7 +92,7 @@ def _progress() -> Progress:
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=terminal(error=True),
     )
 
 
@@ -218,7 +218,7 @@ def _again(attempt: Callable[[], _T]) -> _T:
             return attempt()
         except (httpx.TransportError, _TransferError) as error:
             pause = FIRST_PAUSE_SECONDS * 2**number
-            Console(stderr=True).print(f"{error}; trying again in {pause:g} s")
+            terminal(error=True).print(f"{error}; trying again in {pause:g} s")
             time.sleep(pause)
     return attempt()
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
-from rich.console import Console
 from rich.progress import track
 
 from doctor_derma.data.inspection import inspect_images
@@ -26,6 +25,7 @@ from doctor_derma.data.screening import Screened, screen
 from doctor_derma.data.splits import assign_splits, require_shares
 from doctor_derma.data.staging import staged_dataset
 from doctor_derma.errors import DermaError
+from doctor_derma.terminal import terminal
 
 FAILED_REPORT_FILE = "failed_import_report.csv"
 REPORT_COLUMNS = ("image", "reason", "detail", "kept")
@@ -158,7 +158,7 @@ def _copy(screened: Screened, splits: Sequence[str], staging: Path) -> pd.DataFr
     for image, lesion, split in track(
         list(zip(screened.images, screened.lesions, splits, strict=True)),
         "Copying images",
-        console=Console(stderr=True),
+        console=terminal(error=True),
     ):
         path = _free_path(image, split, taken)
         (staging / path).parent.mkdir(parents=True, exist_ok=True)

@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
 from doctor_derma.data.decoding import UnreadableImage, open_image
 from doctor_derma.data.duplicates import thumbnail
 from doctor_derma.data.foreign import LENGTH, foreign_kind
 from doctor_derma.data.records import InspectedImage, Reason, ReportedImage, SourceImage
+from doctor_derma.terminal import terminal
 
 
 def inspect_images(
@@ -31,7 +31,7 @@ def inspect_images(
             threads.map(_inspect, images),
             "Checking images",
             total=len(images),
-            console=Console(stderr=True),
+            console=terminal(error=True),
         )
         for outcome in outcomes:
             if isinstance(outcome, InspectedImage):

@@ -11,7 +11,6 @@ from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
-from rich.console import Console
 from rich.progress import track
 
 from doctor_derma.atomic import replacing_own_folder
@@ -21,6 +20,7 @@ from doctor_derma.data.mask_files import MaskFile, find_masks
 from doctor_derma.data.mask_report import MaskReason, MaskSummary, ReportedMask, write_report
 from doctor_derma.data.names import same_name
 from doctor_derma.errors import DermaError
+from doctor_derma.terminal import terminal
 
 MASKS_FOLDER = "masks"
 # Rounding to whole pixels changes the proportions of small pictures by about this much.
@@ -148,7 +148,7 @@ def _write_masks(
             threads.map(write, files),
             "Importing masks",
             total=len(files),
-            console=Console(stderr=True),
+            console=terminal(error=True),
         )
         return [outcome for outcome in outcomes if outcome is not None]
 

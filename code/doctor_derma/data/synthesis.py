@@ -5,13 +5,13 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
-from rich.console import Console
 from rich.progress import track
 
 from doctor_derma.data.records import SourceImage
 from doctor_derma.data.synthetic_lesions import draw_lesion
 from doctor_derma.data.synthetic_scenes import Skin, photograph
 from doctor_derma.errors import DermaError
+from doctor_derma.terminal import terminal
 
 # Name, source and licence of what is drawn here.
 SYNTHETIC = ("synthetic", "drawn by Doctor Derma", "CC0 1.0")
@@ -76,7 +76,7 @@ def synthesize(
         (image for dx in sorted(counts) for image in _draw_class(dx, counts[dx], seed, size)),
         "Drawing images",
         total=sum(counts.values()),
-        console=Console(stderr=True),
+        console=terminal(error=True),
     )
     return list(drawn)
 

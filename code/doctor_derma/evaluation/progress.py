@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import TypeVar
 
-from rich.console import Console
 from rich.progress import track
+
+from doctor_derma.terminal import terminal
 
 Step = TypeVar("Step")
 
@@ -13,5 +14,5 @@ def with_progress(
     steps: Iterable[Step], description: str, total: int | None = None
 ) -> Iterable[Step]:
     """Yield the steps under a progress bar; ``total`` is needed for steps without a length."""
-    console = Console(stderr=True)
+    console = terminal(error=True)
     return track(steps, description=description, total=total, console=console, transient=True)

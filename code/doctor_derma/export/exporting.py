@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.progress import track
 
 from doctor_derma.atomic import replacing_own_folder
@@ -39,6 +38,7 @@ from doctor_derma.export.graph import ServingGraph, load_network, write_graph
 from doctor_derma.export.parity import check_parity
 from doctor_derma.models.networks import LesionNetwork
 from doctor_derma.models.preprocessing import scale_pixels
+from doctor_derma.terminal import terminal
 from doctor_derma.training.config import check_views
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import Run
@@ -180,7 +180,7 @@ def network_outputs(
     progress = track(
         batches,
         description="Running the network",
-        console=Console(stderr=True),
+        console=terminal(error=True),
         transient=True,
     )
     with torch.inference_mode():

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from onnx import ModelProto
-from rich.console import Console
 from rich.progress import track
 
 from doctor_derma.export.graph import INPUT_NAME
+from doctor_derma.terminal import terminal
 
 _BATCH = 64
 
@@ -34,7 +34,7 @@ def run_graph(
     session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
     batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
     progress = track(
-        batches, description="Running the graph", console=Console(stderr=True), transient=True
+        batches, description="Running the graph", console=terminal(error=True), transient=True
     )
     found = [session.run(list(outputs), {INPUT_NAME: pixels[batch]}) for batch in progress]
     return [np.concatenate(part).astype(np.float64) for part in zip(*found, strict=True)]

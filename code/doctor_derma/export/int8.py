@@ -31,10 +31,10 @@ from onnxruntime.quantization import (
     QuantType,
     quantize_static,
 )
-from rich.console import Console
 
 from doctor_derma.export.graph import INPUT_NAME
 from doctor_derma.export.graph_parts import map_convolutions
+from doctor_derma.terminal import terminal
 
 # Chosen on the validation images of HAM10000 by the divergence from the fp32 probabilities,
 # against the whole range, its moving average, entropy and other percentiles.
@@ -53,7 +53,7 @@ def quantise_network(network: ModelProto, pictures: Sequence[np.ndarray]) -> Mod
     prepared.CopyFrom(network)
     # ONNX Runtime's mark for what needs no preparation: the exporter has folded and inferred.
     onnx.helper.set_model_props(prepared, {"onnx.quant.pre_process": "onnxruntime.quant"})
-    console = Console(stderr=True)
+    console = terminal(error=True)
     with (
         tempfile.TemporaryDirectory() as folder,
         console.status("Finding the ranges of the maps"),

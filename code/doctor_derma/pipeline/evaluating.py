@@ -3,8 +3,6 @@
 import math
 from pathlib import Path
 
-from rich.console import Console
-
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.comparison import Comparison
@@ -22,6 +20,7 @@ from doctor_derma.evaluation.report import Figures, write_comparison, write_eval
 from doctor_derma.export.bundle import BundleInfo, read_info
 from doctor_derma.pipeline.models import find_bundle, predict, provenance, without_pictures
 from doctor_derma.serving.classifier import Classifier
+from doctor_derma.terminal import terminal
 from doctor_derma.tracking.evaluations import log_comparison, log_evaluation
 from doctor_derma.workspace import Workspace
 
@@ -91,9 +90,8 @@ def compare_over_seeds(
     replicates = [_replicate(info) for info in infos]
     paired = pair_replicates(replicates)
     if settings := differing_settings([info.recipe for info in infos]):
-        Console(stderr=True).print(
-            f"[yellow]These runs differ in more than model and seed: {', '.join(settings)}",
-            highlight=False,
+        terminal(error=True).print(
+            f"These runs differ in more than model and seed: {', '.join(settings)}", style="yellow"
         )
     models = [predict(workspace, reference, dataset, split)[1] for reference in references]
     by_name = {info.name: bundle for info, bundle in zip(infos, bundles, strict=True)}

@@ -4,14 +4,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.export.bundle import INFO_FILE as BUNDLE_FILE
 from doctor_derma.export.out_of_fold import out_of_fold_file, pool, summary_table
 from doctor_derma.pipeline.training import Fit, resume_run, start_run
+from doctor_derma.terminal import terminal
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.folds import parts_of, recipes_in_turn
 from doctor_derma.training.loop import check_data, train
@@ -97,21 +96,21 @@ def _on_one_device(recipe: TrainConfig) -> TrainConfig:
 def _train_one(
     workspace: Workspace, recipe: TrainConfig, name: str, dataset: Dataset, fit: Fit
 ) -> None:
-    console = Console(stderr=True, soft_wrap=True)
+    console = terminal(error=True, soft_wrap=True)
     try:
         if not (workspace.runs / name / INFO_FILE).is_file():
-            console.print(f"[bold]{name}", highlight=False)
+            console.print(name, style="bold")
             start_run(workspace, recipe, name, fit)
             return
         run = open_run(workspace.runs, name)
         _check_settings(run, recipe)
         check_data(run, dataset)
         if not _is_finished(run):
-            console.print(f"[bold]{name}[/bold] goes on", highlight=False)
+            console.print(f"{name} goes on", style="bold")
             os.environ[RUN_VARIABLE] = name
             resume_run(workspace, name, fit)
     except RunIsBusy:
-        console.print(f"{name} is left to the process that trains it", highlight=False)
+        console.print(f"{name} is left to the process that trains it")
 
 
 def _check_settings(run: Run, recipe: TrainConfig) -> None:

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
 
 from doctor_derma.data.manifest import MANIFEST_FILE, Dataset, read_dataset
 from doctor_derma.errors import DermaError
@@ -13,6 +12,7 @@ from doctor_derma.evaluation.decisions import Costs, Rule
 from doctor_derma.evaluation.predictions import Predictions, predict_split
 from doctor_derma.export.bundle import INFO_FILE, BundleInfo
 from doctor_derma.serving.classifier import Classifier
+from doctor_derma.terminal import terminal
 from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import Workspace
 
@@ -63,17 +63,17 @@ def predict(
             f"{dataset.folder} ({', '.join(dataset.classes)}); evaluate it on data with its classes"
         )
     if info.data.name == dataset.info.name and info.data.fingerprint != dataset.fingerprint:
-        Console(stderr=True).print(
-            f"[yellow]{info.name} was trained on another import of '{info.data.name}': images of "
+        terminal(error=True).print(
+            f"{info.name} was trained on another import of '{info.data.name}': images of "
             f"this {split} split may have been in its training, so don't trust the figures",
-            highlight=False,
+            style="yellow",
         )
     if split == "val" and info.recipe.get("folds"):
-        Console(stderr=True).print(
-            f"[yellow]{info.name} was validated with a fold and trained on the others, with images "
+        terminal(error=True).print(
+            f"{info.name} was validated with a fold and trained on the others, with images "
             "of this val split, so don't trust the figures; out_of_fold.csv in the folder of its "
             "run has those of images that it has not seen",
-            highlight=False,
+            style="yellow",
         )
     return classifier, predict_split(classifier, dataset, split)
 

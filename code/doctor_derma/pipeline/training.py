@@ -4,14 +4,13 @@ import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 
-from rich.console import Console
-
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export.bundle import read_info
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.out_of_fold import predict_left_out
 from doctor_derma.scaling.training.resuming import WORKERS_FILE, read_workers
+from doctor_derma.terminal import terminal
 from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.curves import CURVES_FILE, plot_curves
@@ -87,7 +86,7 @@ def _train_locked(workspace: Workspace, run: Run, dataset: Dataset, fit: Fit) ->
     except KeyboardInterrupt:
         tracker.finish("KILLED")
         hint = f"Stopped; to go on: derma train --resume {run.name}{_engine_of(run)}"
-        Console(stderr=True, soft_wrap=True).print(hint, highlight=False)
+        terminal(error=True, soft_wrap=True).print(hint)
         raise
     except BaseException:
         tracker.finish("FAILED")

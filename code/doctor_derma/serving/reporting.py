@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal, TextIO
 
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress
 
 from doctor_derma.atomic import replacing_file
@@ -16,6 +15,7 @@ from doctor_derma.export.bundle import DiagnosisName
 from doctor_derma.serving.notice import NOTICE
 from doctor_derma.serving.row import Row
 from doctor_derma.serving.writing import WRITERS
+from doctor_derma.terminal import terminal
 
 Format = Literal["table", "json", "csv"]
 
@@ -81,7 +81,7 @@ def report_rows(
             "free some space or choose another place"
         ) from error
     if format != "table":
-        Console(stderr=True).print(NOTICE, style="bold")
+        terminal(error=True).print(NOTICE, style="bold")
     return failed
 
 
@@ -89,14 +89,12 @@ def say_others(others: Mapping[str, int]) -> None:
     """Count on standard error the files of the folders that are no pictures, by suffix."""
     if others:
         listed = ", ".join(f"{count:,} {suffix}" for suffix, count in others.items())
-        Console(stderr=True, soft_wrap=True).print(
-            f"Left out as no pictures: {listed}", highlight=False, markup=False
-        )
+        terminal(error=True, soft_wrap=True).print(f"Left out as no pictures: {listed}")
 
 
 def _tracked(rows: Iterable[Row], total: int, quiet: bool) -> Iterator[Row]:
     """Draw a progress bar on standard error for as long as rows are taken."""
-    console = Console(stderr=True)
+    console = terminal(error=True)
     progress = Progress(
         *Progress.get_default_columns(),
         MofNCompleteColumn(),

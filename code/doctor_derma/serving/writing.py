@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TextIO
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +13,7 @@ from doctor_derma.export.bundle import DiagnosisName
 from doctor_derma.serving.notice import NOTICE
 from doctor_derma.serving.prediction import Prediction
 from doctor_derma.serving.row import Row
+from doctor_derma.terminal import cells, terminal
 
 Classes = Sequence[DiagnosisName]
 Writer = Callable[[Iterable[Row], Classes, TextIO], None]
@@ -44,7 +44,7 @@ def write_json(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
 def write_table(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
     """Write a table of each row's label and the most probable other class, when all have come."""
     full_names = {diagnosis.name: diagnosis.full_name for diagnosis in classes}
-    table = Table(caption=NOTICE, caption_style="bold")
+    table = Table(caption=Text(NOTICE), caption_style="bold")
     table.add_column("picture", overflow="fold")
     table.add_column("label", no_wrap=True)
     table.add_column("name")
@@ -58,15 +58,15 @@ def write_table(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
         if prediction is None:
             table.add_row(path, "", Text(row.error or "", style="red"), "", "", "")
             continue
-        table.caption = f"Labels by the rule '{prediction.rule}'. {NOTICE}"
+        table.caption = Text(f"Labels by the rule '{prediction.rule}'. {NOTICE}")
         others = dict(prediction.probabilities)
         label, first = prediction.label, others.pop(prediction.label)
         other, second = max(others.items(), key=lambda item: item[1])
         name = Text(full_names[label])
         table.add_row(
-            path, Text(label), name, f"{first:.1%}", f"{other} {second:.1%}", _notes(prediction)
+            *cells(path, label, name, f"{first:.1%}", f"{other} {second:.1%}", _notes(prediction))
         )
-    Console(file=stream).print(table)
+    terminal(file=stream).print(table)
 
 
 WRITERS: dict[str, Writer] = {"table": write_table, "json": write_json, "csv": write_csv}

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 import mlflow
-from rich.console import Console
 
 from doctor_derma.errors import DermaError
+from doctor_derma.terminal import terminal
 from doctor_derma.tracking.registry import register_bundle
 from doctor_derma.tracking.store import open_store
 from doctor_derma.training.runs import Run
@@ -71,12 +71,10 @@ class Tracker:
         self.reachable = False
         with suppress(Exception):  # A run left open would be tried again when Python ends.
             mlflow.end_run("FAILED")
-        Console(stderr=True, soft_wrap=True).print(
+        terminal(error=True, soft_wrap=True).print(
             f"Tracking can't be reached, the run goes on without it "
             f"(metrics stay in the run's folder): {reason_of(error)}",
             style="yellow",
-            highlight=False,
-            markup=False,
         )
 
     @guarded

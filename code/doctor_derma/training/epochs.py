@@ -9,6 +9,7 @@ import pandas as pd
 from rich.console import Console
 
 from doctor_derma.atomic import replacing_file
+from doctor_derma.terminal import terminal
 
 OnEpoch = Callable[[int, dict[str, float]], None]
 
@@ -26,7 +27,7 @@ class EpochTable(lightning.Callback):
         self.path = path
         self.batch_size = batch_size
         self.on_epoch = on_epoch
-        self.console = Console(stderr=True, soft_wrap=True) if shown else None
+        self.console = terminal(error=True, soft_wrap=True) if shown else None
         self.started = 0.0
         self.trained: float | None = None
 
@@ -82,4 +83,4 @@ def print_epoch(console: Console, epoch: int, epochs: int, metrics: dict[str, fl
     speed = f"{metrics['images_per_second']:.0f} images/s"
     left = f"about {(epochs - epoch - 1) * metrics['seconds'] / 60:.1f} min left"
     line = "  ".join([f"epoch {epoch + 1}/{epochs}", *values, speed, left])
-    console.print(line, highlight=False)
+    console.print(line)

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
 from doctor_derma.errors import DermaError
@@ -18,6 +17,7 @@ from doctor_derma.scaling.scoring.parts import Parts, locked
 from doctor_derma.scaling.scoring.places import shown
 from doctor_derma.scaling.scoring.plan import Plan, Sizes, check_folder, open_plan
 from doctor_derma.scaling.scoring.rows import row_schema
+from doctor_derma.terminal import terminal
 
 # Shards that a message names.
 NAMED = 5
@@ -120,7 +120,7 @@ def _score_missing(
 
 
 def _progress() -> Progress:
-    console = Console(stderr=True)
+    console = terminal(error=True)
     return Progress(
         *Progress.get_default_columns(),
         MofNCompleteColumn(),

@@ -5,7 +5,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import pandas as pd
-from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from doctor_derma.scaling.training.messages import (
@@ -14,6 +13,7 @@ from doctor_derma.scaling.training.messages import (
     Position,
     WorkersLost,
 )
+from doctor_derma.terminal import terminal
 from doctor_derma.training.checkpoints import finished_epochs
 from doctor_derma.training.epochs import OnEpoch, print_epoch
 from doctor_derma.training.runs import Run
@@ -31,7 +31,7 @@ class Listener:
         self.on_epoch = on_epoch
         self.measured: dict[int, dict[str, float]] = {}
         self.next = finished_epochs(run.last_checkpoint)
-        self.console = Console(stderr=True, soft_wrap=True)
+        self.console = terminal(error=True, soft_wrap=True)
         self.bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -90,8 +90,6 @@ class Listener:
         self.console.print(
             f"Lost worker {names} ({reasons}); going on after epoch {kept}",
             style="yellow",
-            highlight=False,
-            markup=False,  # reasons have square brackets
         )
 
 

@@ -5,8 +5,6 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.errors import DermaError
@@ -21,6 +19,7 @@ from doctor_derma.scaling.tuning.screen import Screen
 from doctor_derma.scaling.tuning.sweep import Sweep
 from doctor_derma.scaling.tuning.tables import trials_table, write_trials
 from doctor_derma.scaling.tuning.tracking import SweepTracker
+from doctor_derma.terminal import terminal
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.size import Size, read_size
 from doctor_derma.workspace import Workspace
@@ -100,7 +99,7 @@ def _run(workspace: Workspace, made: SweepFolder, dataset: Dataset, address: str
     if len(records) < made.sweep.trials or any(record.is_open for record in records):
         tracker.finish("KILLED")
         hint = f"Stopped; to go on: derma tune --resume {made.name}"
-        Console(stderr=True, soft_wrap=True).print(hint, highlight=False)
+        terminal(error=True, soft_wrap=True).print(hint)
         raise KeyboardInterrupt
     try:
         return _conclude(made, records, tracker)

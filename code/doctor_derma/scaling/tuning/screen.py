@@ -5,13 +5,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group
+from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
 from doctor_derma.scaling.tuning.folder import SweepFolder
 from doctor_derma.scaling.tuning.records import TrialRecord, read_record
 from doctor_derma.scaling.tuning.tables import trial_line, trials_table
+from doctor_derma.terminal import terminal
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial
@@ -30,7 +31,7 @@ class Screen:
         self.made = made
         self.runs = runs
         self.records: dict[str, TrialRecord] = {}
-        self.console = Console(stderr=True, soft_wrap=True)
+        self.console = terminal(error=True, soft_wrap=True)
         self.started = time.monotonic()
         self._seen: dict[str, tuple[Any, ...]] = {}
         self._live: Live | None = None
@@ -76,7 +77,7 @@ class Screen:
         self.records[record.name] = record
         if not self._live and not record.is_open and before and before.is_open:
             line = trial_line(record, self.made.sweep)
-            self.console.print(line, highlight=False, markup=False)
+            self.console.print(line)
 
     def _view(self) -> Group:
         sweep = self.made.sweep
