@@ -16,6 +16,7 @@ from doctor_derma.serving.door import Door
 from doctor_derma.serving.draining import draining_on_signal
 from doctor_derma.serving.engine import Classifiers, Engine
 from doctor_derma.serving.graph import usable_cpus
+from doctor_derma.serving.head import Head
 from doctor_derma.serving.headers import SecurityHeaders
 from doctor_derma.serving.memory import return_large_blocks, return_small_blocks
 from doctor_derma.serving.metrics import Metrics, metrics_routes
@@ -73,6 +74,8 @@ def build_app(classifiers: Classifiers, bundle: Path, settings: Settings) -> Fas
         title="Doctor Derma",
         version=__version__,
         description=f"Classifies dermatoscopic images. {NOTICE}",
+        # Encoded once, see reference_routes.
+        openapi_url=None,
         docs_url=None,
         redoc_url=None,
         # Addresses that this server makes are relative, as a proxy may put it under a path: of
@@ -87,6 +90,7 @@ def build_app(classifiers: Classifiers, bundle: Path, settings: Settings) -> Fas
     app.state.settings = settings
     # Each wraps those before it: a request passes the last one first.
     add_problems(app)
+    app.add_middleware(Head)
     app.add_middleware(Departures)
     app.add_middleware(Door, engine, metrics, settings.per_client_limit)
     allow_origins(app, settings.cors_origins)
@@ -98,6 +102,6 @@ def build_app(classifiers: Classifiers, bundle: Path, settings: Settings) -> Fas
     app.include_router(model_routes(info, bundle))
     app.include_router(health_routes(engine, info))
     app.include_router(metrics_routes(metrics, settings.api_keys))
-    app.include_router(reference_routes())
+    app.include_router(reference_routes(app.openapi()))
     app.mount("/static", StaticFiles(directory=STATIC))
     return app

@@ -43,11 +43,12 @@ class ModelDescription(ModelName):
 
 
 def model_routes(info: BundleInfo, bundle: Path) -> APIRouter:
-    """Return the routes that describe the server's model; the card is read once, here."""
+    """Return the routes that describe the server's model; the card is rendered once, here."""
     router = APIRouter(tags=["model"])
     name = ModelName.of(info)
     provenance = Provenance.of_bundle(info)
     card = _read_card(bundle)
+    page = None if card is None else card_html(card)
     description = ModelDescription(
         **name.model_dump(),
         architecture=info.architecture,
@@ -80,7 +81,7 @@ def model_routes(info: BundleInfo, bundle: Path) -> APIRouter:
 
     @router.get(CARD_PAGE, include_in_schema=False)
     async def page_of_card() -> HTMLResponse:
-        return HTMLResponse(card_html(_present(card)))
+        return HTMLResponse(_present(page))
 
     @router.get(
         "/model",

@@ -8,7 +8,7 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 
 from doctor_derma.serving.html_page import html_page
@@ -22,13 +22,18 @@ _CONTENT = """<h1>{title}</h1>
 {types}"""
 
 
-def reference_routes() -> APIRouter:
-    """Return the route of the API reference."""
+def reference_routes(openapi: dict[str, Any]) -> APIRouter:
+    """Return the routes of the API reference, as a page and as the document, made once, here."""
     router = APIRouter(include_in_schema=False)
+    page, document = render_reference(openapi), json.dumps(openapi, ensure_ascii=False)
 
     @router.get("/docs")
-    async def reference(request: Request) -> HTMLResponse:
-        return HTMLResponse(render_reference(request.app.openapi()))
+    async def reference() -> HTMLResponse:
+        return HTMLResponse(page)
+
+    @router.get("/openapi.json")
+    async def openapi_document() -> Response:
+        return Response(document, media_type="application/json")
 
     return router
 
