@@ -15,8 +15,8 @@ from doctor_derma.evaluation.metrics import classification_metrics
 from doctor_derma.export.calibrating import calibrate
 from doctor_derma.export.graph import load_network
 from doctor_derma.models.networks import LesionNetwork
+from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.models.views import CLOSER, VIEWS, View, look
-from doctor_derma.training.augmentation import normalise
 from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import Workspace
 from validation import Validation
@@ -48,7 +48,7 @@ def logits_of(
 ) -> np.ndarray:
     batches = np.split(rows, range(BATCH, len(rows), BATCH))
     with torch.inference_mode():
-        images = (normalise(torch.from_numpy(pixels[batch])) for batch in batches)
+        images = (scale_pixels(torch.from_numpy(pixels[batch])) for batch in batches)
         # As the graph does it: the colours are those of the whole picture.
         seen = (look(network.colour(part), view) for part in images)
         pooled = torch.cat([network.backbone(part).mean((2, 3)) for part in seen])

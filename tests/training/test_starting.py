@@ -12,16 +12,16 @@ from doctor_derma.data.manifest import read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export.graph import load_network
 from doctor_derma.models.networks import create_network
-from doctor_derma.training.augmentation import normalise
+from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.loop import train
 from doctor_derma.training.starting import bundle_weights, weights_to_start_from
 from project import Project, new_run
 
 
 def pixels_of(project: Project, count: int) -> np.ndarray:
-    size = project.run.config.image_size
     generator = np.random.default_rng(0)
-    return generator.integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    shape = (count, *project.run.config.image_size, 3)
+    return generator.integers(0, 256, shape, dtype=np.uint8)
 
 
 def no_images() -> np.ndarray:
@@ -35,7 +35,7 @@ def test_a_bundle_gives_back_the_network_that_it_was_made_of(tiny_run: Project) 
     restored = create_network(run.config.model, len(run.info.classes)).eval()
     restored.load_state_dict(weights)
     original = load_network(run).eval()
-    images = normalise(torch.from_numpy(pixels_of(tiny_run, 16)))
+    images = scale_pixels(torch.from_numpy(pixels_of(tiny_run, 16)))
     with torch.no_grad():
         assert torch.allclose(restored(images), original(images), atol=1e-3)
 
@@ -47,7 +47,7 @@ def test_its_statistics_are_those_of_the_images(tiny_run: Project) -> None:
     weights = bundle_weights(run.bundle / "model.onnx", run.config.model, pixels)
     restored = create_network(run.config.model, len(run.info.classes))
     restored.load_state_dict(weights)
-    images = normalise(torch.from_numpy(pixels))
+    images = scale_pixels(torch.from_numpy(pixels))
     with torch.no_grad():
         in_training, in_use = restored.train()(images), restored.eval()(images)
     assert torch.allclose(in_training, in_use, atol=1e-2)
@@ -75,7 +75,7 @@ def test_the_probabilities_agree_with_the_graph(tiny_run: Project) -> None:
     restored = create_network(run.config.model, len(run.info.classes)).eval()
     restored.load_state_dict(weights)
     with torch.no_grad():
-        _, found, _ = restored.logits_maps_and_features(normalise(torch.from_numpy(pixels)))
+        _, found, _ = restored.logits_maps_and_features(scale_pixels(torch.from_numpy(pixels)))
     np.testing.assert_allclose(found.numpy(), maps, atol=1e-2)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from doctor_derma.export.calibrating import Calibration
 from doctor_derma.export.familiarity import Familiarity
 from doctor_derma.models.networks import LesionNetwork, create_network
-from doctor_derma.training.augmentation import normalise
+from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.checkpoints import averaged_weights
 from doctor_derma.training.runs import Run
 
@@ -48,7 +48,7 @@ class ServingGraph(nn.Module):
 
         ``images`` is uint8 RGB of shape (n, height, width, 3).
         """
-        logits, maps, features = self.network.logits_maps_and_features(normalise(images))
+        logits, maps, features = self.network.logits_maps_and_features(scale_pixels(images))
         probabilities = torch.softmax(logits / self.temperature + self.offsets, dim=1)
         unfamiliarity = ((features - self.mean) @ self.whitening).square().sum(1)
         return probabilities, maps, unfamiliarity
@@ -58,7 +58,9 @@ def load_network(run: Run) -> LesionNetwork:
     """Load the averaged weights of the best epoch of a run."""
     # Never pretrained: the checkpoint holds every weight.
     network = create_network(
-        run.config.model, len(run.info.classes), colour_constancy=run.config.colour_constancy
+        run.config.model,
+        len(run.info.classes),
+        colour_constancy=run.config.colour_constancy,
     )
     network.load_state_dict(averaged_weights(run.best_checkpoint))
     return network.eval()

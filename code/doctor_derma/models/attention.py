@@ -7,6 +7,10 @@ Both look at one number a channel, the global average of its map,
 and scale each channel by a gate in (0, 1): :math:`y_{c,i,j} = s_c \, x_{c,i,j}`. They differ
 in how the gates come from the averages.
 
+Put into a network that is trained already, such gates would halve what its layers expect. With
+``identity`` they are :math:`2 \sigma(\cdot)`, in (0, 2), and the weights before the sigmoid start
+at zero: every gate is exactly 1 at first, and the network computes what it did before.
+
 References
 ----------
 .. [1] J. Hu, L. Shen, G. Sun: Squeeze-and-Excitation Networks. CVPR 2018, arXiv:1709.01507.
@@ -15,11 +19,36 @@ References
 """
 
 import math
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 
-class SqueezeExcitation(nn.Module):
+class _ScaledGates(nn.Module):
+    """Gates between 0 and ``scale``, which is kept with the weights: they mean nothing without."""
+
+    scale: Tensor
+
+    def __init__(self, identity: bool) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.tensor(2.0 if identity else 1.0))
+
+    def gates(self, x: Tensor) -> Tensor:
+        """Return the gates s of shape (n, C, 1, 1) for ``x`` of shape (n, C, H, W)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scale ``x`` of shape (n, C, H, W) channel by channel."""
+        return x * self.gates(x)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        # Checkpoints from before there was a scale have the gates of the papers.
+        state_dict.setdefault(f"{prefix}scale", torch.tensor(1.0))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+
+
+class SqueezeExcitation(_ScaledGates):
     r"""Squeeze-and-Excitation: every channel's gate sees every channel's average.
 
     .. math:: s = \sigma(W_2 \, \mathrm{ReLU}(W_1 z + b_1) + b_2)
@@ -31,6 +60,7 @@ class SqueezeExcitation(nn.Module):
     ----------
     channels : number of channels C
     reduction : the ratio r between C and the width of the bottleneck
+    identity : start with every gate at 1, for a network that is trained already
 
     Raises
     ------
@@ -44,25 +74,24 @@ class SqueezeExcitation(nn.Module):
     torch.Size([2, 64, 8, 8])
     """
 
-    def __init__(self, channels: int, reduction: int = 16) -> None:
-        super().__init__()
+    def __init__(self, channels: int, reduction: int = 16, identity: bool = False) -> None:
+        super().__init__(identity)
         if channels < reduction:
             raise ValueError(f"channels={channels} is smaller than reduction={reduction}")
         self.squeeze = nn.Conv2d(channels, channels // reduction, kernel_size=1)
         self.activation = nn.ReLU(inplace=True)
         self.excite = nn.Conv2d(channels // reduction, channels, kernel_size=1)
+        if identity:
+            nn.init.zeros_(self.excite.weight)
+            nn.init.zeros_(self.excite.bias)  # type: ignore[arg-type]
 
     def gates(self, x: Tensor) -> Tensor:
         """Return the gates s of shape (n, C, 1, 1) for ``x`` of shape (n, C, H, W)."""
         averages = x.mean((2, 3), keepdim=True)
-        return self.excite(self.activation(self.squeeze(averages))).sigmoid()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scale ``x`` of shape (n, C, H, W) channel by channel."""
-        return x * self.gates(x)
+        return self.scale * self.excite(self.activation(self.squeeze(averages))).sigmoid()
 
 
-class EfficientChannelAttention(nn.Module):
+class EfficientChannelAttention(_ScaledGates):
     r"""Efficient Channel Attention: a gate sees its k nearest channels, with shared weights.
 
     .. math:: s = \sigma(\mathrm{conv1d}_k(z))
@@ -75,6 +104,7 @@ class EfficientChannelAttention(nn.Module):
     ----------
     channels : number of channels C
     gamma, beta : the constants of eq. 12 (``b`` in the paper)
+    identity : start with every gate at 1, for a network that is trained already
 
     Examples
     --------
@@ -82,21 +112,21 @@ class EfficientChannelAttention(nn.Module):
     (3, 5)
     """
 
-    def __init__(self, channels: int, gamma: int = 2, beta: int = 1) -> None:
-        super().__init__()
+    def __init__(
+        self, channels: int, gamma: int = 2, beta: int = 1, identity: bool = False
+    ) -> None:
+        super().__init__(identity)
         self.kernel_size = adaptive_kernel_size(channels, gamma, beta)
         self.conv = nn.Conv1d(
             1, 1, self.kernel_size, padding=(self.kernel_size - 1) // 2, bias=False
         )
+        if identity:
+            nn.init.zeros_(self.conv.weight)
 
     def gates(self, x: Tensor) -> Tensor:
         """Return the gates s of shape (n, C, 1, 1) for ``x`` of shape (n, C, H, W)."""
         averages = x.mean((2, 3)).unsqueeze(1)
-        return self.conv(averages).sigmoid().transpose(1, 2).unsqueeze(-1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Scale ``x`` of shape (n, C, H, W) channel by channel."""
-        return x * self.gates(x)
+        return self.scale * self.conv(averages).sigmoid().transpose(1, 2).unsqueeze(-1)
 
 
 def adaptive_kernel_size(channels: int, gamma: int = 2, beta: int = 1) -> int:

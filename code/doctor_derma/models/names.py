@@ -5,9 +5,10 @@ import re
 from doctor_derma.errors import DermaError
 
 RESNETS = ("resnet18", "resnet26", "resnet34", "resnet50")
+EFFICIENTNETS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 ATTENTIONS = ("se", "eca")
 TIMM_PREFIX = "timm/"
-_RESNET_NAME = re.compile(rf"(?:({'|'.join(ATTENTIONS)})_)?({'|'.join(RESNETS)})")
+_OWN_NAME = re.compile(rf"(?:({'|'.join(ATTENTIONS)})_)?({'|'.join((*RESNETS, *EFFICIENTNETS))})")
 
 
 def parse_name(name: str) -> tuple[str, str | None]:
@@ -22,14 +23,17 @@ def parse_name(name: str) -> tuple[str, str | None]:
     --------
     >>> parse_name("eca_resnet18")
     ('resnet18', 'eca')
+    >>> parse_name("se_efficientnet_lite0")  # timm's name says whose padding it has
+    ('tf_efficientnet_lite0', 'se')
     """
-    if match := _RESNET_NAME.fullmatch(name):
-        return match[2], match[1]
+    if match := _OWN_NAME.fullmatch(name):
+        return f"tf_{match[2]}" if match[2] in EFFICIENTNETS else match[2], match[1]
     if name.startswith(TIMM_PREFIX) and _timm_has(name.removeprefix(TIMM_PREFIX)):
         return name.removeprefix(TIMM_PREFIX), None
     raise DermaError(
-        f"model: no network named '{name}'; use one of {', '.join(RESNETS)}, one of these "
-        "with 'se_' or 'eca_' in front, or 'timm/NAME' with a name from timm.list_models()"
+        f"model: no network named '{name}'; use one of {', '.join((*RESNETS, *EFFICIENTNETS))}, "
+        "one of these with 'se_' or 'eca_' in front, "
+        "or 'timm/NAME' with a name from timm.list_models()"
     )
 
 

