@@ -3,6 +3,7 @@
 import csv
 import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -457,6 +458,51 @@ def test_flags_of_ray_need_ray_and_the_other_way_round(
     assert code == 2
     assert reason in error
     assert len(error.splitlines()) == 1
+
+
+def test_without_a_home_directory_there_is_a_sentence(lesions: Path, tmp_path: Path) -> None:
+    """As in a container that runs as some number; MLflow asks for it when it is imported."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import pwd\n"
+        "def getpwuid(uid): raise KeyError(f'uid not found: {uid}')\n"
+        "pwd.getpwuid = getpwuid\n"
+    )
+    root = copy_data(lesions, tmp_path / "root")
+    kept = {name: value for name, value in own_environment().items() if name != "HOME"}
+    environment = kept | {"PYTHONPATH": str(tmp_path), "DERMA_ROOT": str(root)}
+    for arguments in (
+        ["promote"],
+        ["predict", "~/mole.jpg"],
+        ["--root", "~/x", "data", "describe"],
+    ):
+        done = derma(*arguments, env=environment)
+        assert done.returncode == 2
+        # Before it, Matplotlib may say where it keeps its cache instead.
+        assert done.stderr.splitlines()[-1] == (
+            "derma: no home directory is known; set HOME to a folder of yours, and write no ~ in "
+            "paths"
+        )
+        assert "Traceback" not in done.stderr
+    done = derma("data", "describe", env=environment)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_root_that_is_no_utf_8_is_refused(main: Main, tmp_path: Path) -> None:
+    root = tmp_path / os.fsdecode(b"gr\xfcn [x]")
+    code, _, error = main("--root", root, "data", "synthesize")
+    assert code == 2
+    assert "its name is not in UTF-8, so that MLflow and ONNX can't open" in error
+    assert not root.exists()
+
+
+def test_names_that_can_not_be_printed_end_nothing(tmp_path: Path) -> None:
+    source = tmp_path / os.fsdecode(b"quelle \xfc")
+    class_folders(source, {"a": 4, "b": 4})
+    done = derma("--root", tmp_path / "root", "data", "import", "folder", source)
+    assert done.returncode == 0, done.stderr
+    done = derma("--root", tmp_path / "root", "data", "import", "folder", source / "gone")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "\\udcfc" in done.stderr
 
 
 def test_the_root_may_come_from_the_environment(lesions: Path, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from doctor_derma.errors import DermaError
+
 ROOT_VARIABLE = "DERMA_ROOT"
 
 
@@ -19,11 +21,25 @@ class Workspace:
 
         It is ``$DERMA_ROOT`` where that is set, else the checkout that this package
         runs from, else the working directory.
+
+        Raises
+        ------
+        DermaError
+            When its path is not in UTF-8.
         """
-        if named := os.environ.get(ROOT_VARIABLE):
-            return cls(Path(named).expanduser().resolve())
         checkout = Path(__file__).resolve().parents[2]
-        return cls(checkout if (checkout / "pyproject.toml").is_file() else Path.cwd())
+        if named := os.environ.get(ROOT_VARIABLE):
+            root = Path(named).expanduser().resolve()
+        else:
+            root = checkout if (checkout / "pyproject.toml").is_file() else Path.cwd()
+        try:
+            str(root).encode()
+        except UnicodeEncodeError as error:
+            raise DermaError(
+                f"{root}: its name is not in UTF-8, so that MLflow and ONNX can't open what is in "
+                "it; rename the folder or choose another root"
+            ) from error
+        return cls(root)
 
     @property
     def data(self) -> Path:

@@ -1,6 +1,7 @@
 """The application, and how it ends: with a code, and a mistake in one line."""
 
 import errno
+import io
 import os
 import sys
 from pathlib import Path
@@ -35,6 +36,10 @@ _EXTRAS = {"ray": "scale", "pyarrow": "scale", "fsspec": "scale", "optuna": "sca
 
 def main() -> None:
     """Run the command line; a mistake is one line on standard error and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        # A name that can't be printed there, such as one that is no UTF-8, ends nothing.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         if code := app(prog_name="derma", standalone_mode=False):
             sys.exit(code)
@@ -51,6 +56,11 @@ def main() -> None:
         extra = _EXTRAS.get((error.name or "").partition(".")[0], "train")
         install = f"pip install 'doctor-derma[{extra}]'"
         _stop(f"{error.name} is not installed; install it with: {install}")
+    except RuntimeError as error:
+        # Of pathlib, where nothing says whose ~ is: MLflow asks when it is imported.
+        if "home directory" not in str(error):
+            raise
+        _stop("no home directory is known; set HOME to a folder of yours, and write no ~ in paths")
     except OSError as error:
         if error.errno not in _DISK_ERRNOS:
             raise

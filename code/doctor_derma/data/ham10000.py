@@ -76,8 +76,9 @@ def _find_table(source: Path, below: Sequence[Path]) -> Path:
     found = [path for path in below if path.name.casefold() in names]
     if not found:
         raise DermaError(
-            f"{source / METADATA_NAMES[0]}: not found, nor below {source}; name the folder that "
-            "holds the HAM10000 archive, or fetch it with 'derma data download ham10000'"
+            f"{source / METADATA_NAMES[0]}: not found; name the folder that holds the HAM10000 "
+            "archive, or fetch it with 'derma data download ham10000' (the folders below were "
+            "searched, too)"
         )
     return min(found, key=lambda path: (len(path.parts), names.index(path.name.casefold())))
 
