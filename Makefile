@@ -12,7 +12,7 @@ DEMO_DERMA := $(BIN)/derma --root $(DEMO)
 MODELS := resnet18 se_resnet18 eca_resnet18
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve tracking test test-containers requirements lint clean
+.PHONY: help setup demo serve tracking test siege test-containers requirements lint clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ tracking: setup ## Open MLflow at http://localhost:5001 (ROOT=demo for the demo'
 
 test: setup lint ## Lint, types and every test
 	$(BIN)/python -m pytest
+
+siege: setup ## Attack a server in 512 MB for minutes (DERMA_SIEGE=long: a quarter of an hour)
+	$(BIN)/python -m pytest tests/siege -m siege -s
 
 test-containers: setup ## Build, start and try both compose stacks (needs a Docker engine)
 	DERMA_CONTAINERS=1 $(BIN)/python -m pytest tests/containers --timeout=3000 -v -rA

@@ -5,6 +5,7 @@ again what it does until then.
 """
 
 import asyncio
+import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager, suppress
@@ -24,7 +25,9 @@ IDLE = 1_000
 
 @asynccontextmanager
 async def connection(address: Address):  # type: ignore[no-untyped-def]
-    reader, writer = await asyncio.open_connection(*address)
+    # From many addresses, as one alone may have few requests under way.
+    own = f"127.0.{random.randrange(1, 5)}.{random.randrange(1, 250)}"
+    reader, writer = await asyncio.open_connection(*address, local_addr=(own, 0))
     try:
         yield reader, writer
     finally:

@@ -35,7 +35,7 @@ MAX_PIXELS = 50_000_000
 DRAFT_SIDE = 1024
 # What takes more is made smaller while it is read, if it can be. A picture of 1920x1080 takes less,
 # and so does nearly every JPEG, which is made smaller by its own decoder.
-LARGE_BYTES = 32_000_000
+LARGE_BYTES = 24_000_000
 # Pillow knows more, and some of those run other programs on the file, such as EPS.
 FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 # Pillow remarks on odd files, at length and for each one. Here a file is readable or it is not.

@@ -19,6 +19,8 @@ LEAST_CHUNK_BYTES = 64
 GATHERED_BYTES = 65_536
 # With one more, one that says nothing is closed.
 MAX_CONNECTIONS = 900
+# For which a connection that says nothing is as good as one that does.
+FRESH_SECONDS = 1.0
 
 
 class PatientProtocol(H11Protocol):
@@ -107,9 +109,12 @@ class PatientProtocol(H11Protocol):
 
     def _make_room(self) -> None:
         """Close who asks nothing, else who has not sent all; the longest silent first."""
+        now = self.loop.time()
 
-        def worth(each: Any) -> tuple[bool, bool, float]:
-            return each._answers, each._answers and not each.cycle.more_body, each._heard
+        def worth(each: Any) -> tuple[bool, bool, bool, float]:
+            fresh = now - each._heard < FRESH_SECONDS
+            sent_all = each._answers and not each.cycle.more_body
+            return fresh, each._answers, sent_all, each._heard
 
         last = min((each for each in self.connections if each is not self), key=worth)
         self.connections.discard(last)

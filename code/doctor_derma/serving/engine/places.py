@@ -11,7 +11,7 @@ from doctor_derma.data.file_structure import look_through, webp_size
 from doctor_derma.data.large_pictures import can_shrink
 
 # Pillow has to keep so much of a picture that it can't make smaller meanwhile.
-MOST_BYTES = 150_000_000
+MOST_BYTES = 110_000_000
 # Of metadata that were compressed.
 UNPACKED_BYTES = 1_000_000
 

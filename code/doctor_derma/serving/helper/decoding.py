@@ -17,8 +17,8 @@ from doctor_derma.data.decoding import UnreadableImage, decode
 from doctor_derma.data.large_pictures import load_libvips
 from doctor_derma.serving.helper.messages import LENGTHS, REQUEST, SECONDS, TOO_MUCH
 
-# On top of what this process has. 24 megapixels of a progressive JPEG take half of it.
-MEMORY_BYTES = 150_000_000
+# On top of what this process has. 24 megapixels of a progressive JPEG take 96 MB.
+MEMORY_BYTES = 120_000_000
 # Decoders ask for more than they use, such as two frames of an animation of which one is shown.
 ADDRESS_BYTES = 700_000_000
 LOOK_SECONDS = 0.01

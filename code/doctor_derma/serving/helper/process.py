@@ -19,6 +19,7 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
 }
+PIECE_BYTES = 262_144
 _LONGEST_HEAD = 10_000
 
 
@@ -61,8 +62,11 @@ class Helper:
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.write(REQUEST.pack(self._height, self._width, len(encoded)))
-        process.stdin.write(encoded)
-        await process.stdin.drain()
+        view = memoryview(encoded)
+        for start in range(0, len(view), PIECE_BYTES):
+            # All at once, it would be kept once more.
+            process.stdin.write(view[start : start + PIECE_BYTES])
+            await process.stdin.drain()
         head_length, length = LENGTHS.unpack(await process.stdout.readexactly(LENGTHS.size))
         expected = self._height * self._width * 3
         if head_length > _LONGEST_HEAD or length not in (0, expected):

@@ -29,7 +29,7 @@ from doctor_derma.serving.settings import Settings
 
 NDJSON = "application/x-ndjson"
 # Of all such requests together, that wait for the engine.
-BATCH_BYTES = 32_000_000
+BATCH_BYTES = 24_000_000
 MANY = Limits(pictures=1_000, body=500_000_000)
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {

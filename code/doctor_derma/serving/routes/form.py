@@ -1,5 +1,6 @@
 """The files of a multipart form, each as soon as it has come, kept in memory and nowhere else."""
 
+import io
 import logging
 from collections import deque
 from collections.abc import AsyncIterator
@@ -40,7 +41,7 @@ class _FormParts:
         self._share = share
         self._header, self._value = bytearray(), bytearray()
         self._field: str | None = None
-        self._data = bytearray()
+        self._data = io.BytesIO()
         self._too_large = False
 
     def on_part_begin(self) -> None:
@@ -49,7 +50,7 @@ class _FormParts:
             raise Refusal(MALFORMED, f"The form has more than {MAX_PARTS:,} parts.")
         self._header_bytes = 0
         self._field = None
-        self._data = bytearray()
+        self._data = io.BytesIO()
         self._too_large = False
 
     def on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -70,19 +71,19 @@ class _FormParts:
     def on_part_data(self, data: bytes, start: int, end: int) -> None:
         if self._field is None or self._too_large:
             return
-        if len(self._data) + end - start > self._most_bytes:
+        if self._data.tell() + end - start > self._most_bytes:
             self._too_large = True
-            self._share.give(len(self._data))
-            self._data = bytearray()
+            self._share.give(self._data.tell())
+            self._data = io.BytesIO()
             return
         self._share.take(end - start)
-        self._data += data[start:end]
+        self._data.write(memoryview(data)[start:end])
 
     def on_part_end(self) -> None:
         if self._field is None:
             return
         self.found.append(Upload(self._field, self._picture()))
-        self._data = bytearray()
+        self._data = io.BytesIO()
 
     def _count(self, size: int) -> None:
         # A line of the header costs as much as some hundred bytes of it.
@@ -95,7 +96,7 @@ class _FormParts:
 
     def _picture(self) -> bytes | Refusal:
         if not self._too_large:
-            return bytes(self._data)
+            return self._data.getvalue()
         megabytes = self._most_bytes // 1_000_000
         return Refusal(
             TOO_LARGE,

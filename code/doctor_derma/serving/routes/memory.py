@@ -8,8 +8,8 @@ from time import monotonic
 from doctor_derma.serving.routes.kinds import OVERLOADED
 from doctor_derma.serving.routes.problem import Refusal
 
-# Two of the largest pictures and some others.
-MAX_HELD_BYTES = 48_000_000
+# The largest request.
+MAX_HELD_BYTES = 42_000_000
 RETRY_SECONDS = 2
 # A connection that has its bad second is no stalled one.
 SLOW_AFTER_SECONDS = 2.0
