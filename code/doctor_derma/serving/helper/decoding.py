@@ -95,7 +95,8 @@ def _packed(head: dict[str, Any], pixels: bytes = b"") -> bytes:
 def _bound() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.alarm(SECONDS)
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for nothing in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
+        resource.setrlimit(nothing, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_SECONDS, PROCESSOR_SECONDS))
     if taken := _memory("self", _ADDRESSES):
         most = taken + ADDRESS_BYTES

@@ -18,6 +18,8 @@ _ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
+    # Over which libvips would write a file, which in a container is memory as well.
+    "VIPS_DISC_THRESHOLD": "10g",
 }
 PIECE_BYTES = 262_144
 _LONGEST_HEAD = 10_000
