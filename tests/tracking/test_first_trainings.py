@@ -29,11 +29,10 @@ ROOTS = 3
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a whole database; tests copy it."""
-    before = mlflow.get_tracking_uri()
-    workspace = Workspace(tmp_path_factory.mktemp("made"))
-    open_store(workspace)
-    mlflow.set_tracking_uri(before)
-    return workspace.tracking_database
+    database = tmp_path_factory.mktemp("made") / "mlflow.db"
+    ready_database(database, EXPERIMENT)
+    MlflowClient(address_of(database)).create_experiment(EXPERIMENT)
+    return database
 
 
 @pytest.fixture

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from filelock import FileLock, Timeout
 from mlflow.tracking import MlflowClient
 
 from doctor_derma.errors import DermaError
 from doctor_derma.export.bundle import read_info
+from doctor_derma.tracking import registry
 from doctor_derma.tracking.registry import fetch_champion, register_bundle
 from doctor_derma.tracking.store import model_name, open_store
 from doctor_derma.workspace import Workspace
@@ -50,6 +52,24 @@ def test_the_champion_is_the_best_so_far(
     assert "Successfully registered" not in said
     assert "Created version" not in said
     assert "Downloading artifacts" not in said
+
+
+def test_of_two_that_end_at_once_the_better_one_is_champion(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between looking at the champion and taking its place, no other process may do so."""
+    looks = []
+
+    def look(client: MlflowClient, name: str) -> float:
+        lock = FileLock(f"{workspace.tracking_database}.lock", is_singleton=False)
+        with pytest.raises(Timeout):
+            lock.acquire(timeout=0)
+        looks.append(name)
+        return 0.0
+
+    monkeypatch.setattr(registry, "_champion_score", look)
+    register(workspace, write_bundle(tmp_path / "bundle"), "raced", 0.5)
+    assert looks == ["doctor-derma-raced"]
 
 
 def test_other_data_have_a_champion_of_their_own(workspace: Workspace, tmp_path: Path) -> None:

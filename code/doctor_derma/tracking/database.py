@@ -10,7 +10,7 @@ import sqlite3
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from pathlib import Path
 from urllib.parse import quote
 
@@ -64,7 +64,7 @@ def ready_database(database: Path, experiment: str) -> None:
         return
     database.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(f"{database}.lock", timeout=_PATIENCE):
+        with _lock(database):
             for left in database.parent.glob(f".{database.stem}-*"):
                 left.unlink(missing_ok=True)
             if not database.exists() or _was_left_empty(database):
@@ -75,6 +75,19 @@ def ready_database(database: Path, experiment: str) -> None:
             f"{database}: another process has been making it for {_PATIENCE:.0f} s; "
             f"end it, or wait and try again"
         ) from error
+
+
+def locked(address: str) -> AbstractContextManager[object]:
+    """Keep other processes of ours from what is done with a database meanwhile.
+
+    A server of MLflow has no such lock; there, nothing is kept.
+    """
+    database = file_of(address)
+    return _lock(database) if database else nullcontext()
+
+
+def _lock(database: Path) -> FileLock:
+    return FileLock(f"{database}.lock", timeout=_PATIENCE)
 
 
 def _has(database: Path, experiment: str) -> bool:

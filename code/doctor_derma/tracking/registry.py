@@ -12,6 +12,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 
 from doctor_derma import __version__
 from doctor_derma.errors import DermaError
+from doctor_derma.tracking.database import locked
 from doctor_derma.tracking.store import model_name, open_store, package_folder
 from doctor_derma.workspace import Workspace
 
@@ -43,8 +44,10 @@ def register_bundle(bundle: Path, data_name: str, classes: list[str], score: flo
     client = MlflowClient()
     version = str(logged.registered_model_version)
     client.set_model_version_tag(name, version, SCORE_TAG, f"{score:.6f}")
-    if score > _champion_score(client, name):
-        client.set_registered_model_alias(name, CHAMPION, version)
+    # Of two that end at once, the worse one must not be the last to look.
+    with locked(mlflow.get_tracking_uri()):
+        if score > _champion_score(client, name):
+            client.set_registered_model_alias(name, CHAMPION, version)
 
 
 def fetch_champion(workspace: Workspace, data_name: str) -> Path:
