@@ -28,10 +28,9 @@ ROOTS = 3
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a whole database; tests copy it."""
+    """Return a whole database without the experiment; tests copy it."""
     database = tmp_path_factory.mktemp("made") / "mlflow.db"
     ready_database(database, EXPERIMENT)
-    MlflowClient(address_of(database)).create_experiment(EXPERIMENT)
     return database
 
 
