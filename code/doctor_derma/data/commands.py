@@ -21,7 +21,8 @@ def import_ham10000(folder: Path, val: Share = 0.15, test: Share = 0.15, seed: S
     """Import the published HAM10000 layout: images, zipped or not, and HAM10000_metadata.csv."""
     from doctor_derma.data.ham10000 import HAM10000, read_ham10000
 
-    _import(read_ham10000(folder), *HAM10000, val=val, test=test, seed=seed)
+    images = read_ham10000(folder)
+    _import(images, *HAM10000, place=str(folder), val=val, test=test, seed=seed)
 
 
 @import_app.command("folder")
@@ -105,14 +106,14 @@ def describe() -> None:
     terminal().print(describe(dataset), f"Plotted to {path}")
 
 
-def _import(images: Any, name: str, source: str, licence: str, **split: Any) -> None:
+def _import(images: Any, name: str, source: str, licence: str, **options: Any) -> None:
     from doctor_derma.data.description import describe
     from doctor_derma.data.importing import import_images
     from doctor_derma.data.manifest import DatasetInfo, read_dataset
 
     folder = Workspace.find().data
-    info = DatasetInfo(name=name, source=source, licence=licence, seed=split["seed"])
-    summary = import_images(images, info, folder, **split)
+    info = DatasetInfo(name=name, source=source, licence=licence, seed=options["seed"])
+    summary = import_images(images, info, folder, **options)
     terminal().print(describe(read_dataset(folder)))
     missing = f"{summary.missing:,} rows of the metadata name no picture. "
     terminal(soft_wrap=True).print(

@@ -73,6 +73,7 @@ def import_images(
     val: float = 0.15,
     test: float = 0.15,
     seed: int = 0,
+    place: str | None = None,
 ) -> ImportSummary:
     """Check, split and copy images into ``destination``, replacing an earlier import there.
 
@@ -83,6 +84,7 @@ def import_images(
     Parameters
     ----------
     val, test, seed : see `doctor_derma.data.splits.assign_splits`
+    place : where the images were read from, for errors; ``info.source`` when None
 
     Raises
     ------
@@ -92,7 +94,9 @@ def import_images(
         message says what became of the files, and a report of all of them is written.
     """
     if not images:
-        raise DermaError(f"{info.source}: no images found there; name a folder that holds some")
+        raise DermaError(
+            f"{place or info.source}: no images found there; name a folder that holds some"
+        )
     require_shares(val, test)
     with _one_sentence(destination), staged_dataset(destination) as staging:
         usable, unusable = inspect_images(images)
@@ -110,7 +114,7 @@ def import_images(
             )
         except DermaError as error:
             raise DermaError(
-                f"{info.source}: {error}{_what_became(images, reported, destination)}"
+                f"{place or info.source}: {error}{_what_became(images, reported, destination)}"
             ) from error
         table = _copy(screened, splits, staging)
         _write_report(staging / REPORT_FILE, reported)
