@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from doctor_derma.export import familiarity
 from doctor_derma.export.familiarity import fit_familiarity
 
 
@@ -40,4 +41,23 @@ def test_constant_features_do_no_harm() -> None:
     fitted = fit_familiarity(training, training)
     found = fitted.unfamiliarity(training)
     assert bool(np.isfinite(found).all())
-    assert bool(np.isfinite(fit_familiarity(np.zeros((4, 2)), np.zeros((4, 2))).whitening).all())
+    assert bool(np.isfinite(fit_familiarity(np.zeros((4, 2)), np.zeros((4, 2))).directions).all())
+
+
+def test_all_but_the_largest_directions_count_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With one direction kept, the two others have the mean of their variances."""
+    monkeypatch.setattr(familiarity, "_DIRECTIONS", 1)
+    generator = np.random.default_rng(0)
+    training = generator.normal(size=(200_000, 3)) * [3.0, 2.0, 1.0]
+    unscaled = familiarity.fit_distance(training)
+    assert unscaled.directions.shape == (3, 1)
+    found = unscaled.unfamiliarity(np.array([[3.0, 0, 0], [0, 2, 0], [0, 0, 2]]) + unscaled.mean)
+    np.testing.assert_allclose(found, [9 / 9, 4 / 2.5, 4 / 2.5], rtol=0.03)
+
+
+def test_scaling_moves_the_threshold_alone() -> None:
+    unscaled = familiarity.fit_distance(normal(1000, 0))
+    some = normal(20, 2)
+    np.testing.assert_allclose(
+        unscaled.scaled(8.0).unfamiliarity(some), unscaled.unfamiliarity(some) / 8, rtol=1e-9
+    )

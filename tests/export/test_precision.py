@@ -144,7 +144,7 @@ def test_most_bytes_are_in_the_smaller_type(reduced: Path, precision: str) -> No
 def test_the_head_and_the_first_step_stay_in_fp32(reduced: Path) -> None:
     model = onnx.load(reduced / "model.onnx")
     types = {constant.name: constant.data_type for constant in model.graph.initializer}
-    for name in ("temperature", "offsets", "mean", "whitening"):
+    for name in ("temperature", "offsets", "mean", "directions"):
         assert types[f"head.{name}"] == TensorProto.FLOAT
     [maps] = [node for node in model.graph.node if "activation_maps" in node.output]
     assert types[maps.input[1]] == TensorProto.FLOAT
@@ -219,14 +219,14 @@ def test_cut_and_joined_again_a_graph_answers_by_hand() -> None:
     np.testing.assert_allclose(logits, [[6, 0, 0]], atol=1e-5)
     np.testing.assert_allclose(features, [[255, 0, 0]], atol=1e-4)
     calibration = Calibration(3.0, np.log([1.0, 2.0, 3.0]))
-    familiarity = Familiarity(np.array([253.0, 0, 1]), np.diag([0.5, 1, 2]))
+    familiarity = Familiarity(np.array([253.0, 0, 1]), 4.0, np.diag([0.5, 1, 2]))
     model = join_head(network, calibration, familiarity)
     probabilities, unfamiliarity = run_graph(
         model, red, np.array([0]), ("probabilities", "unfamiliarity")
     )
     weights = np.array([np.exp(2), 2, 3])
     np.testing.assert_allclose(probabilities, [weights / weights.sum()], rtol=1e-5)
-    np.testing.assert_allclose(unfamiliarity, [1 + 0 + 4], rtol=1e-5)
+    np.testing.assert_allclose(unfamiliarity, [4 * (4 + 0 + 1) - (1 + 0 + 4)], rtol=1e-5)
 
 
 GATED = """

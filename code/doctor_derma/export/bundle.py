@@ -57,6 +57,14 @@ class DataProvenance(_Strict):
     images: dict[str, int]
 
 
+class Pretrained(_Strict):
+    """The weights that training began with, of other images."""
+
+    name: str
+    sha256: str
+    licence: str
+
+
 class CodeProvenance(_Strict):
     """What the model was trained with."""
 
@@ -124,6 +132,10 @@ class BundleInfo(_Strict):
     metrics: dict[str, dict[str, float]]
     data: DataProvenance
     code: CodeProvenance
+    pretrained: Pretrained | None = None
+    # The run whose outputs were fitted, where this one has seen all images of training and
+    # validation: trained by the same recipe without one fold.
+    twin: str | None = None
     recipe: dict[str, Any]
     weights: Weights
     parity: Parity

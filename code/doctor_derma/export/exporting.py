@@ -25,6 +25,7 @@ from doctor_derma.export.bundle import (
     Familiar,
     InputSize,
     Parity,
+    Pretrained,
     QualityLimits,
     Weights,
     file_sha256,
@@ -32,7 +33,7 @@ from doctor_derma.export.bundle import (
 )
 from doctor_derma.export.card.evidence import Evidence
 from doctor_derma.export.card.writing import write_card
-from doctor_derma.export.familiarity import ACCEPTANCE, fit_familiarity
+from doctor_derma.export.familiarity import ACCEPTANCE, distance_threshold, fit_distance
 from doctor_derma.export.fitting import DEFAULT_RULE, check_decision, fit_outputs
 from doctor_derma.export.graph import ServingGraph, load_network, write_graph
 from doctor_derma.export.parity import check_parity
@@ -41,7 +42,7 @@ from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.terminal import terminal
 from doctor_derma.training.config import check_views
 from doctor_derma.training.folds import parts_of
-from doctor_derma.training.runs import Run
+from doctor_derma.training.runs import Run, open_run
 from doctor_derma.training.size import Size
 
 PARITY_IMAGES = 64
@@ -63,7 +64,10 @@ def export_run(
     """Write the bundle of a run: graph, ``model.json`` and model card.
 
     The temperature, the conformal threshold and those of melanoma and of unfamiliarity are fitted,
-    and the validation metrics are taken, on the validation split.
+    and the validation metrics are taken, on the validation split. A run that is trained on that
+    too has a twin, trained by the same recipe without one fold: what is fitted is fitted to its
+    outputs on that fold, and the distance of out-of-distribution pictures, which is alike in both
+    networks, is measured in the run's own features.
     Nothing is written unless the graph agrees with the torch network.
 
     Parameters
@@ -92,15 +96,16 @@ def export_run(
             "import those again"
         )
     check_decision(dataset.classes, rule or DEFAULT_RULE, costs)
+    twin = twin_of(run)
     network = load_network(run)
     size = run.config.image_size
     network.views = _views(run.config.views if views is None else views, size)
     pixels = pixel_cache(dataset, *size)
     parts = parts_of(dataset, run.config)
-    rows, training = parts.val, training_sample(parts.train)
+    rows, training = parts_of(dataset, twin.config).val, training_sample(parts.train)
     trained = dataset.targets(dataset.table.iloc[parts.train])
     counts = np.bincount(trained, minlength=len(dataset.classes))
-    logits, features = network_outputs(network, pixels, rows)
+    logits, threshold = _seen_by(twin, network, dataset, pixels)
     fitted = fit_outputs(
         logits,
         np.array(dataset.targets(dataset.table.iloc[rows])),
@@ -112,7 +117,7 @@ def export_run(
         rule=rule or DEFAULT_RULE,
         costs=costs,
     )
-    familiarity = fit_familiarity(network_outputs(network, pixels, training)[1], features)
+    familiarity = fit_distance(network_outputs(network, pixels, training)[1]).scaled(threshold)
 
     graph = ServingGraph(network, fitted.calibration, familiarity)
     target = destination or run.bundle
@@ -148,6 +153,8 @@ def export_run(
                 licence=run.info.data_licence,
                 images=run.info.images,
             ),
+            pretrained=Pretrained(**run.info.pretrained) if run.info.pretrained else None,
+            twin=run.info.twin,
             code=CodeProvenance(version=run.info.version, git_commit=run.info.git_commit),
             recipe=run.config.model_dump(mode="json"),
             weights=Weights(sha256=file_sha256(path), bytes=path.stat().st_size, precision="fp32"),
@@ -156,6 +163,37 @@ def export_run(
         write_info(folder, info)
         write_card(folder, info, Evidence(dataset=dataset))
     return target
+
+
+def twin_of(run: Run) -> Run:
+    """Return the run whose outputs on unseen images are fitted: its twin, or itself.
+
+    Raises
+    ------
+    DermaError
+        When it was trained on the validation images and has no twin.
+    """
+    if run.info.twin:
+        return open_run(run.folder.parent, run.info.twin)
+    if run.config.refit:
+        raise DermaError(
+            f"{run.name}: trained on the validation images too, so nothing is left that its "
+            "temperature and thresholds could be fitted to; name its twin, a run of the same "
+            "recipe with --folds and --fold, in run.json"
+        )
+    return run
+
+
+def _seen_by(
+    twin: Run, network: LesionNetwork, dataset: Dataset, pixels: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Return the logits of the twin on its unseen images, and the distance most are within."""
+    judge = load_network(twin)
+    judge.views = network.views
+    parts = parts_of(dataset, twin.config)
+    logits, features = network_outputs(judge, pixels, parts.val)
+    training = network_outputs(judge, pixels, training_sample(parts.train))[1]
+    return logits, distance_threshold(fit_distance(training), features)
 
 
 def _views(count: int, size: Size) -> int:

@@ -7,7 +7,15 @@ Mahalanobis distance from it (Lee et al. [1]_, without their distinction of clas
 .. math:: d(f) = (f - \mu)^T \Sigma^{-1} (f - \mu)
 
 The covariance is shrunk as by Ledoit and Wolf [2]_, so it can be inverted however few images
-there are. Confidence is no substitute: networks are often surest of pictures of something else.
+there are, and all but its largest eigenvalues are taken for equal, as in probabilistic principal
+components (Tipping and Bishop [3]_): with eigenvalues :math:`\lambda_i` along :math:`v_i`, and
+:math:`\sigma^2` the mean of the others,
+
+.. math:: d(f) = \frac{|f - \mu|^2}{\sigma^2}
+                 - \sum_i \Big(\frac{1}{\sigma^2} - \frac{1}{\lambda_i}\Big) (v_i^T (f - \mu))^2
+
+A bundle holds a matrix of some columns instead of a square one. Confidence is no substitute:
+networks are often surest of pictures of something else.
 
 References
 ----------
@@ -15,6 +23,8 @@ References
        Out-of-Distribution Samples and Adversarial Attacks. NeurIPS 2018, arXiv:1807.03888.
 .. [2] O. Ledoit, M. Wolf: A well-conditioned estimator for large-dimensional covariance
        matrices. Journal of Multivariate Analysis 88, 2004.
+.. [3] M. E. Tipping, C. M. Bishop: Probabilistic Principal Component Analysis. Journal of the
+       Royal Statistical Society B 61, 1999.
 """
 
 from dataclasses import dataclass
@@ -23,24 +33,36 @@ import numpy as np
 from sklearn.covariance import LedoitWolf
 
 ACCEPTANCE = 0.95
+_DIRECTIONS = 256
 
 
 @dataclass(frozen=True, eq=False)
 class Familiarity:
-    """Unfamiliarity is ``sum(((features - mean) @ whitening) ** 2)``, 1 at the threshold.
+    """Unfamiliarity is ``precision * |f - mean|^2 - |(f - mean) @ directions|^2``.
+
+    It is 1 at the threshold.
 
     Attributes
     ----------
     mean : float64 of shape (C,)
-    whitening : float64 of shape (C, C)
+    precision : over 0
+    directions : float64 of shape (C, r)
     """
 
     mean: np.ndarray
-    whitening: np.ndarray
+    precision: float
+    directions: np.ndarray
 
     def unfamiliarity(self, features: np.ndarray) -> np.ndarray:
         """Return float64 (n,) for pooled features (n, C); over 1 is unfamiliar."""
-        return (((features - self.mean) @ self.whitening) ** 2).sum(axis=1)
+        centred = features - self.mean
+        along = ((centred @ self.directions) ** 2).sum(axis=1)
+        return self.precision * (centred**2).sum(axis=1) - along
+
+    def scaled(self, threshold: float) -> "Familiarity":
+        """Return the same with 1 where the distance was ``threshold``."""
+        directions = self.directions / np.sqrt(threshold)
+        return Familiarity(self.mean, self.precision / threshold, directions)
 
 
 def fit_familiarity(
@@ -54,10 +76,25 @@ def fit_familiarity(
     validation : the same of images that training has not seen, float (m, C)
     acceptance : share of the validation images that are within the threshold
     """
+    unscaled = fit_distance(training)
+    return unscaled.scaled(distance_threshold(unscaled, validation, acceptance))
+
+
+def fit_distance(training: np.ndarray) -> Familiarity:
+    """Fit the distribution of pooled features, float (n, C), without a threshold."""
     fitted = LedoitWolf().fit(training)
+    values, vectors = np.linalg.eigh(fitted.covariance_)
     # A constant feature has no variance, so no inverse: let it weigh as little as it tells.
-    jitter = 1e-9 * np.eye(training.shape[1]) * max(np.trace(fitted.covariance_), 1e-9)
-    whitening = np.linalg.cholesky(np.linalg.inv(fitted.covariance_ + jitter))
-    unscaled = Familiarity(fitted.location_, whitening)
-    threshold = float(np.quantile(unscaled.unfamiliarity(validation), acceptance))
-    return Familiarity(fitted.location_, whitening / np.sqrt(max(threshold, 1e-12)))
+    values = np.maximum(values, 1e-9 * max(float(values.sum()), 1e-9))
+    kept = min(_DIRECTIONS, len(values) - 1)
+    noise = float(values[: len(values) - kept].mean())
+    largest, axes = values[len(values) - kept :], vectors[:, len(values) - kept :]
+    directions = axes * np.sqrt(np.maximum(1 / noise - 1 / largest, 0))
+    return Familiarity(fitted.location_, 1 / noise, directions)
+
+
+def distance_threshold(
+    unscaled: Familiarity, validation: np.ndarray, acceptance: float = ACCEPTANCE
+) -> float:
+    """Return the distance that so many of some images, pooled features (m, C), are within."""
+    return max(float(np.quantile(unscaled.unfamiliarity(validation), acceptance)), 1e-12)

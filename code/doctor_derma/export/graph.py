@@ -25,12 +25,12 @@ class ServingGraph(nn.Module):
     ----------
     network : a trained network, put into evaluation mode
     calibration : the temperature and offsets of the softmax
-    familiarity : mean and whitening of the pooled features
+    familiarity : mean, precision and directions of the pooled features
     """
 
     offsets: Tensor
     mean: Tensor
-    whitening: Tensor
+    directions: Tensor
 
     def __init__(
         self, network: LesionNetwork, calibration: Calibration, familiarity: Familiarity
@@ -40,7 +40,8 @@ class ServingGraph(nn.Module):
         self.temperature = calibration.temperature
         self.register_buffer("offsets", torch.from_numpy(calibration.offsets).float())
         self.register_buffer("mean", torch.from_numpy(familiarity.mean).float())
-        self.register_buffer("whitening", torch.from_numpy(familiarity.whitening).float())
+        self.precision = familiarity.precision
+        self.register_buffer("directions", torch.from_numpy(familiarity.directions).float())
         self.eval()
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -50,7 +51,9 @@ class ServingGraph(nn.Module):
         """
         logits, maps, features = self.network.logits_maps_and_features(scale_pixels(images))
         probabilities = torch.softmax(logits / self.temperature + self.offsets, dim=1)
-        unfamiliarity = ((features - self.mean) @ self.whitening).square().sum(1)
+        centred = features - self.mean
+        along = (centred @ self.directions).square().sum(1)
+        unfamiliarity = self.precision * centred.square().sum(1) - along
         return probabilities, maps, unfamiliarity
 
 

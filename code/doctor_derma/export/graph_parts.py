@@ -57,7 +57,8 @@ def join_head(
         "temperature": np.float32(calibration.temperature),
         "offsets": calibration.offsets.astype(np.float32),
         "mean": familiarity.mean.astype(np.float32),
-        "whitening": familiarity.whitening.astype(np.float32),
+        "precision": np.float32(familiarity.precision),
+        "directions": familiarity.directions.astype(np.float32),
         "last_axis": np.array([1], dtype=np.int64),
     }
     model.graph.initializer.extend(
@@ -70,11 +71,13 @@ def join_head(
             helper.make_node("Add", ["head.cooled", "head.offsets"], ["head.evidence"]),
             helper.make_node("Softmax", ["head.evidence"], ["probabilities"], axis=1),
             helper.make_node("Sub", [FEATURES, "head.mean"], ["head.centred"]),
-            helper.make_node("MatMul", ["head.centred", "head.whitening"], ["head.whitened"]),
-            helper.make_node("Mul", ["head.whitened", "head.whitened"], ["head.squares"]),
-            helper.make_node(
-                "ReduceSum", ["head.squares", "head.last_axis"], ["unfamiliarity"], keepdims=0
-            ),
+            helper.make_node("Mul", ["head.centred", "head.centred"], ["head.squares"]),
+            _sum_of("head.squares", "head.squared"),
+            helper.make_node("Mul", ["head.precision", "head.squared"], ["head.distance"]),
+            helper.make_node("MatMul", ["head.centred", "head.directions"], ["head.moved"]),
+            helper.make_node("Mul", ["head.moved", "head.moved"], ["head.moved_squares"]),
+            _sum_of("head.moved_squares", "head.along"),
+            helper.make_node("Sub", ["head.distance", "head.along"], ["unfamiliarity"]),
         ]
     )
     [maps] = [output for output in model.graph.output if output.name == MAPS]
@@ -91,6 +94,10 @@ def join_head(
     )
     onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def _sum_of(squares: str, result: str) -> NodeProto:
+    return helper.make_node("ReduceSum", [squares, "head.last_axis"], [result], keepdims=0)
 
 
 def map_convolutions(network: ModelProto) -> list[NodeProto]:

@@ -25,8 +25,13 @@ from doctor_derma.export.bundle import (
 )
 from doctor_derma.export.card.evidence import Evidence
 from doctor_derma.export.card.writing import write_card
-from doctor_derma.export.exporting import training_sample
-from doctor_derma.export.familiarity import ACCEPTANCE, fit_familiarity
+from doctor_derma.export.exporting import training_sample, twin_of
+from doctor_derma.export.familiarity import (
+    ACCEPTANCE,
+    Familiarity,
+    distance_threshold,
+    fit_distance,
+)
 from doctor_derma.export.fitting import fit_outputs
 from doctor_derma.export.fp16 import halve_weights
 from doctor_derma.export.graph_parts import FEATURES, LOGITS, cut_network, join_head
@@ -66,16 +71,25 @@ def export_reduced(
         When the run has no fp32 bundle of these data, ``destination`` holds something else, or
         a validation metric of ``MOST_LOST`` falls by more than there; nothing is written then.
     """
-    info = _read_original(run, dataset)
+    info, twin = _read_original(run, dataset), twin_of(run)
+    _read_original(twin, dataset)
     pixels = pixel_cache(dataset, info.input.height, info.input.width)
     targets = np.array(dataset.targets(dataset.table))
-    parts = parts_of(dataset, run.config)
-    train, val = parts.train, parts.val
+    train = parts_of(dataset, run.config).train
     original = run.bundle / info.weights.file
     network = _reduce(cut_network(onnx.load(original)), precision, pixels, train, targets)
+    unscaled = _distance(network, pixels, train)
 
-    logits, features = run_graph(network, pixels, val, (LOGITS, FEATURES))
-    [of_training] = run_graph(network, pixels, training_sample(train), (FEATURES,))
+    # The twin, if there is one, is reduced as well: only it has images that it has not seen.
+    judged = parts_of(dataset, twin.config)
+    judge, unscaled_judge, graph = network, unscaled, original
+    if twin is not run:
+        graph = twin.bundle / GRAPH_FILE
+        judge = _reduce(cut_network(onnx.load(graph)), precision, pixels, judged.train, targets)
+        unscaled_judge = _distance(judge, pixels, judged.train)
+    val = judged.val
+    logits, features = run_graph(judge, pixels, val, (LOGITS, FEATURES))
+    familiarity = unscaled.scaled(distance_threshold(unscaled_judge, features))
     fitted = fit_outputs(
         logits,
         targets[val],
@@ -87,13 +101,14 @@ def export_reduced(
         rule=info.decision.default,
         costs=info.decision.costs,
     )
-    model = join_head(network, fitted.calibration, fit_familiarity(of_training, features))
+    model = join_head(network, fitted.calibration, familiarity)
 
+    [unreduced] = run_graph(graph, pixels, val, ("probabilities",))
+    decided = read_info(twin.bundle).rulebook.decide(unreduced)
+    before = classification_metrics(targets[val], unreduced, dataset.classes, decided)
+    check_loss(before, fitted.metrics, run, precision)
     [probabilities] = run_graph(model, pixels, val, ("probabilities",))
     [expected] = run_graph(original, pixels, val, ("probabilities",))
-    decided = info.rulebook.decide(expected)
-    before = classification_metrics(targets[val], expected, dataset.classes, decided)
-    check_loss(before, fitted.metrics, run, precision)
     target = destination or run.folder / f"bundle-{precision}"
     with replacing_own_folder(target, INFO_FILE) as folder:
         path = folder / GRAPH_FILE
@@ -168,6 +183,11 @@ def _reduce(
     # As many of each class, so that the ranges are not those of the commonest.
     chosen = [shuffled[targets[shuffled] == k][:_RANGE_IMAGES] for k in np.unique(targets)]
     return quantise_network(network, [pixels[row] for row in np.concatenate(chosen)])
+
+
+def _distance(network: onnx.ModelProto, pixels: np.ndarray, train: np.ndarray) -> Familiarity:
+    [features] = run_graph(network, pixels, training_sample(train), (FEATURES,))
+    return fit_distance(features)
 
 
 def _parity(expected: np.ndarray, found: np.ndarray) -> Parity:

@@ -66,13 +66,20 @@ def load_pretrained(
     DermaError
         When there are none, they can't be read, or they are not those of this backbone.
     """
-    path, source = _find(backbone_name, file)
+    path, source = find_weights(backbone_name, file)
     found = _read(path)
     _load(backbone, found, path.name)
     return source
 
 
-def _find(backbone_name: str, file: Path | None) -> tuple[Path, WeightsSource]:
+def find_weights(backbone_name: str, file: Path | None = None) -> tuple[Path, WeightsSource]:
+    """Find the pretrained weights of a backbone, and say where they are from.
+
+    Raises
+    ------
+    DermaError
+        When there are none.
+    """
     if file:
         if not file.is_file():
             raise DermaError(f"--weights {file}: no such file; name a .safetensors or .pth file")

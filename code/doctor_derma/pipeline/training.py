@@ -74,6 +74,7 @@ def _train_locked(workspace: Workspace, run: Run, dataset: Dataset, fit: Fit) ->
     try:
         if not fit(run, dataset, tracker.log_epoch):
             return None
+        run = open_run(workspace.runs, run.name)  # Training has noted where weights are from.
         plot_curves(run.metrics_file, run.folder / CURVES_FILE, run.name)
         bundle = export_run(run, dataset)
         if run.config.judges_a_part:

@@ -47,6 +47,10 @@ class TrainConfig(BaseModel):
     fold: int | None = Field(
         None, ge=0, description="Fold to validate with, all of them in turn unless given"
     )
+    refit: bool = Field(
+        False,
+        description="Train on the validation images too; its export needs a twin without a fold",
+    )
     leave_source_out: str | None = Field(
         None, description="Source to judge by and not to train on, 'all' for each in turn"
     )

@@ -42,7 +42,8 @@ def parts_of(dataset: Dataset, config: TrainConfig) -> Parts:
     """Return the parts of a data set in a run.
 
     With ``folds`` the images of training and validation are dealt anew: the run is validated
-    with one fold and trains on the others. With ``leave_source_out`` it trains on and is
+    with one fold and trains on the others. A ``refit`` trains on all of them, so that what it says
+    of its ``val`` images is no measure of anything. With ``leave_source_out`` it trains on and is
     validated with what the splits say, but without the lesions of one source, whose images are
     judged. Else the splits are all that counts.
 
@@ -57,6 +58,8 @@ def parts_of(dataset: Dataset, config: TrainConfig) -> Parts:
             "fold, or with the source that it leaves out"
         )
     split = dataset.table["split"].to_numpy(dtype=str)
+    if config.refit:
+        return Parts(np.flatnonzero(split != "test"), *[np.flatnonzero(split == "val")] * 2)
     if config.fold is not None:
         rows = np.flatnonzero(split != "test")
         table = dataset.table.iloc[rows]

@@ -4,6 +4,7 @@ import logging
 import math
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Literal
 
@@ -84,6 +85,8 @@ def fit(trainer: lightning.Trainer, run: Run, dataset: Dataset) -> None:
     fresh = config.model_copy(update={"pretrained": False}) if resume else config
     aspect_ratio = float((dataset.table["width"] / dataset.table["height"]).median())
     module = LesionModule(fresh, counts, aspect_ratio)
+    if (source := module.network.weights_source) and is_first_process():
+        run.with_pretrained(asdict(source))
     if config.initial and not resume:
         sample = partial(batches.sample, STATISTICS_IMAGES)
         runs = run.folder.parent

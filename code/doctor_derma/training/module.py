@@ -32,7 +32,7 @@ class LesionModule(lightning.LightningModule):
     ----------
     config : the recipe
     class_counts : training images a class, shape (classes,)
-    aspect_ratio : width over height that the pictures had, over that of their pixels
+    aspect_ratio : width over height of the pictures, whatever they were stretched to
     """
 
     def __init__(

@@ -47,6 +47,8 @@ class RunInfo:
     images: dict[str, int]
     classes: list[str]
     tracking_id: str | None = None
+    pretrained: dict[str, str] | None = None  # name, SHA-256 and licence of the first weights
+    twin: str | None = None  # a run of the same recipe that has not seen one fold
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,18 @@ class Run:
     def with_tracking_id(self, tracking_id: str | None) -> "Run":
         """Remember under which id the run is tracked, so that a resumed run goes on there."""
         run = replace(self, info=replace(self.info, tracking_id=tracking_id))
+        _write_info(run)
+        return run
+
+    def with_pretrained(self, source: dict[str, str]) -> "Run":
+        """Remember which pretrained weights the run began with."""
+        run = replace(self, info=replace(self.info, pretrained=source))
+        _write_info(run)
+        return run
+
+    def with_twin(self, name: str) -> "Run":
+        """Remember the run that has not seen a fold of the images this one is trained on."""
+        run = replace(self, info=replace(self.info, twin=name))
         _write_info(run)
         return run
 

