@@ -1,10 +1,12 @@
-"""The shipped network again: five folds teach one student, on a GPU in minutes or on two cores in hours.
+"""The shipped network again: five folds teach one student, which then learns other cameras.
 
     python code/champion.py pack               # the images and the weights, in one folder
     python code/champion.py search             # which augmentation holds on a source left out
     python code/champion.py folds              # plain, SE and ECA networks, one a fold
     python code/champion.py student            # one network out of many, and a plain refit
-    python code/champion.py ship               # to a bundle; `make champion` does all of it
+    python code/champion.py refine             # the student goes on with strong augmentation
+    python code/champion.py ship               # a bundle; `make champion` does all of it
+    python code/champion.py all --seconds 540  # search, folds and student on a GPU, in that time
 
 Every network is a job with a file of its own under ``champion/``: what is there is not trained
 again, and a job that was stopped goes on from its last checkpoint. ``--workers`` of them train side
@@ -401,7 +403,7 @@ def student_jobs(images: int, recipe: str, attention: str) -> list[Job]:
 
 
 def refine_jobs(images: int) -> list[Job]:
-    """The student goes on in small steps, and one without a fold beside it that says how sure it is.
+    """The student goes on in small steps, and so does its twin without a fold.
 
     Stem and first three stages stay as they are, which is twice as fast on a processor.
     """
@@ -466,6 +468,19 @@ def summarise(folder: Path, jobs: list[Job]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def halfway(start: dict[str, Tensor], end: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Average the weights before and after the last steps.
+
+    The last steps make a network robust and cost it some of what it knew; in the middle most of
+    both is left (M. Wortsman et al.: Robust fine-tuning of zero-shot models. CVPR 2022,
+    arXiv:2109.01903).
+    """
+    return {
+        name: (value + end[name]) / 2 if value.is_floating_point() else end[name]
+        for name, value in start.items()
+    }
+
+
 def ship(folder: Path, root: Path, name: str, jobs: list[Job]) -> None:
     """Make runs of the last two networks, and a bundle of the first: in fp32, and in int8."""
     from doctor_derma.data.manifest import read_dataset
@@ -503,7 +518,8 @@ def ship(folder: Path, root: Path, name: str, jobs: list[Job]) -> None:
         run = run.with_pretrained(asdict(source))
         if job is last:
             run = run.with_twin(f"{name}-fold0")
-        weights = load_file(folder / f"{job.name}.safetensors")
+        before, after = (load_file(folder / f"{of}.safetensors") for of in (job.start, job.name))
+        weights = halfway(before, after)
         state = {f"ema.module.{key}": value for key, value in weights.items()}
         torch.save({"epoch": 0, "state_dict": state}, run.best_checkpoint)
         print(f"Bundle: {export_run(run, dataset)}", flush=True)
