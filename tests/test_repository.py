@@ -37,6 +37,7 @@ EXCEPTED = {
 }
 MODELS = "deployment/models/"
 MOST_BYTES_OF_A_FILE = 2_500_000
+MOST_BYTES = 25_000_000
 
 
 def test_no_picture_is_tracked_but_the_projects_own() -> None:
@@ -47,6 +48,13 @@ def test_no_tracked_file_but_a_model_is_large() -> None:
     sizes = {path: (ROOT / path).stat().st_size for path in tracked_files(ROOT)}
     large = {path: size for path, size in sizes.items() if size > MOST_BYTES_OF_A_FILE}
     assert [path for path in large if not path.startswith(MODELS)] == []
+
+
+def test_a_clone_is_light() -> None:
+    """All tracked files together, models included."""
+    sizes = {path: (ROOT / path).stat().st_size for path in tracked_files(ROOT)}
+    largest = sorted(sizes, key=lambda path: -sizes[path])[:5]
+    assert sum(sizes.values()) < MOST_BYTES, f"the largest are {', '.join(largest)}"
 
 
 def picture(noise: int, kind: str) -> bytes:

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from doctor_derma.evaluation.bootstrap import bootstrap_metrics
 from doctor_derma.evaluation.comparison import compare
 from doctor_derma.evaluation.plots import comparison_plots, evaluation_plots
 from doctor_derma.evaluation.plots.confusion import confusion_matrix
 from doctor_derma.evaluation.plots.roc import macro_roc
-from doctor_derma.evaluation.plots.style import class_colours, save_png
+from doctor_derma.evaluation.plots.style import DPI, class_colours, save_png
 from doctor_derma.evaluation.predictions import Predictions
 from evaluation.fake_predictions import fake_predictions
 
@@ -85,6 +86,19 @@ def test_same_figure_same_bytes(tmp_path: Path) -> None:
     for name in ("one.png", "two.png"):
         save_png(evaluation_plots(FAKE, intervals)["roc"], tmp_path / name)
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_a_plot_in_few_colours_shows_the_same_in_half_the_bytes(tmp_path: Path) -> None:
+    intervals = bootstrap_metrics(FAKE, resamples=20)
+    one, again = (evaluation_plots(FAKE, intervals)["roc"] for _ in range(2))
+    save_png(one, tmp_path / "few.png")
+    again.savefig(tmp_path / "all.png", dpi=DPI, bbox_inches="tight", pad_inches=0.14)
+    assert (tmp_path / "few.png").stat().st_size < (tmp_path / "all.png").stat().st_size / 2
+    with Image.open(tmp_path / "few.png") as few, Image.open(tmp_path / "all.png") as whole:
+        assert few.mode == "P"
+        few_pixels, pixels = (np.asarray(i.convert("RGB"), dtype=int) for i in (few, whole))
+    assert np.abs(few_pixels - pixels).mean() < 0.5
+    assert (few_pixels[pixels.min(axis=2) == 255] == 255).all()
 
 
 def test_confusion_matrix_counts() -> None:

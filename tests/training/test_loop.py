@@ -235,3 +235,21 @@ def test_run_files_are_readable_by_people(tiny_run: Project) -> None:
     info = json.loads((tiny_run.run.folder / "run.json").read_text())
     assert info["images"] == {"train": 42, "val": 14, "test": 14}
     assert "model: resnet18" in (tiny_run.run.folder / "config.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("model", "native", "expected"),
+    [
+        ("eca_resnet18", True, "bf16-mixed"),
+        ("eca_resnet18", False, "32-true"),
+        ("eca_efficientnet_lite0", True, "32-true"),
+        ("timm/mobilenetv3_small_050", True, "32-true"),
+    ],
+)
+def test_depthwise_networks_train_in_fp32_on_a_processor(
+    model: str, native: bool, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    assert trainer_precision(recipe(model=model, precision="auto")) == expected
+    assert trainer_precision(recipe(model=model, precision="bf16")) == "bf16-mixed"
