@@ -117,7 +117,8 @@ def random_colour(count: int, config: TrainConfig) -> tuple[Tensor, Tensor]:
     matrix of shape (count, 3, 3) and offset of shape (count, 3, 1): a pixel x in [0, 1] becomes
     ``matrix @ x + offset``
     """
-    strength, cast = config.colour, config.cast
+    strength = config.colour
+    cast = strength / 4 if config.cast is None else config.cast
     grey = torch.tensor(_LUMINANCE).expand(3, 3)
     saturation = uniform(count, 1 - strength, 1 + strength).view(-1, 1, 1)
     matrix = torch.lerp(grey, torch.eye(3), saturation) @ _hue_rotation(count, strength * 0.25)

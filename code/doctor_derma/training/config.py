@@ -99,8 +99,11 @@ class TrainConfig(BaseModel):
     aspect: float = Field(1.2, ge=1, description="Largest stretch of the aspect ratio")
     colour: float = Field(0.2, ge=0, le=1, description="Strength of the colour changes")
     cutout: float = Field(0.3, ge=0, le=1, description="Share of images with a patch cut out")
-    cast: float = Field(
-        0.05, ge=0, le=1, description="Strength of coloured light and of mixed channels"
+    cast: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Strength of coloured light and mixed channels; a quarter of colour's if unset",
     )
     gamma: float = Field(1.0, ge=1, description="Largest power of the grey levels, or its inverse")
     vignette: float = Field(0.0, ge=0, le=1, description="Share of images with dark borders")

@@ -1,12 +1,14 @@
 """A scoring that is held in its middle, and what happens to its processes then."""
 
 import os
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 
+from doctor_derma.scaling.scoring.plan import PLAN_FILE
 from scaling.scoring.drawn import encoded
 
 # A machine can be very slow, but not for ever.
@@ -16,20 +18,26 @@ PATIENCE = 120.0
 class Held:
     """A picture that whoever reads it waits for, until it is let go.
 
-    It is a pipe that nobody writes to.
+    Once the pictures are listed it becomes a pipe that nobody writes to: a listing passes pipes by.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, out: Path) -> None:
         self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
-        os.mkfifo(path)
+        self.let_go(0)
+        threading.Thread(target=self._hold, args=(out / PLAN_FILE,), daemon=True).start()
 
     def let_go(self, seed: int) -> None:
         """Put a picture in its place, for those who open it from now on."""
         scratch = self.path.with_suffix(".scratch")
         scratch.write_bytes(encoded(seed))
         scratch.replace(self.path)
+
+    def _hold(self, plan: Path) -> None:
+        wait_until(plan.is_file, "no plan was written")
+        pipe = self.path.with_suffix(".pipe")
+        os.mkfifo(pipe)
+        pipe.replace(self.path)
 
 
 def wait_until(condition: Callable[[], object], what: str) -> None:

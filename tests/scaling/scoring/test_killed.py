@@ -34,7 +34,7 @@ score([source], Path(bundle), Path(out), sizes=Sizes(unit=50, block=8))
 @pytest.fixture
 def held(tmp_path: Path) -> Held:
     draw(tmp_path / "pictures", COUNT)
-    return Held(tmp_path / "pictures" / "1" / "p0301-held.jpg")
+    return Held(tmp_path / "pictures" / "1" / "p0301-held.jpg", tmp_path / "out")
 
 
 def check(classifier: Classifier, folder: Path, out: Path) -> None:

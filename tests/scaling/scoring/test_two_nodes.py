@@ -33,7 +33,7 @@ def test_two_nodes_give_the_rows_of_one_machine(
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     folder, out = draw(tmp_path / "pictures", 200), tmp_path / "out"
-    held = Held(folder / "1" / "p0151-held.jpg")
+    held = Held(folder / "1" / "p0151-held.jpg", out)
     with two_nodes() as address:
         command = [sys.executable, "-c", SCORE, str(folder), str(bundle), str(out), address]
         driver = subprocess.Popen(command, env=own_environment(), stdout=subprocess.PIPE)
