@@ -86,7 +86,7 @@ def test_the_registered_champion_predicts_what_derma_predict_writes(
         mlflow.set_tracking_uri(before)
     table = model.predict(pd.DataFrame({"path": paths}))
 
-    assert list(table.columns) == ["path", "label", *tiny_run.dataset.classes, "error"]
+    assert list(table.columns) == ["path", "label", "rule", *tiny_run.dataset.classes, "error"]
     assert list(table["path"]) == paths
     assert list(table["label"]) == list(expected["label"])
     assert list(table["error"]) == list(expected["error"])
