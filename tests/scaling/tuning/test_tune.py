@@ -172,11 +172,15 @@ def test_more_than_the_machine_has_is_refused(ray_here: None, root: Path, tmp_pa
 def test_a_population_exchanges_states(
     ray_here: None, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Both trials need all cores, so they take turns, an epoch each."""
+    """Both trials need all cores, so they take turns, an epoch each.
+
+    The steps are large, so that scores rise: a trial that falls behind the other's first epoch takes
+    it over again and again, and never lets it go on.
+    """
     asked = sweep(
         tmp_path,
-        base=RECIPE | {"epochs": POPULATION_EPOCHS},
-        space={"learning_rate": {"loguniform": [1e-5, 1e-2]}, "dropout": [0.0, 0.1, 0.2]},
+        base=RECIPE | {"epochs": POPULATION_EPOCHS, "seed": 1},
+        space={"learning_rate": {"loguniform": [3e-3, 1e-2]}, "dropout": [0.0, 0.1, 0.2]},
         trials=2,
         scheduler="pbt",
         cpus_per_trial=2,
@@ -205,7 +209,7 @@ def test_a_population_exchanges_states(
     for record in tuned.records:
         config = open_run(workspace.runs, record.name).config
         assert record.settings == {key: getattr(config, key) for key in asked.space}
-        assert 1e-5 <= config.learning_rate <= 1e-2
+        assert 3e-3 <= config.learning_rate <= 1e-2
         assert config.dropout in (0.0, 0.1, 0.2)
         assert max(record.scores) == POPULATION_EPOCHS
     moved = {name for name, _ in taken}
