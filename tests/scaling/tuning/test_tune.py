@@ -174,8 +174,8 @@ def test_a_population_exchanges_states(
 ) -> None:
     """Both trials need all cores, so they take turns, an epoch each.
 
-    The steps are large, so that scores rise: a trial that falls behind the other's first epoch takes
-    it over again and again, and never lets it go on.
+    The steps are large, so that scores rise: a trial that falls behind the other's first epoch
+    takes it over again and again, and never lets it go on.
     """
     asked = sweep(
         tmp_path,
