@@ -77,7 +77,7 @@ def test_training_learns_what_tells_the_classes_apart(tmp_path: Path) -> None:
         images.append(source(f"{name}{index}", name, encoded(Image.fromarray(pixels))))
     import_images(images, DatasetInfo("colours", "", "", 0), tmp_path / "data", val=0.3)
     metrics = metrics_of(
-        tmp_path, "learner", epochs=10, batch_size=8, cutout=0.0, ema_decay=0.9, colour=0.05
+        tmp_path, "learner", epochs=14, batch_size=8, cutout=0.0, ema_decay=0.9, colour=0.05
     )
     assert metrics["val_balanced_accuracy"].max() == 1
     assert metrics["train_loss"].iloc[-1] < 0.7 * metrics["train_loss"].iloc[0]
