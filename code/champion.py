@@ -17,6 +17,7 @@ import argparse
 import math
 import multiprocessing
 import os
+import queue
 import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -108,12 +109,12 @@ class Data:
     def training_rows(self, job: Job) -> np.ndarray:
         """Return the rows that a job may learn from: never those of the test split."""
         kind, _, value = job.left_out.partition(":")
-        left_out = {
-            "": np.zeros(len(self.table), bool),
-            "fold": self.folds == int(value or -1) if kind == "fold" else None,
-            "source": (self.table["source"] == value).to_numpy(),
-        }[kind]
-        return np.flatnonzero((self.folds >= 0) & ~left_out)
+        kept = self.folds >= 0
+        if kind == "fold":
+            kept &= self.folds != int(value)
+        elif kind == "source":
+            kept &= (self.table["source"] != value).to_numpy()
+        return np.flatnonzero(kept)
 
 
 def train_job(job: Job, data: Data, folder: Path, device: torch.device) -> str:
@@ -166,16 +167,15 @@ def train_job(job: Job, data: Data, folder: Path, device: torch.device) -> str:
         where = torch.from_numpy(chosen).to(device)
         images = augment(data.pixels[where], SIZE, config, ASPECT_RATIO)
         targets: Tensor = data.labels[where]
-        loss = torch.zeros((), device=device)
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             if teachers:
                 soft = _soft_labels(teachers[int(data.folds[chosen[0]])], images, counts)
             else:
                 images, targets = mixup(images, targets)
             logits = network(images).float()
+        loss = _loss(logits, targets, counts)
         if teachers:
-            loss = TEACHERS_SHARE * _loss(logits, soft, counts)
-        loss = loss + (1 - TEACHERS_SHARE if teachers else 1) * _loss(logits, targets, counts)
+            loss = torch.lerp(loss, _loss(logits, soft, counts), TEACHERS_SHARE)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
@@ -238,8 +238,18 @@ class Pool:
         for job in jobs:
             self.waiting.put(job)
         for count in range(1, len(jobs) + 1):
+            said = self._next()
             seconds = time.monotonic() - self.began
-            print(f"[{seconds:4.0f} s] {count}/{len(jobs)} {self.finished.get()}", flush=True)
+            print(f"[{seconds:4.0f} s] {count}/{len(jobs)} {said}", flush=True)
+
+    def _next(self) -> str:
+        while True:
+            try:
+                return self.finished.get(timeout=10)
+            except queue.Empty:
+                # A worker that was killed says nothing, and nobody would say what it had to.
+                if not all(process.is_alive() for process in self.processes):
+                    raise SystemExit("a worker has died; run the same command to go on") from None
 
 
 def _work(waiting, finished, folder: Path) -> None:
