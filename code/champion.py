@@ -52,6 +52,7 @@ BACKBONE = "efficientnet_lite0"
 CLASS_CAP = 1800
 TEACHERS_SHARE = 0.7  # Of the loss of a student; the rest is what the image is labelled as.
 CHECKPOINT_STEPS = 50
+FROZEN_STAGES = 3
 
 MILD = TrainConfig(zoom=1.3, zoom_out=0.6, aspect=1.2, colour=0.2, cast=0.05, noise=0.1, cutout=0.3)
 STRONG = TrainConfig(
@@ -139,7 +140,7 @@ def train_job(job: Job, data: Data, folder: Path, device: torch.device) -> str:
     if job.start:
         network.load_state_dict(load_file(folder / f"{job.start}.safetensors"))
     if job.frozen:
-        _freeze(network)
+        network.freeze(FROZEN_STAGES)
     teachers = _teachers(folder, len(counts), device) if job.teachers else {}
     ema = ModelEmaV3(network, decay=job.ema_decay, use_warmup=True)
     learnt = [weight for weight in network.parameters() if weight.requires_grad]
@@ -161,8 +162,6 @@ def train_job(job: Job, data: Data, folder: Path, device: torch.device) -> str:
         for group in optimizer.param_groups:
             group["lr"] = job.learning_rate * _schedule(step / steps)
         network.train()
-        if job.frozen:
-            _freeze(network)
         chosen = next(batches)
         where = torch.from_numpy(chosen).to(device)
         images = augment(data.pixels[where], SIZE, config, ASPECT_RATIO)
@@ -313,12 +312,6 @@ def load_network(model: str, path: Path, classes: int, device: torch.device) -> 
     network = create_network(model, classes)
     network.load_state_dict(load_file(path.with_suffix(".safetensors")))
     return network.eval().to(device, memory_format=torch.channels_last)
-
-
-def _freeze(network: LesionNetwork) -> None:
-    backbone = network.backbone
-    for part in (backbone.conv_stem, backbone.bn1, *backbone.blocks[:3]):
-        part.eval().requires_grad_(False)
 
 
 def _schedule(progress: float, warmup: float = 0.1) -> float:

@@ -58,6 +58,35 @@ class LesionNetwork(nn.Module):
         self.head = nn.Linear(features, classes)
         self.views = 1
         self.weights_source: WeightsSource | None = None
+        self._frozen: list[nn.Module] = []
+
+    def freeze(self, stages: int) -> None:
+        """Keep the stem and so many first stages as they are: weights and batch statistics.
+
+        They then need no gradients, which makes a step of training about twice as fast when
+        half of the stages are frozen.
+
+        Raises
+        ------
+        DermaError
+            When the backbone has fewer stages, or stages that are not known here.
+        """
+        parts = _stem_and_stages(self.backbone)
+        if not parts:
+            raise DermaError("freeze: this network has no known stages; leave it at 0")
+        if stages >= len(parts):
+            raise DermaError(f"freeze: {stages}: the network has {len(parts) - 1} stages")
+        self._frozen = [module for part in parts[: stages + 1] for module in part]
+        for module in self._frozen:
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "LesionNetwork":
+        """Set training mode, which frozen stages never enter."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits of shape (n, classes) for images in [0, 1] of shape (n, 3, H, W)."""
@@ -162,6 +191,17 @@ def _feature_channels(name: str, backbone: nn.Module) -> int:
             "activation maps need; use a convolutional network"
         )
     return features.shape[1]
+
+
+def _stem_and_stages(backbone: nn.Module) -> list[list[nn.Module]]:
+    """Return the modules of the stem, then those of each stage; nothing for unknown backbones."""
+    names = dict(backbone.named_children())
+    if "conv_stem" in names and "blocks" in names:
+        return [[names["conv_stem"], names["bn1"]], *([stage] for stage in names["blocks"])]
+    if "conv1" in names and "layer1" in names:
+        stages = [[names[f"layer{index}"]] for index in range(1, 5)]
+        return [[names["conv1"], names["bn1"]], *stages]
+    return []
 
 
 def _is_efficientnet(backbone_name: str) -> bool:

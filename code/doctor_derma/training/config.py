@@ -36,6 +36,9 @@ class TrainConfig(BaseModel):
     weights: Path | None = Field(
         None, description="File of pretrained weights, .safetensors or .pth, for --pretrained"
     )
+    freeze: int = Field(
+        0, ge=0, description="Stages after the stem that stay as the start has them, 0 for none"
+    )
     colour_constancy: bool = Field(False, description="Take the light's colour out of pictures")
     initial: str | None = Field(
         None, description="Run or bundle whose weights to start from; the average of a,b,c"

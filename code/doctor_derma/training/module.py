@@ -51,6 +51,8 @@ class LesionModule(lightning.LightningModule):
             drop_path=config.drop_path,
             colour_constancy=config.colour_constancy,
         )
+        if config.freeze:
+            network.freeze(config.freeze)
         self.network = network.to(memory_format=torch.channels_last)
         self.ema = ModelEmaV3(self.network, decay=config.ema_decay, use_warmup=True)
         # Several processes wait for the gradient of every weight that may have one.
@@ -132,8 +134,9 @@ class LesionModule(lightning.LightningModule):
         self.log("val_macro_auc", self.macro_auc, prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        decayed = [weight for weight in self.network.parameters() if weight.ndim > 1]
-        plain = [weight for weight in self.network.parameters() if weight.ndim <= 1]
+        learnt = [weight for weight in self.network.parameters() if weight.requires_grad]
+        decayed = [weight for weight in learnt if weight.ndim > 1]
+        plain = [weight for weight in learnt if weight.ndim <= 1]
         optimizer = torch.optim.AdamW(
             cast(list[dict[str, Any]], [{"params": decayed}, {"params": plain, "weight_decay": 0}]),
             lr=self.config.learning_rate,
