@@ -59,7 +59,7 @@ def write_shards(folder: Path, count: int, each: int = 5000) -> None:
 def write_cheap_bundle(folder: Path, like: Path) -> None:
     """Write a bundle of the same input whose network is nearly free, so that many end soon."""
     sys.path.append(str(REPOSITORY / "tests"))
-    from doctor_derma.export.bundle import read_info, write_info
+    from doctor_derma.bundle import read_info, write_info
     from serving.tiny_bundle import tiny_graph, write_bundle
 
     size = read_info(like).input
@@ -72,9 +72,9 @@ def one_process(source: Path, bundle: Path, out: Path, cpus: int | None) -> dict
     """Score with ``predict_rows``, on the first ``cpus`` processors or as shipped."""
     if cpus:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cpus])
-    from doctor_derma.serving.classifier import Classifier
-    from doctor_derma.serving.rows import predict_rows
-    from doctor_derma.serving.sources import find_images
+    from doctor_derma.inference.classifier import Classifier
+    from doctor_derma.inference.rows import predict_rows
+    from doctor_derma.inference.sources import find_images
 
     paths = find_images([str(source)]).images
     classifier = Classifier.load(bundle)
@@ -85,9 +85,9 @@ def one_process(source: Path, bundle: Path, out: Path, cpus: int | None) -> dict
 
 def on_ray(source: Path, bundle: Path, out: Path, block: int | None = None) -> dict[str, Any]:
     """Score on a Ray of this machine, in blocks as shipped or of a size, and time it."""
-    from doctor_derma.scaling.cluster import cluster
-    from doctor_derma.scaling.scoring.plan import Sizes
-    from doctor_derma.scaling.scoring.run import score
+    from doctor_derma.distributed.cluster import cluster
+    from doctor_derma.distributed.scoring.plan import Sizes
+    from doctor_derma.distributed.scoring.run import score
 
     begun = time.perf_counter()
     with cluster():

@@ -16,14 +16,14 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
+from doctor_derma.bundle import Precision
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.metrics import classification_metrics
 from doctor_derma.evaluation.progress import with_progress
-from doctor_derma.export.bundle import Precision
 from doctor_derma.export.reducing import export_reduced
-from doctor_derma.serving.classifier import Classifier
+from doctor_derma.inference.classifier import Classifier
 from doctor_derma.training.runs import Run, open_run
 from doctor_derma.workspace import Workspace
 

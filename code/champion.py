@@ -32,7 +32,7 @@ from timm.data.mixup import Mixup
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 
-from doctor_derma.data.decoding import fit_pixels, open_image
+from doctor_derma.images.decoding import fit_pixels, open_image
 from doctor_derma.models.networks import LesionNetwork, create_network
 from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.augmentation import augment

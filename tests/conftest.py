@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from doctor_derma.serving.classifier import Classifier
+from doctor_derma.inference.classifier import Classifier
 from project import FOREIGN, Project, copy_data, import_lesions, train_tiny
 from serving.tiny_bundle import write_bundle
 

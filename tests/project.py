@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from doctor_derma.data.diagnoses import HAM10000_DIAGNOSES
 from doctor_derma.data.importing import import_images
 from doctor_derma.data.manifest import Dataset, DatasetInfo, read_dataset
 from doctor_derma.data.synthesis import SYNTHETIC, synthesize
+from doctor_derma.diagnoses import HAM10000_DIAGNOSES
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.runs import Run, create_run
 from doctor_derma.workspace import Workspace
@@ -106,7 +106,7 @@ def derma(
 
 def real_pixels(dataset: Dataset, count: int, size: int = 32) -> np.ndarray:
     """Return the first pictures of a set as a network takes them, uint8 (n, size, size, 3)."""
-    from doctor_derma.data.decoding import fit_pixels, open_image
+    from doctor_derma.images.decoding import fit_pixels, open_image
 
     paths = [dataset.folder / path for path in dataset.table["path"][:count]]
     return np.stack([fit_pixels(open_image(path), size, size) for path in paths])

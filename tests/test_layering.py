@@ -27,33 +27,33 @@ SHARED = {
 }
 COMPOSERS = {"cli", "pipeline"}
 SERVING_READS = {
-    "doctor_derma.data.decoding",
-    "doctor_derma.data.diagnoses",
-    "doctor_derma.data.bit_depth",
-    "doctor_derma.data.colour_profiles",
-    "doctor_derma.data.decoding_cost",
-    "doctor_derma.data.file_structure",
-    "doctor_derma.data.foreign",
-    "doctor_derma.data.large_pictures",
-    "doctor_derma.data.quality",
-    "doctor_derma.data.walking",
-    "doctor_derma.evaluation.alignment",
-    "doctor_derma.evaluation.conformal",
-    "doctor_derma.evaluation.decisions",
-    "doctor_derma.export.bundle",
+    "doctor_derma.images.decoding",
+    "doctor_derma.diagnoses",
+    "doctor_derma.images.bit_depth",
+    "doctor_derma.images.colour_profiles",
+    "doctor_derma.images.decoding_cost",
+    "doctor_derma.images.file_structure",
+    "doctor_derma.images.foreign",
+    "doctor_derma.images.large_pictures",
+    "doctor_derma.images.quality",
+    "doctor_derma.images.walking",
+    "doctor_derma.inference.alignment",
+    "doctor_derma.inference.conformal",
+    "doctor_derma.decisions",
+    "doctor_derma.bundle",
     "doctor_derma.export.decision",
 }
 # What a client shares with its server: the answers, and what is done with them.
 CLIENT_READS = {
-    "doctor_derma.data.decoding",
-    "doctor_derma.evaluation.decisions",
-    "doctor_derma.serving.prediction",
-    "doctor_derma.serving.reporting",
-    "doctor_derma.serving.routes.answer",
-    "doctor_derma.serving.routes.problem",
-    "doctor_derma.serving.routes.provenance",
-    "doctor_derma.serving.row",
-    "doctor_derma.serving.sources",
+    "doctor_derma.images.decoding",
+    "doctor_derma.decisions",
+    "doctor_derma.inference.prediction",
+    "doctor_derma.inference.reporting",
+    "doctor_derma.server.routes.answer",
+    "doctor_derma.server.routes.problem",
+    "doctor_derma.server.routes.provenance",
+    "doctor_derma.inference.row",
+    "doctor_derma.inference.sources",
 }
 HEAVY = (
     "ray",
@@ -115,7 +115,7 @@ def test_serving_reads_exported_bundles_only() -> None:
     wrong = []
     for path in (PACKAGE / "serving").rglob("*.py"):
         for name in imported(path) - SHARED - SERVING_READS:
-            if not name.startswith("doctor_derma.serving"):
+            if not name.startswith("doctor_derma.server"):
                 wrong.append(f"{path.relative_to(PACKAGE)} imports {name}")
     assert wrong == []
 
@@ -142,7 +142,7 @@ def test_a_client_loads_neither_a_model_nor_a_server() -> None:
 def test_what_serving_reads_imports_nothing_else(name: str) -> None:
     path = PACKAGE.parent / name.replace(".", "/")
     file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-    lazily = {"doctor_derma.serving.classifier", "doctor_derma.serving"}
+    lazily = {"doctor_derma.inference.classifier", "doctor_derma.server"}
     allowed = SHARED | SERVING_READS | (lazily if name == "doctor_derma" else set())
     assert imported(file) <= allowed
 
@@ -179,7 +179,7 @@ def test_the_command_line_composes_lazily() -> None:
     allowed = SHARED | {
         "doctor_derma.training.config",
         "doctor_derma.data.commands",
-        "doctor_derma.evaluation.decisions",
+        "doctor_derma.decisions",
     }
     for path in (PACKAGE / "cli").glob("*.py"):
         tree = ast.parse(path.read_text())

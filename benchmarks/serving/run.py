@@ -39,7 +39,7 @@ from serving_bench.table import blocks, markdown, show
 
 from doctor_derma.atomic import replacing_file
 from doctor_derma.errors import DermaError
-from doctor_derma.serving.graph import usable_cpus
+from doctor_derma.inference.session import usable_cpus
 from doctor_derma.workspace import Workspace
 
 NAMES = ("ceiling", "ours", "bentoml", "litserve", "mlflow", "flask")

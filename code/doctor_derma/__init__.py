@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from doctor_derma.telemetry import switch_off
 
 if TYPE_CHECKING:
-    from doctor_derma.serving.classifier import Classifier, Prediction
+    from doctor_derma.inference.classifier import Classifier, Prediction
 
 __version__ = "0.1.0"
 __all__ = ["Classifier", "Prediction", "__version__"]
@@ -20,7 +20,7 @@ switch_off()
 def __getattr__(name: str) -> object:
     # Looked up on first use, so that a room which doesn't infer never loads ONNX Runtime.
     if name in ("Classifier", "Prediction"):
-        from doctor_derma.serving import classifier
+        from doctor_derma.inference import classifier
 
         return getattr(classifier, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,10 +4,10 @@ import os
 import tempfile
 from pathlib import Path
 
+from doctor_derma.bundle import read_info
 from doctor_derma.data.importing import import_images
 from doctor_derma.data.manifest import MANIFEST_FILE, Dataset, DatasetInfo, read_dataset
 from doctor_derma.data.synthesis import SYNTHETIC, synthesize
-from doctor_derma.export.bundle import read_info
 from doctor_derma.pipeline import start_run
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.runs import INFO_FILE, Run, open_run

@@ -29,7 +29,7 @@ from fleet.sizing import Promise, capacity, simulate, size  # noqa: E402
 from fleet.step import BEFORE_SECONDS, step_in_load  # noqa: E402
 
 from doctor_derma.errors import DermaError  # noqa: E402
-from doctor_derma.serving.settings import Settings  # noqa: E402
+from doctor_derma.server.settings import Settings  # noqa: E402
 
 ABOVE = {0.5: 0.0, 0.9: 0.001, 0.99: 0.003, 0.999: 0.010, 1.0: 0.02}
 TIMES = Times(

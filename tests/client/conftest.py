@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import pytest
 
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.settings import Settings
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.server.settings import Settings
 from serving.fake_engine import FakeEngine, make_api
 from serving.live import serving
 from serving.tiny_bundle import write_bundle

@@ -14,10 +14,10 @@ from client.conftest import KEY, Server
 from doctor_derma.client import AsyncClient, Client, ProblemError, Retries, Unreachable
 from doctor_derma.client.errors import UnexpectedAnswer
 from doctor_derma.client.pictures import GROUP_PICTURES
-from doctor_derma.data.decoding import UnreadableImage
 from doctor_derma.errors import DermaError
-from doctor_derma.serving.engine import Overloaded
-from doctor_derma.serving.prediction import Prediction
+from doctor_derma.images.decoding import UnreadableImage
+from doctor_derma.inference.prediction import Prediction
+from doctor_derma.server.engine import Overloaded
 from serving.fake_engine import encoded
 from serving.tiny_bundle import BETWEEN, BLUE, GREEN, RED
 

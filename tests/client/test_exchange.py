@@ -6,14 +6,14 @@ from email.utils import format_datetime
 
 import pytest
 
+from doctor_derma.bundle import read_info
 from doctor_derma.client.errors import ProblemError, Unreachable
 from doctor_derma.client.exchange import Pause, Reply, Request, fetch, predict_many
 from doctor_derma.client.retries import Backoff, Retries, read_retry_after
-from doctor_derma.export.bundle import read_info
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.routes.answer import Item, full_answer
-from doctor_derma.serving.routes.kinds import LATE, UNREADABLE
-from doctor_derma.serving.routes.problem import Problem
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.server.routes.answer import Item, full_answer
+from doctor_derma.server.routes.kinds import LATE, UNREADABLE
+from doctor_derma.server.routes.problem import Problem
 from serving.fake_engine import encoded
 from serving.tiny_bundle import RED, write_bundle
 

@@ -10,7 +10,7 @@ from client.conftest import KEY, Server
 from doctor_derma.cli import app
 from doctor_derma.client.predict import run_remote_predict
 from doctor_derma.errors import DermaError
-from doctor_derma.serving.predict import run_predict
+from doctor_derma.inference.predict import run_predict
 from serving.fake_engine import encoded
 from serving.tiny_bundle import BLUE, GREEN, RED
 

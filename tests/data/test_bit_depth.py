@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from data.pictures import picture
-from doctor_derma.data.decoding import UnreadableImage, open_image
+from doctor_derma.images.decoding import UnreadableImage, open_image
 
 COLOURS = np.asarray(picture(5, (40, 30)))
 

@@ -10,9 +10,9 @@ import pytest
 
 from doctor_derma.data import cache
 from doctor_derma.data.cache import pixel_cache
-from doctor_derma.data.decoding import DECODER, fit_pixels, open_image
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.errors import DermaError
+from doctor_derma.images.decoding import DECODER, fit_pixels, open_image
 
 
 @pytest.fixture

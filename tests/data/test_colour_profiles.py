@@ -20,8 +20,8 @@ from data.profiles import (
     grey_profile,
     rgb_profile,
 )
-from doctor_derma.data import colour_profiles
-from doctor_derma.data.decoding import open_image
+from doctor_derma.images import colour_profiles
+from doctor_derma.images.decoding import open_image
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, PngImagePlugin
 
-from doctor_derma.data import decoding
-from doctor_derma.data.decoding import UnreadableImage, fit_pixels, open_image
+from doctor_derma.images import decoding
+from doctor_derma.images.decoding import UnreadableImage, fit_pixels, open_image
 
 ORIENTATION = 0x0112
 

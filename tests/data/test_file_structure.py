@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from doctor_derma.data import file_structure
-from doctor_derma.data.decoding import UnreadableImage, open_image
-from doctor_derma.data.file_structure import MAX_SCANS, is_known, look_through, webp_size
+from doctor_derma.images import file_structure
+from doctor_derma.images.decoding import UnreadableImage, open_image
+from doctor_derma.images.file_structure import MAX_SCANS, is_known, look_through, webp_size
 
 MOST_BYTES = 20_000_000
 

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from doctor_derma.data import decoding
-from doctor_derma.data.decoding import UnreadableImage, decode, open_image
-from doctor_derma.data.decoding_cost import bytes_to_decode
+from doctor_derma.images import decoding
+from doctor_derma.images.decoding import UnreadableImage, decode, open_image
+from doctor_derma.images.decoding_cost import bytes_to_decode
 
 ORIENTATION = 0x0112
 PEAK = """
 import re, sys
 from pathlib import Path
-from doctor_derma.data import decoding
+from doctor_derma.images import decoding
 
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])

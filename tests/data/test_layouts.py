@@ -11,8 +11,8 @@ from doctor_derma.data.folder import read_folder
 from doctor_derma.data.importing import import_images
 from doctor_derma.data.manifest import DatasetInfo
 from doctor_derma.data.split_names import mentions_split, split_named
-from doctor_derma.data.walking import files_below
 from doctor_derma.errors import DermaError
+from doctor_derma.images.walking import files_below
 
 INFO = DatasetInfo("folder", "test", "none", 0)
 

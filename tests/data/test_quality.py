@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import ImageFilter
 
 from data.pictures import picture
-from doctor_derma.data.quality import measure_quality
+from doctor_derma.images.quality import measure_quality
 
 
 def grey(value: int) -> np.ndarray:

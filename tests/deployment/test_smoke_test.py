@@ -12,8 +12,8 @@ import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import HTMLResponse
 
-from doctor_derma.serving.app import create_app
-from doctor_derma.serving.settings import Settings
+from doctor_derma.server.app import create_app
+from doctor_derma.server.settings import Settings
 from serving.tiny_bundle import write_bundle
 
 SCRIPT = Path(__file__).resolve().parents[2] / "deployment" / "smoke_test.py"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from doctor_derma.serving.settings import PREFIX, Settings
+from doctor_derma.server.settings import PREFIX, Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

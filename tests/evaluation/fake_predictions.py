@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from doctor_derma.evaluation.decisions import Costs, Rule, Rulebook
+from doctor_derma.decisions import Costs, Rule, Rulebook
 from doctor_derma.evaluation.predictions import Predictions
 
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")

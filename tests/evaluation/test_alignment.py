@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctor_derma.evaluation.alignment import align_maps
+from doctor_derma.inference.alignment import align_maps
 
 MAP = np.array([[0.0, 4.0, 8.0], [2.0, 2.0, 2.0]], dtype=np.float32)
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from doctor_derma.evaluation.conformal import aps_scores, conformal_threshold, prediction_sets
+from doctor_derma.inference.conformal import aps_scores, conformal_threshold, prediction_sets
 
 LOGITS = arrays(
     np.float64, st.tuples(st.integers(1, 8), st.integers(2, 6)), elements=st.floats(0, 9)

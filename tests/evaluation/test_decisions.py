@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import softmax
 
-from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.cost_file import read_costs
-from doctor_derma.evaluation.decisions import (
+from doctor_derma.decisions import (
     RULES,
     Rule,
     Rulebook,
     cost_matrix,
     melanoma_threshold,
 )
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.cost_file import read_costs
 from doctor_derma.evaluation.ranking import weighted_sensitivity_at_specificity
 
 CLASSES = ("bkl", "mel", "nv", "vasc")

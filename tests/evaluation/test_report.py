@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from doctor_derma.decisions import RULES
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import bootstrap_metrics, bootstrap_rules
 from doctor_derma.evaluation.comparison import compare
-from doctor_derma.evaluation.decisions import RULES
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.report import write_comparison, write_evaluation
 from doctor_derma.evaluation.tables import comparison_tables, evaluation_tables, format_p

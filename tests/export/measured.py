@@ -9,7 +9,7 @@ import pandas as pd
 from doctor_derma.audits.corruptions import CORRUPTIONS
 from doctor_derma.audits.report import write_audit
 from doctor_derma.audits.suite import Audit
-from doctor_derma.export.bundle import BundleInfo
+from doctor_derma.bundle import BundleInfo
 
 
 def provenance(info: BundleInfo) -> dict[str, Any]:

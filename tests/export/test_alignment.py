@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from doctor_derma.evaluation.alignment import align_maps
 from doctor_derma.export.alignment import MapPlaces, measure_map_places
+from doctor_derma.inference.alignment import align_maps
 from doctor_derma.models.networks import LesionNetwork, create_network
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from doctor_derma.bundle import read_info, write_info
 from doctor_derma.errors import DermaError
-from doctor_derma.export.bundle import read_info, write_info
 from serving.tiny_bundle import write_bundle
 
 

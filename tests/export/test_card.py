@@ -15,15 +15,15 @@ from PIL import Image
 
 from doctor_derma import Classifier
 from doctor_derma.audits.suite import AUDITS
+from doctor_derma.bundle import BundleInfo, read_card, read_info
 from doctor_derma.data.manifest import Dataset, DatasetInfo
+from doctor_derma.decisions import MEANINGS
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.decisions import MEANINGS
 from doctor_derma.evaluation.tables import Table
-from doctor_derma.export.bundle import BundleInfo, read_card, read_info
-from doctor_derma.export.card import readings
-from doctor_derma.export.card.evidence import Evidence, read_evidence
-from doctor_derma.export.card.markdown import markdown_table
-from doctor_derma.export.card.writing import model_card, write_card
+from doctor_derma.reporting.model_card import readings
+from doctor_derma.reporting.model_card.evidence import Evidence, read_evidence
+from doctor_derma.reporting.model_card.markdown import markdown_table
+from doctor_derma.reporting.model_card.writing import model_card, write_card
 from export.measured import provenance, write_audits, write_evaluation
 from serving.tiny_bundle import ALL_RULES, GREEN, write_bundle
 

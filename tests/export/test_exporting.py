@@ -11,11 +11,11 @@ import torch
 
 import doctor_derma
 from doctor_derma import Classifier, __version__
+from doctor_derma.bundle import file_sha256, read_info
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export import exporting, parity
-from doctor_derma.export.bundle import file_sha256, read_info
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.graph import load_network
 from doctor_derma.models.preprocessing import scale_pixels

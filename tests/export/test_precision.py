@@ -11,19 +11,19 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from doctor_derma import Classifier
+from doctor_derma.bundle import BundleInfo, file_sha256, read_info
 from doctor_derma.cli import publishing
 from doctor_derma.data.cache import pixel_cache
+from doctor_derma.decisions import melanoma_threshold
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.conformal import conformal_threshold
-from doctor_derma.evaluation.decisions import melanoma_threshold
 from doctor_derma.export import reducing
-from doctor_derma.export.bundle import BundleInfo, file_sha256, read_info
 from doctor_derma.export.calibrating import Calibration
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.familiarity import Familiarity
 from doctor_derma.export.graph_parts import cut_network, join_head, map_convolutions
 from doctor_derma.export.graph_running import run_graph
 from doctor_derma.export.reducing import check_loss, export_reduced
+from doctor_derma.inference.conformal import conformal_threshold
 from project import Project
 from serving.tiny_bundle import SIZE, tiny_graph
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from doctor_derma.bundle import file_sha256, read_card, read_info
 from doctor_derma.errors import DermaError
-from doctor_derma.export.bundle import file_sha256, read_card, read_info
-from doctor_derma.export.card.writing import model_card
 from doctor_derma.export.promotion import promote_bundle
+from doctor_derma.reporting.model_card.writing import model_card
 from export.measured import write_audits, write_evaluation
 from serving.tiny_bundle import write_bundle
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from doctor_derma import Classifier
+from doctor_derma.bundle import read_card, read_info
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.errors import DermaError
-from doctor_derma.export.bundle import read_card, read_info
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.reducing import export_reduced
 from doctor_derma.training.folds import parts_of

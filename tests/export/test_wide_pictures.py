@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import yaml
 
+from doctor_derma.bundle import read_info
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.gallery import make_cards
-from doctor_derma.export.bundle import read_info
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.reducing import export_reduced
+from doctor_derma.inference.classifier import Classifier
 from doctor_derma.pipeline import audit, evaluate
-from doctor_derma.serving.classifier import Classifier
 from doctor_derma.training.runs import open_run
 from project import FOREIGN, Project, copy_data, train_tiny
 

@@ -19,7 +19,7 @@ import atheris
 with atheris.instrument_imports(include=["PIL", "doctor_derma.data"]):
     from PIL import Image
 
-    from doctor_derma.data.decoding import UnreadableImage, fit_pixels, open_image
+    from doctor_derma.images.decoding import UnreadableImage, fit_pixels, open_image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from serving.hostile import hostile_files

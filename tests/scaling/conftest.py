@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from doctor_derma.scaling.cluster import ADDRESS_VARIABLE, cluster
+from doctor_derma.distributed.cluster import ADDRESS_VARIABLE, cluster
 
 OBJECT_STORE_BYTES = 200_000_000
 

@@ -4,8 +4,8 @@ import socket
 
 import pytest
 
+from doctor_derma.distributed.cluster import ADDRESS_VARIABLE, cluster
 from doctor_derma.errors import DermaError
-from doctor_derma.scaling.cluster import ADDRESS_VARIABLE, cluster
 
 
 @pytest.mark.parametrize(

@@ -8,19 +8,19 @@ from pathlib import Path
 from fastapi import FastAPI
 from PIL import Image
 
-from doctor_derma.evaluation.decisions import Rule
-from doctor_derma.serving.access import Access
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.cross_origin import allow_origins
-from doctor_derma.serving.headers import SecurityHeaders
-from doctor_derma.serving.metrics import Metrics
-from doctor_derma.serving.prediction import Prediction
-from doctor_derma.serving.routes.batch import batch_routes
-from doctor_derma.serving.routes.handlers import add_problems
-from doctor_derma.serving.routes.health import health_routes
-from doctor_derma.serving.routes.model import model_routes
-from doctor_derma.serving.routes.prediction import prediction_routes
-from doctor_derma.serving.settings import Settings
+from doctor_derma.decisions import Rule
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.prediction import Prediction
+from doctor_derma.server.access import Access
+from doctor_derma.server.cross_origin import allow_origins
+from doctor_derma.server.headers import SecurityHeaders
+from doctor_derma.server.metrics import Metrics
+from doctor_derma.server.routes.batch import batch_routes
+from doctor_derma.server.routes.handlers import add_problems
+from doctor_derma.server.routes.health import health_routes
+from doctor_derma.server.routes.model import model_routes
+from doctor_derma.server.routes.prediction import prediction_routes
+from doctor_derma.server.settings import Settings
 
 
 class FakeEngine:

@@ -19,8 +19,8 @@ import httpx
 SERVE = """
 import sys, time
 from pathlib import Path
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.server import serve
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.server.server import serve
 
 bundle, port, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 quick = Classifier.classify

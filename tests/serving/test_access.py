@@ -11,9 +11,9 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from doctor_derma.serving.app import create_app
-from doctor_derma.serving.logs import REQUEST_LOGGER, JsonFormatter, TextFormatter
-from doctor_derma.serving.settings import Settings
+from doctor_derma.server.app import create_app
+from doctor_derma.server.logs import REQUEST_LOGGER, JsonFormatter, TextFormatter
+from doctor_derma.server.settings import Settings
 from serving.tiny_bundle import RED
 
 

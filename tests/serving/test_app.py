@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from doctor_derma.errors import DermaError
-from doctor_derma.serving.app import create_app
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.notice import NOTICE
-from doctor_derma.serving.routes.upload import MAX_IMAGE_BYTES
-from doctor_derma.serving.settings import Settings
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.notice import NOTICE
+from doctor_derma.server.app import create_app
+from doctor_derma.server.routes.upload import MAX_IMAGE_BYTES
+from doctor_derma.server.settings import Settings
 from serving.tiny_bundle import BETWEEN, GREEN, RED
 
 FORM = {"content-type": "multipart/form-data; boundary=edge"}
@@ -102,7 +102,7 @@ def test_a_bad_picture_gets_a_reason(
 def test_a_picture_with_too_many_pixels_is_refused(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("doctor_derma.data.decoding.MAX_PIXELS", 1000)
+    monkeypatch.setattr("doctor_derma.images.decoding.MAX_PIXELS", 1000)
     response = client.post("/predict", files={"image": encoded(RED)})
     assert response.status_code == 413
     assert "40x30 pixels: more than 1,000" in response.json()["detail"]

@@ -9,11 +9,11 @@ import anyio
 import pytest
 from fastapi.testclient import TestClient
 
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.routes.memory import UploadMemory
-from doctor_derma.serving.routes.outcomes import pictures_ahead
-from doctor_derma.serving.routes.upload import MAX_IMAGE_BYTES
-from doctor_derma.serving.settings import Settings
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.server.routes.memory import UploadMemory
+from doctor_derma.server.routes.outcomes import pictures_ahead
+from doctor_derma.server.routes.upload import MAX_IMAGE_BYTES
+from doctor_derma.server.settings import Settings
 from serving.fake_engine import FakeEngine, encoded, make_api
 from serving.tiny_bundle import BLUE, GREEN, RED
 

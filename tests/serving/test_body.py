@@ -7,9 +7,9 @@ import pytest
 from fastapi import Request
 from starlette.types import Message
 
-from doctor_derma.serving.routes.body import read_body
-from doctor_derma.serving.routes.memory import UploadMemory
-from doctor_derma.serving.routes.problem import Refusal
+from doctor_derma.server.routes.body import read_body
+from doctor_derma.server.routes.memory import UploadMemory
+from doctor_derma.server.routes.problem import Refusal
 
 
 def read(
@@ -51,24 +51,24 @@ def test_a_body_is_its_chunks() -> None:
 
 
 def test_a_body_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("doctor_derma.serving.routes.body.SILENCE_SECONDS", 0.02)
+    monkeypatch.setattr("doctor_derma.server.routes.body.SILENCE_SECONDS", 0.02)
     stalled = refusal([b"a"])
     assert stalled.kind.name == "too-slow"
     assert stalled.headers == {"Connection": "close"}
 
 
 def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("doctor_derma.serving.routes.body.SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr("doctor_derma.server.routes.body.SILENCE_SECONDS", 0.1)
     dripping = [b"a"] * 100
     assert refusal(dripping, pause=0.02).kind.name == "too-slow"
-    monkeypatch.setattr("doctor_derma.serving.routes.body.LEAST_BYTES", 2)
+    monkeypatch.setattr("doctor_derma.server.routes.body.LEAST_BYTES", 2)
     assert read([*dripping[:20], b"end"], pause=0.02) == b"a" * 20 + b"end"
 
 
 def test_the_slowest_upload_goes_before_a_newcomer_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("doctor_derma.serving.routes.memory.SLOW_AFTER_SECONDS", 0.05)
+    monkeypatch.setattr("doctor_derma.server.routes.memory.SLOW_AFTER_SECONDS", 0.05)
     memory = UploadMemory(most=100)
     outcomes: dict[str, str] = {}
 
@@ -101,7 +101,7 @@ def test_the_slowest_upload_goes_before_a_newcomer_is_refused(
         # All that is left is under way or young.
         young = asyncio.create_task(upload("young", 40, 0.3))
         await asyncio.sleep(0.01)
-        monkeypatch.setattr("doctor_derma.serving.routes.memory.SLOW_AFTER_SECONDS", 60)
+        monkeypatch.setattr("doctor_derma.server.routes.memory.SLOW_AFTER_SECONDS", 60)
         await upload("too much", 40, 0)
         await asyncio.gather(stalled, slow, young)
 

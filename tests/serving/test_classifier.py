@@ -12,11 +12,11 @@ from onnx import TensorProto
 from PIL import Image
 
 import doctor_derma
-from doctor_derma.data.decoding import UnreadableImage
+from doctor_derma.decisions import RULES
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.decisions import RULES
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.faults import find_faults
+from doctor_derma.images.decoding import UnreadableImage
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.image_quality import find_faults
 from serving.tiny_bundle import (
     ALL_RULES,
     BETWEEN,

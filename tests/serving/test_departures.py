@@ -12,7 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from doctor_derma.serving.departures import Departures
+from doctor_derma.server.departures import Departures
 from serving.server_process import served
 from serving.tiny_bundle import RED
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.door import Door
-from doctor_derma.serving.engine import Draining, Overloaded
-from doctor_derma.serving.metrics import Metrics
-from doctor_derma.serving.request import CURRENT, RequestRecord
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.server.door import Door
+from doctor_derma.server.engine import Draining, Overloaded
+from doctor_derma.server.metrics import Metrics
+from doctor_derma.server.request import CURRENT, RequestRecord
 
 
 class Engine:

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from doctor_derma.evaluation.decisions import Rule
-from doctor_derma.export.bundle import BundleInfo
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.drift import ODDITIES, Drift, expected_shares
-from doctor_derma.serving.prediction import Prediction
+from doctor_derma.bundle import BundleInfo
+from doctor_derma.decisions import Rule
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.prediction import Prediction
+from doctor_derma.server.drift import ODDITIES, Drift, expected_shares
 from serving.tiny_bundle import ALL_RULES
 
 

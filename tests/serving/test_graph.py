@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from doctor_derma.serving import graph
+from doctor_derma.inference import session as graph
 
 
 @pytest.mark.parametrize(

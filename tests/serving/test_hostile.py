@@ -8,7 +8,7 @@ import psutil
 import pytest
 from fastapi.testclient import TestClient
 
-from doctor_derma.serving.app import create_app
+from doctor_derma.server.app import create_app
 from serving.hostile import hostile_files
 
 # Of processor time; the slowest takes a fifth of it where nothing else runs.

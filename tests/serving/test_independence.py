@@ -26,8 +26,8 @@ from pathlib import Path
 from fastapi.testclient import TestClient
 from doctor_derma import Classifier
 from doctor_derma.client import Client
-from doctor_derma.serving.app import create_app
-from doctor_derma.serving.predict import run_predict
+from doctor_derma.server.app import create_app
+from doctor_derma.inference.predict import run_predict
 bundle, pictures = map(Path, sys.argv[1:])
 assert Classifier.load(bundle).predict(pictures / "a_red.png")[0].label == "mel"
 for form in ("table", "json", "csv"):
@@ -53,8 +53,8 @@ def test_all_of_serving_works_without_the_training_packages(bundle: Path, pictur
 
 def test_serving_imports_none_of_the_training_packages() -> None:
     code = (
-        "import sys, doctor_derma.serving.app, doctor_derma.serving.classifier\n"
-        "import doctor_derma.serving.predict\n"
+        "import sys, doctor_derma.server.app, doctor_derma.inference.classifier\n"
+        "import doctor_derma.inference.predict\n"
         f"print(*(set({TRAINING_ONLY!r}) & set(sys.modules)))"
     )
     assert run(code).strip() == ""

@@ -7,8 +7,8 @@ from urllib.parse import urljoin
 import pytest
 from fastapi.testclient import TestClient
 
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.settings import Settings
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.server.settings import Settings
 from serving.fake_engine import FakeEngine, encoded, make_api
 from serving.tiny_bundle import RED
 

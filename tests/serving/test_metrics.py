@@ -10,8 +10,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from doctor_derma.serving.app import create_app
-from doctor_derma.serving.settings import Settings
+from doctor_derma.server.app import create_app
+from doctor_derma.server.settings import Settings
 from serving.tiny_bundle import GREEN, RED
 
 WHITE = (255, 255, 255)

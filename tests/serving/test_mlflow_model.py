@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 import doctor_derma
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.predict import predict_rows, run_predict
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.predict import predict_rows, run_predict
 from doctor_derma.tracking.registry import signature_of
 from serving.tiny_bundle import BETWEEN
 

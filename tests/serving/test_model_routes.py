@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from doctor_derma.evaluation.decisions import MEANINGS, RULES
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.notice import NOTICE
+from doctor_derma.decisions import MEANINGS, RULES
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.notice import NOTICE
 from serving.fake_engine import FakeEngine, make_api
 from serving.tiny_bundle import ALL_RULES, write_bundle
 

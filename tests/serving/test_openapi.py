@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode, checks
 from schemathesis.schemas import BaseSchema
 
-from doctor_derma.serving.app import create_app
+from doctor_derma.server.app import create_app
 from serving.live import serving
 from serving.tiny_bundle import write_bundle
 

@@ -7,10 +7,10 @@ from urllib.parse import urljoin, urlparse
 import pytest
 from fastapi.testclient import TestClient
 
-from doctor_derma.serving.app import create_app
-from doctor_derma.serving.headers import SECURITY_HEADERS
-from doctor_derma.serving.notice import NOTICE
-from doctor_derma.serving.routes.page import STATIC
+from doctor_derma.inference.notice import NOTICE
+from doctor_derma.server.app import create_app
+from doctor_derma.server.headers import SECURITY_HEADERS
+from doctor_derma.server.routes.page import STATIC
 from serving.page.contrast import contrast_ratio
 from serving.tiny_bundle import write_bundle
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 from fastapi.testclient import TestClient
 
-from doctor_derma.export.bundle import CARD_FILE
-from doctor_derma.serving.app import create_app
+from doctor_derma.bundle import CARD_FILE
+from doctor_derma.server.app import create_app
 from serving.server_process import ServerProcess, served
 from serving.tiny_bundle import write_bundle
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from doctor_derma.errors import DermaError
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.notice import NOTICE
-from doctor_derma.serving.predict import run_predict
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.notice import NOTICE
+from doctor_derma.inference.predict import run_predict
 from serving.tiny_bundle import BETWEEN
 
 
@@ -111,7 +111,7 @@ def test_a_failed_run_keeps_the_old_output(
     def full(*args: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("doctor_derma.serving.writing.json.dumps", full)
+    monkeypatch.setattr("doctor_derma.inference.writing.json.dumps", full)
     with pytest.raises(DermaError, match=r"rows\.json: can't be written \(No space left"):
         run_predict(sources, bundle, "json", output)
     assert output.read_text() == "old"
@@ -137,7 +137,7 @@ def test_only_rows_reach_standard_output_and_odd_names_stay_as_they_are(
     odd = os.fsencode(pictures) + b'/gr\xfcn, "1"\n.png'
     os.rename(os.fsencode(pictures / "b_green.JPG"), odd)  # noqa: PTH104
     code = (
-        "import sys; from doctor_derma.serving.predict import run_predict\n"
+        "import sys; from doctor_derma.inference.predict import run_predict\n"
         "sys.exit(run_predict(sys.argv[1:2], sys.argv[2], sys.argv[3]))"
     )
 

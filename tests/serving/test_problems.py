@@ -8,10 +8,10 @@ from urllib.parse import urljoin
 import pytest
 from fastapi.testclient import TestClient
 
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.engine import DeadlineExceeded, Draining, Overloaded
-from doctor_derma.serving.headers import SECURITY_HEADERS
-from doctor_derma.serving.routes.kinds import KINDS
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.server.engine import DeadlineExceeded, Draining, Overloaded
+from doctor_derma.server.headers import SECURITY_HEADERS
+from doctor_derma.server.routes.kinds import KINDS
 from serving.fake_engine import FakeEngine, encoded, make_api
 from serving.tiny_bundle import RED
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from doctor_derma.serving import protocol
-from doctor_derma.serving.protocol import PatientProtocol
+from doctor_derma.server import protocol
+from doctor_derma.server.protocol import PatientProtocol
 
 LARGE = 50_000_000
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n"

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from doctor_derma.errors import DermaError
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.rows import predict_rows, predict_sources
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.rows import predict_rows, predict_sources
 from serving.tiny_bundle import BLUE, GREEN, RED
 
 KINDS = {

@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 
 from doctor_derma.errors import DermaError
-from doctor_derma.serving.notice import NOTICE
-from doctor_derma.serving.server import serve
+from doctor_derma.inference.notice import NOTICE
+from doctor_derma.server.server import serve
 from serving.server_process import SERVE, ServerProcess, served, wait_until_ready
 from serving.tiny_bundle import RED, write_bundle
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from doctor_derma.errors import DermaError
-from doctor_derma.serving.settings import Settings
+from doctor_derma.server.settings import Settings
 
 
 def test_defaults_without_any_variable() -> None:

@@ -11,13 +11,13 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image
 
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.engine import DeadlineExceeded, Overloaded
-from doctor_derma.serving.routes.memory import UploadMemory
-from doctor_derma.serving.routes.overlay import VIRIDIS, draw_map
-from doctor_derma.serving.routes.prediction import MAX_PICTURES
-from doctor_derma.serving.routes.problem import Refusal
-from doctor_derma.serving.routes.upload import MAX_IMAGE_BYTES
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.server.engine import DeadlineExceeded, Overloaded
+from doctor_derma.server.routes.memory import UploadMemory
+from doctor_derma.server.routes.overlay import VIRIDIS, draw_map
+from doctor_derma.server.routes.prediction import MAX_PICTURES
+from doctor_derma.server.routes.problem import Refusal
+from doctor_derma.server.routes.upload import MAX_IMAGE_BYTES
 from serving.fake_engine import FakeEngine, encoded, make_api
 from serving.tiny_bundle import BETWEEN, BLUE, GREEN, RED, SIZE
 

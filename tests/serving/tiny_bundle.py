@@ -12,7 +12,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from doctor_derma.export.bundle import (
+from doctor_derma.bundle import (
     BundleInfo,
     CodeProvenance,
     Conformal,

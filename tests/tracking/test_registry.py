@@ -9,8 +9,8 @@ import pytest
 from filelock import FileLock, Timeout
 from mlflow.tracking import MlflowClient
 
+from doctor_derma.bundle import read_info
 from doctor_derma.errors import DermaError
-from doctor_derma.export.bundle import read_info
 from doctor_derma.tracking import registry
 from doctor_derma.tracking.registry import fetch_champion, register_bundle
 from doctor_derma.tracking.store import model_name, open_store

@@ -8,7 +8,7 @@ import pytest
 from mlflow.entities import Run as TrackedRun
 from mlflow.tracking import MlflowClient
 
-from doctor_derma.serving.predict import run_predict
+from doctor_derma.inference.predict import run_predict
 from doctor_derma.tracking.store import model_name
 from project import Project
 

@@ -8,7 +8,7 @@ import mlflow
 import pandas as pd
 import pytest
 
-from doctor_derma.export.bundle import read_info
+from doctor_derma.bundle import read_info
 from doctor_derma.pipeline import evaluate
 from doctor_derma.tracking import tracker
 from doctor_derma.tracking.tracker import Tracker

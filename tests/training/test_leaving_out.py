@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from doctor_derma.bundle import read_info
 from doctor_derma.data.manifest import Dataset, read_dataset, write_dataset
 from doctor_derma.errors import DermaError
-from doctor_derma.export.bundle import read_info
 from doctor_derma.export.out_of_fold import read_out_of_fold, summary_table
+from doctor_derma.inference.classifier import Classifier
 from doctor_derma.pipeline import find_bundle, resume_run, start_run, train_leaving_out
 from doctor_derma.pipeline.models import predict
-from doctor_derma.serving.classifier import Classifier
 from doctor_derma.tracking.registry import fetch_champion
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.loop import train

@@ -13,7 +13,7 @@ All else that was measured is left for ``checking``.
 
 from dataclasses import replace
 
-from doctor_derma.serving.settings import Settings
+from doctor_derma.server.settings import Settings
 from fleet.balancing import at_random
 from fleet.measured import Measured
 from fleet.running import Fleet

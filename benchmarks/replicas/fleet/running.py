@@ -1,6 +1,6 @@
 """Replicas behind a load balancer, event by event.
 
-A replica is the server's engine (``doctor_derma/serving/engine``): it accepts pictures up to a
+A replica is the server's engine (``doctor_derma/server/engine``): it accepts pictures up to a
 bound and refuses the next at once; whenever a processor is free, it takes all pictures that wait,
 up to a full batch; a picture that finds the replica idle gets all processors. Nothing else is
 simulated: the network between is perfect. Refusals take a little of a processor, which the next
@@ -15,7 +15,7 @@ from math import inf
 
 import numpy as np
 
-from doctor_derma.serving.settings import Settings
+from doctor_derma.server.settings import Settings
 from fleet.balancing import Choose
 from fleet.service import Service
 

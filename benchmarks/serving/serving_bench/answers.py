@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 
 from doctor_derma.errors import DermaError
-from doctor_derma.serving.classifier import Classifier
+from doctor_derma.inference.classifier import Classifier
 from serving_bench.contenders import Contender
 
 

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import onnxruntime as ort
 
-from doctor_derma.data.decoding import fit_pixels, open_image
-from doctor_derma.export.bundle import read_info
-from doctor_derma.serving.graph import usable_cpus
+from doctor_derma.bundle import read_info
+from doctor_derma.images.decoding import fit_pixels, open_image
+from doctor_derma.inference.session import usable_cpus
 from serving_bench.percentiles import in_milliseconds
 
 BATCHES = (1, 2, 4, 8, 16, 32)

@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 
 from doctor_derma.audits.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from doctor_derma.data.decoding import fit_pixels
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.predictions import PixelClassifier, Predictions, open_picture
 from doctor_derma.evaluation.progress import with_progress
+from doctor_derma.images.decoding import fit_pixels
 
 _PICTURES_AT_ONCE = 16
 

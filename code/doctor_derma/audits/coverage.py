@@ -5,9 +5,9 @@ import pandas as pd
 
 from doctor_derma.audits.group_means import ALL, group_means, interval_at
 from doctor_derma.evaluation.bootstrap import RESAMPLES
-from doctor_derma.evaluation.conformal import prediction_sets
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.tables import Table
+from doctor_derma.inference.conformal import prediction_sets
 
 COVERAGE, SIZE, SINGLE = "coverage", "size", "single"
 KEYS = ["class", "measure"]

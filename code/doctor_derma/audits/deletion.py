@@ -17,12 +17,12 @@ from doctor_derma.audits.changing_pictures import (
 )
 from doctor_derma.audits.evidence_maps import called_maps, centred_gaussian, resize_map
 from doctor_derma.audits.group_means import ALL, group_means, interval_at
-from doctor_derma.data.decoding import fit_pixels
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES
 from doctor_derma.evaluation.predictions import PixelClassifier, Predictions, open_picture
 from doctor_derma.evaluation.progress import with_progress
 from doctor_derma.evaluation.tables import Table
+from doctor_derma.images.decoding import fit_pixels
 
 PICTURES = 200
 CURVES = ("deletion", "insertion")

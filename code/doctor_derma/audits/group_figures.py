@@ -11,8 +11,8 @@ from itertools import chain
 
 import numpy as np
 
+from doctor_derma.decisions import MELANOMA
 from doctor_derma.evaluation.bootstrap import chunk_sizes, lesion_weights
-from doctor_derma.evaluation.decisions import MELANOMA
 from doctor_derma.evaluation.metrics import weighted_metrics
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.progress import with_progress

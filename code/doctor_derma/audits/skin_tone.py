@@ -14,10 +14,10 @@ import pandas as pd
 from PIL import Image
 from scipy.ndimage import binary_dilation, distance_transform_edt, grey_closing
 
-from doctor_derma.data.decoding import fit_pixels
 from doctor_derma.data.masks import read_mask
 from doctor_derma.evaluation.predictions import open_picture
 from doctor_derma.evaluation.progress import with_progress
+from doctor_derma.images.decoding import fit_pixels
 
 UNKNOWN = "unknown"
 # Lower limits in degrees, lightest first.

@@ -10,10 +10,10 @@ from doctor_derma.audits.image_groups import ATTRIBUTES, image_groups
 from doctor_derma.audits.skin_tone import measure_skin_tones
 from doctor_derma.data.confirmation import read_confirmations
 from doctor_derma.data.manifest import Dataset
+from doctor_derma.decisions import MELANOMA
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES, Interval, percentile_interval
 from doctor_derma.evaluation.comparison import bootstrap_p_value, holm
-from doctor_derma.evaluation.decisions import MELANOMA
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.tables import Table, format_p
 

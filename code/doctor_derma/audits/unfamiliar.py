@@ -9,7 +9,6 @@ import pandas as pd
 from PIL import Image
 
 from doctor_derma.audits.unfamiliar_pictures import CHANGED, DRAWN, draw_unfamiliar
-from doctor_derma.data.decoding import fit_pixels
 from doctor_derma.evaluation.bootstrap import (
     RESAMPLES,
     Interval,
@@ -21,6 +20,7 @@ from doctor_derma.evaluation.predictions import Predictions, open_picture
 from doctor_derma.evaluation.progress import with_progress
 from doctor_derma.evaluation.ranking import weighted_auc
 from doctor_derma.evaluation.tables import Table
+from doctor_derma.images.decoding import fit_pixels
 
 FAMILIAR = "data set"
 ALL = "all of these"

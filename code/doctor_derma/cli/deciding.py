@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from doctor_derma.evaluation.decisions import Costs, Rule
+from doctor_derma.decisions import Costs, Rule
 
 RuleChoice = Annotated[
     Rule | None, typer.Option(help="Rule that decides the label, else the model's own.")

@@ -8,8 +8,8 @@ import typer
 from doctor_derma.cli.deciding import CostsFile, RuleChoice, costs_in
 from doctor_derma.cli.engine import Address, Engine, check_engine
 from doctor_derma.cli.entry import app
+from doctor_derma.decisions import Costs, Rule
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.decisions import Costs, Rule
 from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
 
@@ -53,7 +53,7 @@ def predict(
 
         failed = run_remote_predict(paths, url, api_key, format, output, rule)
     else:
-        from doctor_derma.serving.predict import run_predict
+        from doctor_derma.inference.predict import run_predict
 
         bundle = model or Workspace.find().champion
         failed = run_predict(paths, bundle, format, output, rule=rule, costs=costs_in(costs))
@@ -71,7 +71,7 @@ def _predict_on_ray(
 ) -> None:
     if out is None:
         raise DermaError("--engine ray: give the folder for the Parquet files with --out")
-    from doctor_derma.scaling.scoring.run import score
+    from doctor_derma.distributed.scoring.run import score
 
     bundle = model or Workspace.find().champion
     scored = score(paths, bundle, out, address, rule=rule, costs=costs)
@@ -96,8 +96,8 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the upload page and the API."""
-    from doctor_derma.serving.server import serve
-    from doctor_derma.serving.settings import Settings
+    from doctor_derma.server.server import serve
+    from doctor_derma.server.settings import Settings
 
     settings = Settings.from_environment().model_copy(update={"workers": workers, "rule": rule})
     serve(model or Workspace.find().champion, host, port, settings)

@@ -74,7 +74,7 @@ def _fit(engine: Engine, workers: int | None, address: str | None) -> "Fit":
         from doctor_derma.training.loop import train as train_here
 
         return train_here
-    from doctor_derma.scaling.training.run import train_on_ray
+    from doctor_derma.distributed.training.run import train_on_ray
 
     wanted = 1 if workers is None else workers
 
@@ -98,8 +98,8 @@ def tune(
         raise DermaError("derma tune: give --config for a new sweep, or --resume for a begun one")
     if resume and name:
         raise DermaError("--resume: the sweep has its name; leave --name out")
-    from doctor_derma.scaling.tuning import run as sweeping
-    from doctor_derma.scaling.tuning.sweep import read_sweep
+    from doctor_derma.distributed.tuning import run as sweeping
+    from doctor_derma.distributed.tuning.sweep import read_sweep
 
     workspace = Workspace.find()
     if resume:

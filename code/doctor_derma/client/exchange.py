@@ -12,10 +12,10 @@ from doctor_derma.client.errors import ProblemError, Unreachable
 from doctor_derma.client.pictures import Encoded
 from doctor_derma.client.reading import problem_error, read_as, read_prediction, read_problem
 from doctor_derma.client.retries import PASSING, Backoff, Retries, read_retry_after
-from doctor_derma.data.decoding import UnreadableImage
-from doctor_derma.evaluation.decisions import Rule
-from doctor_derma.serving.prediction import Prediction
-from doctor_derma.serving.routes.answer import Answer, Item
+from doctor_derma.decisions import Rule
+from doctor_derma.images.decoding import UnreadableImage
+from doctor_derma.inference.prediction import Prediction
+from doctor_derma.server.routes.answer import Answer, Item
 
 Result = Prediction | ProblemError
 Outcome = Result | UnreadableImage

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from doctor_derma.data.decoding import ImageSource, UnreadableImage, open_image
+from doctor_derma.images.decoding import ImageSource, UnreadableImage, open_image
 
 GROUP_PICTURES = 32
 GROUP_BYTES = 32_000_000

@@ -23,11 +23,11 @@ from doctor_derma.client.pictures import encode, grouped
 from doctor_derma.client.reading import read_as, without_errors
 from doctor_derma.client.retries import Retries
 from doctor_derma.client.transport import Collected, build, settings
-from doctor_derma.data.decoding import ImageSource, is_one_picture
-from doctor_derma.evaluation.decisions import Rule
+from doctor_derma.decisions import Rule
+from doctor_derma.images.decoding import ImageSource, is_one_picture
+from doctor_derma.inference.prediction import Prediction
 from doctor_derma.proxies import proxy_of
-from doctor_derma.serving.prediction import Prediction
-from doctor_derma.serving.routes.provenance import CARD_PATH, MODEL_PATH, Provenance
+from doctor_derma.server.routes.provenance import CARD_PATH, MODEL_PATH, Provenance
 
 T = TypeVar("T")
 

@@ -9,9 +9,9 @@ import numpy as np
 from rich.progress import track
 
 from doctor_derma.atomic import replacing_file
-from doctor_derma.data.decoding import DECODER, UnreadableImage, fit_pixels, open_image
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
+from doctor_derma.images.decoding import DECODER, UnreadableImage, fit_pixels, open_image
 from doctor_derma.terminal import terminal
 
 CACHE_FOLDER = "cache"

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from doctor_derma.atomic import replacing_file
-from doctor_derma.data.decoding import open_image
-from doctor_derma.data.diagnoses import full_name
 from doctor_derma.data.manifest import REPORT_FILE, SPLITS, Dataset
+from doctor_derma.diagnoses import full_name
+from doctor_derma.images.decoding import open_image
 from doctor_derma.terminal import cells
 
 _SPLIT_COLOURS = {"train": "#2a5c8a", "val": "#e0a03c", "test": "#b4483c"}

@@ -14,12 +14,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from doctor_derma.data.decoding import IMAGE_SUFFIXES
 from doctor_derma.data.names import same_name, shown
 from doctor_derma.data.records import SourceImage
 from doctor_derma.data.tables import as_age, as_text, read_table, require_columns
-from doctor_derma.data.walking import files_below
 from doctor_derma.errors import DermaError
+from doctor_derma.images.decoding import IMAGE_SUFFIXES
+from doctor_derma.images.walking import files_below
 
 # Name, source and licence, as in the archive's record.
 HAM10000 = ("ham10000", "doi:10.7910/DVN/DBW86T", "CC BY-NC 4.0")

@@ -10,10 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from rich.progress import track
 
-from doctor_derma.data.decoding import UnreadableImage, open_image
 from doctor_derma.data.duplicates import thumbnail
-from doctor_derma.data.foreign import LENGTH, foreign_kind
 from doctor_derma.data.records import InspectedImage, Reason, ReportedImage, SourceImage
+from doctor_derma.images.decoding import UnreadableImage, open_image
+from doctor_derma.images.foreign import LENGTH, foreign_kind
 from doctor_derma.terminal import terminal
 
 

@@ -6,9 +6,9 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from doctor_derma.data.decoding import IMAGE_SUFFIXES
-from doctor_derma.data.walking import files_below
 from doctor_derma.errors import DermaError
+from doctor_derma.images.decoding import IMAGE_SUFFIXES
+from doctor_derma.images.walking import files_below
 
 # As in the archive: ISIC_0024306.jpg has the mask ISIC_0024306_segmentation.png.
 MASK_ENDING = "_segmentation"

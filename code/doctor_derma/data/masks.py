@@ -14,12 +14,12 @@ from PIL import Image
 from rich.progress import track
 
 from doctor_derma.atomic import replacing_own_folder
-from doctor_derma.data.decoding import UnreadableImage, open_image
 from doctor_derma.data.manifest import REPORT_FILE, read_dataset
 from doctor_derma.data.mask_files import MaskFile, find_masks
 from doctor_derma.data.mask_report import MaskReason, MaskSummary, ReportedMask, write_report
 from doctor_derma.data.names import same_name
 from doctor_derma.errors import DermaError
+from doctor_derma.images.decoding import UnreadableImage, open_image
 from doctor_derma.terminal import terminal
 
 MASKS_FOLDER = "masks"

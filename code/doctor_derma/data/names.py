@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from doctor_derma.data.decoding import IMAGE_SUFFIXES
 from doctor_derma.errors import DermaError
+from doctor_derma.images.decoding import IMAGE_SUFFIXES
 
 # Endings that a name may have or lack; ".2" in "lesion 1.2" is none.
 _ENDINGS = IMAGE_SUFFIXES | {".gif", ".heic", ".heif", ".avif", ".jp2", ".dcm", ".dng", ".raw"}

@@ -11,8 +11,8 @@ from itertools import chain
 
 import numpy as np
 
+from doctor_derma.decisions import Rule
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.evaluation.metrics import (
     RULE_METRICS,
     classification_metrics,

@@ -10,8 +10,8 @@ from functools import partial
 
 import numpy as np
 
+from doctor_derma.decisions import MELANOMA
 from doctor_derma.evaluation.calibration import BINS, confidence_bins
-from doctor_derma.evaluation.decisions import MELANOMA
 from doctor_derma.evaluation.ranking import (
     ratio,
     weighted_auc,

@@ -9,11 +9,11 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from doctor_derma.data.decoding import UnreadableImage, fit_pixels, open_image
 from doctor_derma.data.manifest import SPLITS, Dataset
+from doctor_derma.decisions import Rule, Rulebook
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.decisions import Rule, Rulebook
 from doctor_derma.evaluation.progress import with_progress
+from doctor_derma.images.decoding import UnreadableImage, fit_pixels, open_image
 
 BATCH_SIZE = 64
 

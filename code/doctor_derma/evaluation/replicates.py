@@ -12,6 +12,7 @@ from itertools import combinations
 
 import numpy as np
 
+from doctor_derma.decisions import MELANOMA
 from doctor_derma.evaluation.bootstrap import (
     LEVEL,
     RESAMPLES,
@@ -21,7 +22,6 @@ from doctor_derma.evaluation.bootstrap import (
     percentile_interval,
 )
 from doctor_derma.evaluation.comparison import align_models, bootstrap_p_value, holm
-from doctor_derma.evaluation.decisions import MELANOMA
 from doctor_derma.evaluation.metrics import (
     HEADLINE_METRICS,
     MELANOMA_METRICS,

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from doctor_derma.atomic import replacing_own_folder
+from doctor_derma.decisions import Rule
 from doctor_derma.evaluation.bootstrap import (
     RESAMPLES,
     Interval,
@@ -15,7 +16,6 @@ from doctor_derma.evaluation.bootstrap import (
     bootstrap_rules,
 )
 from doctor_derma.evaluation.comparison import Comparison, compare
-from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.evaluation.gallery import (
     confident_right,
     confident_wrong,

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from doctor_derma.decisions import Rule
 from doctor_derma.evaluation.bootstrap import LEVEL, Interval
 from doctor_derma.evaluation.comparison import Comparison
-from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.evaluation.predictions import Predictions
 
 METRICS_FILE = "metrics.json"

@@ -8,10 +8,10 @@ from typing import Any
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from doctor_derma.data.diagnoses import full_name
+from doctor_derma.decisions import Rule
+from doctor_derma.diagnoses import full_name
 from doctor_derma.evaluation.bootstrap import Interval
 from doctor_derma.evaluation.comparison import Comparison
-from doctor_derma.evaluation.decisions import Rule
 from doctor_derma.evaluation.metrics import (
     CLASS_METRICS,
     HEADLINE_METRICS,

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from doctor_derma.evaluation.decisions import Rule
+from doctor_derma.decisions import Rule
 
 
 class _Strict(BaseModel):
@@ -38,7 +38,7 @@ class RuleFigures(_Strict):
 
 
 class Decision(_Strict):
-    """The rules of a bundle, see ``evaluation/decisions.py``.
+    """The rules of a bundle, see ``decisions.py``.
 
     Every bundle has the rules ``balanced`` and ``most-probable``. One without this section decides
     as it always has, by the most probable class.

@@ -8,14 +8,7 @@ import torch
 from rich.progress import track
 
 from doctor_derma.atomic import replacing_own_folder
-from doctor_derma.data.cache import pixel_cache
-from doctor_derma.data.diagnoses import full_name
-from doctor_derma.data.manifest import Dataset
-from doctor_derma.data.quality import measure_quality
-from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.decisions import Costs, Rule
-from doctor_derma.export.alignment import measure_map_places
-from doctor_derma.export.bundle import (
+from doctor_derma.bundle import (
     GRAPH_FILE,
     INFO_FILE,
     BundleInfo,
@@ -31,14 +24,21 @@ from doctor_derma.export.bundle import (
     file_sha256,
     write_info,
 )
-from doctor_derma.export.card.evidence import Evidence
-from doctor_derma.export.card.writing import write_card
+from doctor_derma.data.cache import pixel_cache
+from doctor_derma.data.manifest import Dataset
+from doctor_derma.decisions import Costs, Rule
+from doctor_derma.diagnoses import full_name
+from doctor_derma.errors import DermaError
+from doctor_derma.export.alignment import measure_map_places
 from doctor_derma.export.familiarity import ACCEPTANCE, distance_threshold, fit_distance
 from doctor_derma.export.fitting import DEFAULT_RULE, check_decision, fit_outputs
 from doctor_derma.export.graph import ServingGraph, load_network, write_graph
 from doctor_derma.export.parity import check_parity
+from doctor_derma.images.quality import measure_quality
 from doctor_derma.models.networks import LesionNetwork
 from doctor_derma.models.preprocessing import scale_pixels
+from doctor_derma.reporting.model_card.evidence import Evidence
+from doctor_derma.reporting.model_card.writing import write_card
 from doctor_derma.terminal import terminal
 from doctor_derma.training.config import check_views
 from doctor_derma.training.folds import parts_of

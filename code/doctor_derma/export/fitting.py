@@ -5,23 +5,23 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from doctor_derma.bundle import Conformal
+from doctor_derma.decisions import MELANOMA, Costs, Rule, Rulebook, melanoma_threshold
 from doctor_derma.evaluation.bootstrap import (
     RESAMPLES,
     chunk_sizes,
     lesion_weights,
     percentile_interval,
 )
-from doctor_derma.evaluation.conformal import TARGET, conformal_threshold
-from doctor_derma.evaluation.decisions import MELANOMA, Costs, Rule, Rulebook, melanoma_threshold
 from doctor_derma.evaluation.metrics import (
     RULE_METRICS,
     SPECIFICITY,
     classification_metrics,
     weighted_decision_metrics,
 )
-from doctor_derma.export.bundle import Conformal
 from doctor_derma.export.calibrating import Calibration, calibrate
 from doctor_derma.export.decision import Decision, Expected, MelanomaFirst, RuleFigures
+from doctor_derma.inference.conformal import TARGET, conformal_threshold
 
 DEFAULT_RULE: Rule = "balanced"
 

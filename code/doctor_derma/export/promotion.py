@@ -5,10 +5,10 @@ import shutil
 from pathlib import Path
 
 from doctor_derma.atomic import replacing_own_folder
+from doctor_derma.bundle import INFO_FILE, BundleInfo, read_info, write_info
 from doctor_derma.data.manifest import Dataset
-from doctor_derma.export.bundle import INFO_FILE, BundleInfo, read_info, write_info
-from doctor_derma.export.card.evidence import Evidence, read_evidence
-from doctor_derma.export.card.writing import write_card
+from doctor_derma.reporting.model_card.evidence import Evidence, read_evidence
+from doctor_derma.reporting.model_card.writing import write_card
 
 
 def promote_bundle(

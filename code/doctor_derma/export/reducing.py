@@ -8,11 +8,7 @@ import numpy as np
 import onnx
 
 from doctor_derma.atomic import replacing_own_folder
-from doctor_derma.data.cache import pixel_cache
-from doctor_derma.data.manifest import Dataset
-from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.metrics import classification_metrics
-from doctor_derma.export.bundle import (
+from doctor_derma.bundle import (
     GRAPH_FILE,
     INFO_FILE,
     BundleInfo,
@@ -23,8 +19,10 @@ from doctor_derma.export.bundle import (
     read_info,
     write_info,
 )
-from doctor_derma.export.card.evidence import Evidence
-from doctor_derma.export.card.writing import write_card
+from doctor_derma.data.cache import pixel_cache
+from doctor_derma.data.manifest import Dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.metrics import classification_metrics
 from doctor_derma.export.exporting import training_sample, twin_of
 from doctor_derma.export.familiarity import (
     ACCEPTANCE,
@@ -37,6 +35,8 @@ from doctor_derma.export.fp16 import halve_weights
 from doctor_derma.export.graph_parts import FEATURES, LOGITS, cut_network, join_head
 from doctor_derma.export.graph_running import run_graph
 from doctor_derma.export.int8 import quantise_network
+from doctor_derma.reporting.model_card.evidence import Evidence
+from doctor_derma.reporting.model_card.writing import write_card
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import Run
 

@@ -197,7 +197,10 @@ def _stem_and_stages(backbone: nn.Module) -> list[list[nn.Module]]:
     """Return the modules of the stem, then those of each stage; nothing for unknown backbones."""
     names = dict(backbone.named_children())
     if "conv_stem" in names and "blocks" in names:
-        return [[names["conv_stem"], names["bn1"]], *([stage] for stage in names["blocks"])]
+        return [
+            [names["conv_stem"], names["bn1"]],
+            *([stage] for stage in names["blocks"].children()),
+        ]
     if "conv1" in names and "layer1" in names:
         stages = [[names[f"layer{index}"]] for index in range(1, 5)]
         return [[names["conv1"], names["bn1"]], *stages]

@@ -3,11 +3,12 @@
 import math
 from pathlib import Path
 
+from doctor_derma.bundle import BundleInfo, read_info
 from doctor_derma.data.manifest import read_dataset
+from doctor_derma.decisions import Costs, Rule
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.comparison import Comparison
 from doctor_derma.evaluation.cost import Cost, measure_costs
-from doctor_derma.evaluation.decisions import Costs, Rule
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.replicate_design import (
     Replicate,
@@ -17,9 +18,8 @@ from doctor_derma.evaluation.replicate_design import (
 from doctor_derma.evaluation.replicates import SeedComparison
 from doctor_derma.evaluation.replicates_report import write_seed_comparison
 from doctor_derma.evaluation.report import Figures, write_comparison, write_evaluation
-from doctor_derma.export.bundle import BundleInfo, read_info
+from doctor_derma.inference.classifier import Classifier
 from doctor_derma.pipeline.models import find_bundle, predict, provenance, without_pictures
-from doctor_derma.serving.classifier import Classifier
 from doctor_derma.terminal import terminal
 from doctor_derma.tracking.evaluations import log_comparison, log_evaluation
 from doctor_derma.workspace import Workspace

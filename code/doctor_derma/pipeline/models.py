@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from doctor_derma.bundle import INFO_FILE, BundleInfo
 from doctor_derma.data.manifest import MANIFEST_FILE, Dataset, read_dataset
+from doctor_derma.decisions import Costs, Rule
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.decisions import Costs, Rule
 from doctor_derma.evaluation.predictions import Predictions, predict_split
-from doctor_derma.export.bundle import INFO_FILE, BundleInfo
-from doctor_derma.serving.classifier import Classifier
+from doctor_derma.inference.classifier import Classifier
 from doctor_derma.terminal import terminal
 from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import Workspace

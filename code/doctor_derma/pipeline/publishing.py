@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from doctor_derma.bundle import read_info
 from doctor_derma.data.manifest import read_dataset
-from doctor_derma.export.bundle import read_info
-from doctor_derma.export.card.evidence import Evidence, read_evidence
-from doctor_derma.export.card.writing import write_card
 from doctor_derma.export.promotion import promote_bundle
 from doctor_derma.pipeline.models import dataset_if_any, find_bundle
+from doctor_derma.reporting.model_card.evidence import Evidence, read_evidence
+from doctor_derma.reporting.model_card.writing import write_card
 from doctor_derma.tracking.registry import fetch_champion
 from doctor_derma.workspace import Workspace
 

@@ -4,12 +4,12 @@ import shutil
 from collections.abc import Callable
 from contextlib import nullcontext
 
+from doctor_derma.bundle import read_info
 from doctor_derma.data.manifest import Dataset, read_dataset
+from doctor_derma.distributed.training.resuming import WORKERS_FILE, read_workers
 from doctor_derma.errors import DermaError
-from doctor_derma.export.bundle import read_info
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.out_of_fold import predict_left_out
-from doctor_derma.scaling.training.resuming import WORKERS_FILE, read_workers
 from doctor_derma.terminal import terminal
 from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.training.config import TrainConfig

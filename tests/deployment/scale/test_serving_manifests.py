@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from deployment.scale.manifests import ROOT, SCALE, parse_derma, read
-from doctor_derma.export.bundle import read_info
-from doctor_derma.serving.draining import DOOR_SECONDS, REQUEST_SECONDS
-from doctor_derma.serving.metrics import METRICS_PATH, Metrics
-from doctor_derma.serving.routes.health import health_routes
-from doctor_derma.serving.settings import PREFIX, Settings
+from doctor_derma.bundle import read_info
+from doctor_derma.server.draining import DOOR_SECONDS, REQUEST_SECONDS
+from doctor_derma.server.metrics import METRICS_PATH, Metrics
+from doctor_derma.server.routes.health import health_routes
+from doctor_derma.server.settings import PREFIX, Settings
 
 FOLDER = SCALE / "serving"
 DOCKERFILE = (ROOT / "deployment" / "Dockerfile").read_text()

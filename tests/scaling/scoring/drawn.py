@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from doctor_derma.data.decoding import IMAGE_SUFFIXES
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.row import Row
-from doctor_derma.serving.rows import predict_sources
+from doctor_derma.images.decoding import IMAGE_SUFFIXES
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.row import Row
+from doctor_derma.inference.rows import predict_sources
 
 BAD = {3: b"no picture", 17: b"", 25: None}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 
-from doctor_derma.scaling.scoring.plan import PLAN_FILE
+from doctor_derma.distributed.scoring.plan import PLAN_FILE
 from scaling.scoring.drawn import encoded
 
 # A machine can be very slow, but not for ever.

@@ -9,10 +9,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from doctor_derma.scaling.scoring.plan import Sizes
-from doctor_derma.scaling.scoring.run import Scored, score
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.rows import predict_rows
+from doctor_derma.distributed.scoring.plan import Sizes
+from doctor_derma.distributed.scoring.run import Scored, score
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.rows import predict_rows
 from project import own_environment
 from scaling.scoring.drawn import assert_same, draw, files, written
 from scaling.scoring.held import Held, parts, ray_processes, wait_until
@@ -24,8 +24,8 @@ SIZES = Sizes(unit=50, block=8)
 SCORE = """
 import sys
 from pathlib import Path
-from doctor_derma.scaling.scoring.plan import Sizes
-from doctor_derma.scaling.scoring.run import score
+from doctor_derma.distributed.scoring.plan import Sizes
+from doctor_derma.distributed.scoring.run import score
 source, bundle, out = sys.argv[1:]
 score([source], Path(bundle), Path(out), sizes=Sizes(unit=50, block=8))
 """

@@ -5,10 +5,10 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from doctor_derma.distributed.scoring.listing import list_files
+from doctor_derma.distributed.scoring.places import absolute
 from doctor_derma.errors import DermaError
-from doctor_derma.scaling.scoring.listing import list_files
-from doctor_derma.scaling.scoring.places import absolute
-from doctor_derma.serving.sources import find_images
+from doctor_derma.inference.sources import find_images
 from scaling.scoring.drawn import files
 
 

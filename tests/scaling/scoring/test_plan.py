@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from doctor_derma.bundle import BundleInfo, read_info
+from doctor_derma.distributed.scoring.inference import PackedBundle
+from doctor_derma.distributed.scoring.parts import Parts, locked
+from doctor_derma.distributed.scoring.plan import BLOCK_BYTES, Plan, Sizes, check_folder, open_plan
+from doctor_derma.distributed.scoring.rows import row_schema
+from doctor_derma.distributed.scoring.units import Unit
 from doctor_derma.errors import DermaError
-from doctor_derma.export.bundle import BundleInfo, read_info
-from doctor_derma.scaling.scoring.inference import PackedBundle
-from doctor_derma.scaling.scoring.parts import Parts, locked
-from doctor_derma.scaling.scoring.plan import BLOCK_BYTES, Plan, Sizes, check_folder, open_plan
-from doctor_derma.scaling.scoring.rows import row_schema
-from doctor_derma.scaling.scoring.units import Unit
 from scaling.scoring.drawn import encoded
 from serving.tiny_bundle import BETWEEN
 

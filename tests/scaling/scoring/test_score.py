@@ -9,14 +9,14 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from doctor_derma.bundle import read_info
+from doctor_derma.distributed.cluster import cluster
+from doctor_derma.distributed.scoring.plan import Sizes
+from doctor_derma.distributed.scoring.run import score
 from doctor_derma.errors import DermaError
-from doctor_derma.export.bundle import read_info
-from doctor_derma.scaling.cluster import cluster
-from doctor_derma.scaling.scoring.plan import Sizes
-from doctor_derma.scaling.scoring.run import score
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.notice import NOTICE
-from doctor_derma.serving.rows import predict_rows
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.notice import NOTICE
+from doctor_derma.inference.rows import predict_rows
 from scaling.scoring.drawn import (
     assert_same,
     encoded,

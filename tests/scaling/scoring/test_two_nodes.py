@@ -7,8 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.rows import predict_rows
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.rows import predict_rows
 from project import own_environment
 from scaling.scoring.drawn import assert_same, draw, files, written
 from scaling.scoring.held import Held, parts, ray_processes, wait_until
@@ -17,8 +17,8 @@ from scaling.two_nodes import two_nodes
 SCORE = """
 import sys
 from pathlib import Path
-from doctor_derma.scaling.scoring.plan import Sizes
-from doctor_derma.scaling.scoring.run import score
+from doctor_derma.distributed.scoring.plan import Sizes
+from doctor_derma.distributed.scoring.run import score
 source, bundle, out, address = sys.argv[1:]
 print(score([source], Path(bundle), Path(out), address, Sizes(unit=50, block=8)).images)
 """

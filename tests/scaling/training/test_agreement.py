@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from doctor_derma.scaling.training.agreement import View, disagreement, view
+from doctor_derma.distributed.training.agreement import View, disagreement, view
 from project import new_run
 
 RUN, DATA = Path("/shared/run"), Path("/shared/data")

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
-from doctor_derma.scaling.training.listening import Listener
-from doctor_derma.scaling.training.messages import EpochMeasured, EpochsKept, WorkersLost
+from doctor_derma.distributed.training.listening import Listener
+from doctor_derma.distributed.training.messages import EpochMeasured, EpochsKept, WorkersLost
 from doctor_derma.training.runs import Run
 from project import new_run
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from doctor_derma.data.manifest import read_dataset
+from doctor_derma.distributed.training.resuming import write_workers
+from doctor_derma.distributed.training.run import train_on_ray
 from doctor_derma.errors import DermaError
-from doctor_derma.scaling.training.resuming import write_workers
-from doctor_derma.scaling.training.run import train_on_ray
 from project import new_run
 
 

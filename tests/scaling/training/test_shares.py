@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from doctor_derma.scaling.training.shares import Share, cpus_each
+from doctor_derma.distributed.training.shares import Share, cpus_each
 
 
 @pytest.mark.parametrize(

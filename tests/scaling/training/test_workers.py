@@ -11,11 +11,11 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from doctor_derma.data.manifest import Dataset
+from doctor_derma.distributed.training.run import train_on_ray
 from doctor_derma.errors import DermaError
 from doctor_derma.export.exporting import export_run
+from doctor_derma.inference.classifier import Classifier
 from doctor_derma.models.preprocessing import scale_pixels
-from doctor_derma.scaling.training.run import train_on_ray
-from doctor_derma.serving.classifier import Classifier
 from doctor_derma.training.batches import ImageBatches
 from doctor_derma.training.loop import train
 from doctor_derma.training.losses import class_counts

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
+from doctor_derma.distributed.tuning.sweep import read_sweep
 from doctor_derma.errors import DermaError
-from doctor_derma.scaling.tuning.sweep import read_sweep
 from scaling.tuning.sweeps import sweep, write_sweep
 
 CONFIGS = Path(__file__).parents[3] / "code" / "configs"

@@ -6,9 +6,9 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from doctor_derma.scaling.tuning.folder import SweepFolder, create_sweep, open_sweep
-from doctor_derma.scaling.tuning.records import State, TrialRecord
-from doctor_derma.scaling.tuning.tracking import SweepTracker
+from doctor_derma.distributed.tuning.folder import SweepFolder, create_sweep, open_sweep
+from doctor_derma.distributed.tuning.records import State, TrialRecord
+from doctor_derma.distributed.tuning.tracking import SweepTracker
 from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.workspace import Workspace
 from project import Project, new_run

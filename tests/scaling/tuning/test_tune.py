@@ -8,9 +8,9 @@ import pytest
 from mlflow.entities import Run as TrackedRun
 
 from doctor_derma.data.manifest import read_dataset
+from doctor_derma.distributed.cluster import cluster
+from doctor_derma.distributed.tuning.run import Tuned, tune
 from doctor_derma.errors import DermaError
-from doctor_derma.scaling.cluster import cluster
-from doctor_derma.scaling.tuning.run import Tuned, tune
 from doctor_derma.training.config import load_config
 from doctor_derma.training.loop import train
 from doctor_derma.training.runs import create_run, open_run

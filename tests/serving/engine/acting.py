@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from doctor_derma.serving.classifier import Classifier, ReadPicture
-from doctor_derma.serving.engine import Classifiers, Engine
-from doctor_derma.serving.metrics import Metrics
-from doctor_derma.serving.prediction import Prediction
-from doctor_derma.serving.settings import Settings
+from doctor_derma.inference.classifier import Classifier, ReadPicture
+from doctor_derma.inference.prediction import Prediction
+from doctor_derma.server.engine import Classifiers, Engine
+from doctor_derma.server.metrics import Metrics
+from doctor_derma.server.settings import Settings
 from serving.tiny_bundle import SIZE
 
 

@@ -2,14 +2,14 @@
 
 import pytest
 
-from doctor_derma.serving.engine.admission import LONGEST_RETRY_SECONDS, Admission
-from doctor_derma.serving.engine.refusals import Overloaded
+from doctor_derma.server.engine.admission import LONGEST_RETRY_SECONDS, Admission
+from doctor_derma.server.engine.refusals import Overloaded
 
 
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr("doctor_derma.serving.engine.admission.monotonic", lambda: self.now)
+        monkeypatch.setattr("doctor_derma.server.engine.admission.monotonic", lambda: self.now)
 
 
 @pytest.fixture

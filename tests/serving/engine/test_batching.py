@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from doctor_derma.data.decoding import Decoded
-from doctor_derma.serving.classifier import ReadPicture
-from doctor_derma.serving.engine import work
-from doctor_derma.serving.engine.batching import MOST_APART, Batcher
-from doctor_derma.serving.engine.job import Busy, Classified, Failed, Unread
-from doctor_derma.serving.prediction import Prediction
+from doctor_derma.images.decoding import Decoded
+from doctor_derma.inference.classifier import ReadPicture
+from doctor_derma.inference.prediction import Prediction
+from doctor_derma.server.engine import work
+from doctor_derma.server.engine.batching import MOST_APART, Batcher
+from doctor_derma.server.engine.job import Busy, Classified, Failed, Unread
 from serving.engine.acting import ActingClassifier, encoded, plain_picture, until
 from serving.tiny_bundle import BLUE, GREEN, RED
 

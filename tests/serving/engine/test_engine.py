@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from doctor_derma.data.decoding import UnreadableImage
-from doctor_derma.evaluation.decisions import Rule
-from doctor_derma.serving.engine import DeadlineExceeded, Draining, Engine, Overloaded
-from doctor_derma.serving.engine.refusals import NetworkFailed
-from doctor_derma.serving.metrics import Metrics
-from doctor_derma.serving.request import CURRENT, RequestRecord
+from doctor_derma.decisions import Rule
+from doctor_derma.images.decoding import UnreadableImage
+from doctor_derma.server.engine import DeadlineExceeded, Draining, Engine, Overloaded
+from doctor_derma.server.engine.refusals import NetworkFailed
+from doctor_derma.server.metrics import Metrics
+from doctor_derma.server.request import CURRENT, RequestRecord
 from serving.engine.acting import ActingClassifier, encoded, make_engine, until
 from serving.tiny_bundle import BETWEEN, BLUE, GREEN, RED
 

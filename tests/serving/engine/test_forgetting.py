@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from doctor_derma.data.decoding import UnreadableImage
-from doctor_derma.serving.engine import DeadlineExceeded
-from doctor_derma.serving.engine.job import Job
-from doctor_derma.serving.engine.refusals import NetworkFailed
+from doctor_derma.images.decoding import UnreadableImage
+from doctor_derma.server.engine import DeadlineExceeded
+from doctor_derma.server.engine.job import Job
+from doctor_derma.server.engine.refusals import NetworkFailed
 from serving.engine.acting import ActingClassifier, encoded, make_engine, until
 from serving.tiny_bundle import RED
 

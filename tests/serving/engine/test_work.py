@@ -9,11 +9,11 @@ from collections.abc import Sequence
 import pytest
 from PIL import Image
 
-from doctor_derma.data.decoding import decode
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.engine.job import Classified, Job, Unread
-from doctor_derma.serving.engine.places import place_for
-from doctor_derma.serving.engine.work import Outcome, work
+from doctor_derma.images.decoding import decode
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.server.engine.job import Classified, Job, Unread
+from doctor_derma.server.engine.places import place_for
+from doctor_derma.server.engine.work import Outcome, work
 from serving.tiny_bundle import BLUE, GREEN, RED, SIZE
 
 

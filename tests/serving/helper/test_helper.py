@@ -13,10 +13,10 @@ import pytest
 import pyvips
 from PIL import Image
 
-from doctor_derma.data.decoding import Decoded, decode
-from doctor_derma.serving.engine.job import Unread
-from doctor_derma.serving.helper import decoding
-from doctor_derma.serving.helper.process import Helper
+from doctor_derma.images.decoding import Decoded, decode
+from doctor_derma.server.engine.job import Unread
+from doctor_derma.server.helper import decoding
+from doctor_derma.server.helper.process import Helper
 
 SIZE = 16
 

@@ -18,7 +18,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from doctor_derma.serving.app import create_app
+from doctor_derma.server.app import create_app
 from serving.live import serving
 from serving.page.driving import Open
 from serving.tiny_bundle import BLUE, GREEN, RED, write_bundle

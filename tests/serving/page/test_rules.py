@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Locator, Page, expect
 
-from doctor_derma.evaluation.decisions import MEANINGS, RULES
-from doctor_derma.serving.app import create_app
+from doctor_derma.decisions import MEANINGS, RULES
+from doctor_derma.server.app import create_app
 from serving.live import serving
 from serving.page.driving import Open, choose, thumbnail
 from serving.tiny_bundle import ALL_RULES, BETWEEN, RED, write_bundle

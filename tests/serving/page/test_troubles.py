@@ -8,9 +8,9 @@ import httpx
 import pytest
 from playwright.sync_api import Page, Route, expect
 
-from doctor_derma.serving.app import create_app
-from doctor_derma.serving.classifier import Classifier
-from doctor_derma.serving.settings import Settings
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.server.app import create_app
+from doctor_derma.server.settings import Settings
 from serving.live import serving
 from serving.page.driving import Open, choose, expect_answer, thumbnail
 

@@ -1,0 +1,249 @@
+"""The bundle: a folder with ``model.onnx`` and ``model.json``, all that serving reads."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from doctor_derma.atomic import replacing_file
+from doctor_derma.decisions import Costs, Rule, Rulebook
+from doctor_derma.errors import DermaError
+from doctor_derma.export.decision import Decision
+
+GRAPH_FILE = "model.onnx"
+INFO_FILE = "model.json"
+CARD_FILE = "README.md"
+Precision = Literal["fp32", "fp16", "int8"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DiagnosisName(_Strict):
+    """A class of the model: the short name used in tables and the name people read."""
+
+    name: str
+    full_name: str
+
+
+class InputSize(_Strict):
+    """What the graph takes: uint8 RGB of shape (n, height, width, 3) under ``images``."""
+
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    resize: Literal["stretch-bilinear"] = "stretch-bilinear"
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class Weights(_Strict):
+    """The graph file, so that a damaged or swapped one is refused."""
+
+    file: str = GRAPH_FILE
+    sha256: str
+    bytes: int
+    precision: Precision
+
+
+class DataProvenance(_Strict):
+    """What the model was trained on."""
+
+    name: str
+    fingerprint: str
+    licence: str
+    images: dict[str, int]
+
+
+class Pretrained(_Strict):
+    """The weights that training began with, of other images."""
+
+    name: str
+    sha256: str
+    licence: str
+
+
+class CodeProvenance(_Strict):
+    """What the model was trained with."""
+
+    version: str
+    git_commit: str
+
+
+class Parity(_Strict):
+    """How far the graph is from what it was made from, on real images.
+
+    An fp32 graph is made from the torch network; one of fewer bits from the fp32 graph, and
+    then ``same_label`` is the share of images whose most probable class is the same.
+    """
+
+    reference: Literal["torch network", "fp32 graph"] = "torch network"
+    max_probability_difference: float
+    same_label: float | None = Field(default=None, ge=0, le=1)
+    images: int
+
+
+class Conformal(_Strict):
+    """Which classes are in a picture's prediction set, see ``inference/conformal.py``."""
+
+    method: Literal["aps"] = "aps"
+    target: float = Field(gt=0, lt=1)
+    threshold: float = Field(ge=0, le=1)
+    images: int
+
+
+class Familiar(_Strict):
+    """What the graph's unfamiliarity is scaled to: this share of some images is under 1."""
+
+    acceptance: float = Field(gt=0, lt=1)
+    images: int
+
+
+class QualityLimits(_Strict):
+    """Beyond what all but a few training images are, see ``images/quality.py``."""
+
+    darkest: float
+    brightest: float
+    blurriest: float
+
+
+class BundleInfo(_Strict):
+    """Everything in ``model.json``."""
+
+    format: Literal[2] = 2
+    name: str
+    run: str
+    created: str
+    architecture: str
+    classes: tuple[DiagnosisName, ...] = Field(min_length=2)
+    input: InputSize
+    temperature: float = Field(gt=0)
+    prevalence: float = Field(1.0, ge=0, le=1)
+    views: int = Field(1, ge=1)
+    class_shares: tuple[float, ...]
+    map_shift: tuple[float, float]
+    map_scale: tuple[float, float] = (1.0, 1.0)
+    conformal: Conformal
+    familiar: Familiar
+    quality: QualityLimits
+    decision: Decision = Decision()
+    metrics: dict[str, dict[str, float]]
+    data: DataProvenance
+    code: CodeProvenance
+    pretrained: Pretrained | None = None
+    # The run whose outputs were fitted, where this one has seen all images of training and
+    # validation: trained by the same recipe without one fold.
+    twin: str | None = None
+    recipe: dict[str, Any]
+    weights: Weights
+    parity: Parity
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(diagnosis.name for diagnosis in self.classes)
+
+    @property
+    def rulebook(self) -> Rulebook:
+        """What decides between the classes.
+
+        Raises
+        ------
+        DermaError
+            When ``decision`` names a rule, or costs of classes, that this model does not have.
+        """
+        chosen = self.decision.melanoma_first
+        return Rulebook(
+            self.class_names,
+            self.class_shares,
+            self.prevalence,
+            self.temperature,
+            self.decision.default,
+            chosen.threshold if chosen else None,
+            self.decision.costs,
+        )
+
+    def deciding(self, rule: Rule | None, costs: Costs | None = None) -> "BundleInfo":
+        """Return the same with another default rule or other costs, where they are given.
+
+        Costs that are given alone are decided by.
+
+        Raises
+        ------
+        DermaError
+            When this model does not have the rule, or the costs are wrong.
+        """
+        changes: dict[str, Any] = {}
+        if costs is not None:
+            changes["costs"] = {true: dict(called) for true, called in costs.items()}
+            changes["default"] = "costs"
+        if rule is not None:
+            changes["default"] = rule
+        changed = self.model_copy(update={"decision": self.decision.model_copy(update=changes)})
+        changed.rulebook.check(changed.decision.default)
+        return changed
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_info(bundle: Path) -> BundleInfo:
+    """Read and validate ``model.json``, and check the graph's hash.
+
+    Raises
+    ------
+    DermaError
+        When the folder, a file or a field is missing or wrong, or the hash differs.
+    """
+    info_path = bundle / INFO_FILE
+    if not info_path.is_file():
+        raise DermaError(
+            f"{bundle}: no model bundle here ({INFO_FILE} is missing); "
+            "make one with 'derma export RUN' or 'derma promote'"
+        )
+    try:
+        info = BundleInfo.model_validate_json(info_path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise DermaError(f"{info_path}: {where}: {first['msg']}; export the run again") from error
+    try:
+        info.rulebook.check(info.decision.default)
+    except DermaError as error:
+        raise DermaError(f"{info_path}: decision: {error}") from error
+    graph = bundle / info.weights.file
+    if not graph.is_file():
+        raise DermaError(f"{graph}: missing; export the run again")
+    if file_sha256(graph) != info.weights.sha256:
+        raise DermaError(
+            f"{graph}: its SHA-256 is not the one in {INFO_FILE}; "
+            "the file is damaged or not this model's, export the run again"
+        )
+    return info
+
+
+def read_card(bundle: Path) -> str:
+    """Return the model card of a bundle, Markdown with a YAML head.
+
+    Raises
+    ------
+    DermaError
+        When the bundle has none or it can't be read.
+    """
+    path = bundle / CARD_FILE
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise DermaError(f"{path}: missing; write the model card with 'derma card'") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise DermaError(f"{path}: can't be read; write it again with 'derma card'") from error
+
+
+def write_info(bundle: Path, info: BundleInfo) -> None:
+    """Write ``model.json`` into a bundle, atomically."""
+    with replacing_file(bundle / INFO_FILE) as scratch:
+        scratch.write_text(json.dumps(info.model_dump(mode="json"), indent=2) + "\n")

@@ -1,0 +1,143 @@
+"""The plan of a bulk scoring: written once, gone on with by every later call."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from doctor_derma.atomic import replacing_file
+from doctor_derma.bundle import BundleInfo
+from doctor_derma.distributed.scoring.listing import list_files
+from doctor_derma.distributed.scoring.places import absolute, shown
+from doctor_derma.distributed.scoring.units import Unit, make_units
+from doctor_derma.errors import DermaError
+
+PLAN_FILE = "plan.json"
+FORMAT = 2
+UNIT_PICTURES = 1024
+# Decoded pictures that travel, are scored and are written together.
+BLOCK_BYTES = 24_000_000
+BLOCK_PICTURES = 1024
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much is done at a time, in pictures; None for what fits the memory.
+
+    Attributes
+    ----------
+    unit : loose pictures that one task reads
+    block : pictures of one part of the output; None: as many as ``BLOCK_BYTES`` hold, and
+        ``BLOCK_PICTURES`` at most
+    """
+
+    unit: int = UNIT_PICTURES
+    block: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which pictures are scored with what.
+
+    Attributes
+    ----------
+    sources : absolute paths and addresses
+    weights_sha256 : of the bundle's graph
+    decision : how labels are decided, as in ``model.json``
+    unit, block : sizes in pictures
+    """
+
+    sources: tuple[str, ...]
+    weights_sha256: str
+    decision: dict[str, Any]
+    unit: int
+    block: int
+    units: tuple[Unit, ...]
+
+
+def check_folder(out: Path) -> None:
+    """Look whether a folder is new, empty, or that of a plan.
+
+    Raises
+    ------
+    DermaError
+        When it isn't.
+    """
+    if out.is_file():
+        raise DermaError(f"{out}: a file; name a folder for the predictions")
+    if not out.is_dir() or (out / PLAN_FILE).is_file():
+        return
+    # A call that was killed before its plan was whole leaves hidden files.
+    if any(not entry.name.startswith(".") for entry in out.iterdir()):
+        raise DermaError(f"{out}: holds other files and no {PLAN_FILE}; name a new or empty folder")
+
+
+def open_plan(out: Path, sources: Sequence[str], info: BundleInfo, sizes: Sizes) -> Plan:
+    """Return the plan of a folder, after making it when the folder is new or empty.
+
+    A plan that is there stays as it is: pictures that came since are not in it.
+
+    Raises
+    ------
+    DermaError
+        When the folder holds another plan, or the sources name nothing.
+    """
+    wanted: dict[str, Any] = {
+        "sources": tuple(absolute(source) for source in sources),
+        "weights_sha256": info.weights.sha256,
+        "decision": info.decision.model_dump(mode="json"),
+        "unit": sizes.unit,
+        "block": sizes.block or _fitting_block(info),
+    }
+    for name in ("unit", "block"):
+        if wanted[name] < 1:
+            raise DermaError(f"{name}: {wanted[name]} is too few; give 1 or more")
+    path = out / PLAN_FILE
+    if path.is_file():
+        plan = _read(path)
+        _check_same(plan, wanted, path)
+        return plan
+    units = tuple(make_units(list_files(wanted["sources"]), wanted["unit"]))
+    plan = Plan(**wanted, units=units)
+    with replacing_file(path) as scratch:
+        scratch.write_text(json.dumps({"format": FORMAT} | asdict(plan)) + "\n")
+    return plan
+
+
+def _fitting_block(info: BundleInfo) -> int:
+    fitting = BLOCK_BYTES // (info.input.height * info.input.width * 3)
+    return max(1, min(fitting, BLOCK_PICTURES))
+
+
+def _read(path: Path) -> Plan:
+    try:
+        fields = json.loads(path.read_text())
+        if fields.pop("format") != FORMAT:
+            raise ValueError("of another version")
+        units = tuple(Unit.from_json(json.dumps(unit)) for unit in fields.pop("units"))
+        return Plan(**fields | {"sources": tuple(fields["sources"])}, units=units)
+    except (KeyError, TypeError, ValueError, OSError) as error:
+        raise DermaError(f"{path}: can't be read ({error}); name a new folder") from error
+
+
+def _check_same(plan: Plan, wanted: dict[str, Any], path: Path) -> None:
+    if plan.sources != wanted["sources"]:
+        there = ", ".join(shown(source) for source in plan.sources)
+        raise DermaError(f"{path}: plans the scoring of {there}; name those, or a new folder")
+    if plan.weights_sha256 != wanted["weights_sha256"]:
+        raise DermaError(
+            f"{path}: plans the scoring with another model, of weights "
+            f"{plan.weights_sha256[:12]}; take that model, or name a new folder"
+        )
+    if plan.decision != wanted["decision"]:
+        raise DermaError(
+            f"{path}: plans labels by the rule '{plan.decision['default']}', as it was set then; "
+            "take that rule with its thresholds and costs, or name a new folder"
+        )
+    for name in ("unit", "block"):
+        if getattr(plan, name) != wanted[name]:
+            raise DermaError(
+                f"{path}: plans {name}s of {getattr(plan, name)} pictures, not {wanted[name]}; "
+                "take that size, or name a new folder"
+            )

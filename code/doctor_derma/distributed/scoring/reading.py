@@ -1,0 +1,161 @@
+"""The pictures of a unit, one after the other, none read before it is asked for."""
+
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from doctor_derma.distributed.scoring.places import file_system, is_picture, is_remote, shown
+from doctor_derma.distributed.scoring.units import Unit
+from doctor_derma.errors import DermaError
+from doctor_derma.images.decoding import ImageSource, UnreadableImage
+
+# An encoded picture is in memory whole.
+MAX_BYTES = 200_000_000
+IMAGE_COLUMN, PATH_COLUMN = "image", "path"
+# Rows of Parquet in memory at a time, beside the row group itself.
+ROWS = 64
+
+
+class _Member(tarfile.TarInfo):
+    """A member of an archive, whose header is whole.
+
+    A TarFile takes a damaged header, but for the first one, for the end of the archive.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> "_Member":
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EmptyHeaderError as error:  # type: ignore[attr-defined]
+            raise tarfile.ReadError("no end mark, as of an archive that is cut off") from error
+        except (
+            tarfile.InvalidHeaderError,  # type: ignore[attr-defined]
+            tarfile.TruncatedHeaderError,  # type: ignore[attr-defined]
+        ) as error:
+            raise tarfile.ReadError(f"damaged archive, {error}") from error
+
+
+class Found(NamedTuple):
+    """A picture that is not read yet.
+
+    Attributes
+    ----------
+    path : what its row is called
+    load : gives what a decoder takes, or raises UnreadableImage; to be called, if at all,
+        before the next picture is asked for
+    """
+
+    path: str
+    load: Callable[[], ImageSource]
+
+
+def find_pictures(unit: Unit) -> Iterator[Found]:
+    """Go through the pictures of a unit, in the same order each time.
+
+    Raises
+    ------
+    Exception
+        Whatever its file format or object store raises for a shard that can't be read.
+    """
+    if unit.kind == "files":
+        for place in unit.places:
+            yield Found(shown(place), lambda place=place: _load_file(place))  # type: ignore[misc]
+    else:
+        (shard,) = unit.places
+        yield from _tar(shard) if unit.kind == "tar" else _parquet(shard, unit)
+
+
+def _load_file(place: str) -> ImageSource:
+    if not is_remote(place):
+        return Path(place)
+    try:
+        system, path = file_system(place)
+        with system.open(path, "rb") as stream:
+            return _bounded(stream.read(MAX_BYTES + 1))
+    except FileNotFoundError as error:
+        raise UnreadableImage("no such file") from error
+    except PermissionError as error:
+        raise UnreadableImage("no permission to read it") from error
+    except DermaError:
+        raise
+    # What the object stores raise has no base class.
+    except Exception as error:
+        raise UnreadableImage(f"can't be read ({error or type(error).__name__})") from error
+
+
+def _bounded(data: bytes) -> bytes:
+    if len(data) > MAX_BYTES:
+        raise UnreadableImage(f"more than {MAX_BYTES // 1_000_000} MB, scale it down")
+    return data
+
+
+def _tar(shard: str) -> Iterator[Found]:
+    system, path = file_system(shard)
+    # A stream: read once from its start to its end, compressed or not.
+    with (
+        system.open(path, "rb") as stream,
+        tarfile.open(fileobj=stream, mode="r|*", tarinfo=_Member) as archive,
+    ):
+        for member in archive:
+            # The archive keeps what it has seen, which of a large one is much.
+            archive.members = []  # type: ignore[attr-defined]
+            if not member.isdir() and is_picture(member.name):
+                yield Found(
+                    shown(f"{shard}/{member.name}"),
+                    lambda member=member: _load_member(archive, member),  # type: ignore[misc]
+                )
+
+
+def _load_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    if not member.isfile():
+        raise UnreadableImage("a link in an archive, not a picture")
+    if member.size > MAX_BYTES:
+        raise UnreadableImage(f"more than {MAX_BYTES // 1_000_000} MB, scale it down")
+    stream = archive.extractfile(member)
+    assert stream is not None
+    data = stream.read()
+    if len(data) < member.size:
+        raise tarfile.ReadError("unexpected end of data")
+    return data
+
+
+def _parquet(shard: str, unit: Unit) -> Iterator[Found]:
+    system, path = file_system(shard)
+    with system.open(path, "rb") as stream, pq.ParquetFile(stream) as table:
+        columns = _columns(table.schema_arrow)
+        groups = range(*unit.groups) if unit.groups else range(table.num_row_groups)
+        number = unit.first
+        for batch in table.iter_batches(ROWS, row_groups=list(groups), columns=columns):
+            for row in batch.to_pylist():
+                yield Found(_row_path(row, shard, number), lambda row=row: _load_row(row))  # type: ignore[misc]
+                number += 1
+
+
+def _columns(schema: pa.Schema) -> list[str]:
+    kind = schema.field(IMAGE_COLUMN).type if IMAGE_COLUMN in schema.names else pa.null()
+    if pa.types.is_struct(kind) and "bytes" in kind.names:
+        kind = kind.field("bytes").type
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise DermaError(
+            f"no column '{IMAGE_COLUMN}' with the bytes of pictures, or structs of 'bytes' and "
+            f"'path'; its columns are {', '.join(schema.names)}"
+        )
+    return [name for name in (IMAGE_COLUMN, PATH_COLUMN) if name in schema.names]
+
+
+def _row_path(row: dict[str, Any], shard: str, number: int) -> str:
+    image = row[IMAGE_COLUMN]
+    inner = image.get("path") if isinstance(image, dict) else None
+    return str(row.get(PATH_COLUMN) or inner or shown(f"{shard}#{number}"))
+
+
+def _load_row(row: dict[str, Any]) -> bytes:
+    image = row[IMAGE_COLUMN]
+    data = image.get("bytes") if isinstance(image, dict) else image
+    if data is None:
+        raise UnreadableImage("no bytes in this row")
+    return _bounded(data)

@@ -1,0 +1,265 @@
+"""One way from an encoded picture to the pixels a network sees, for training and serving."""
+
+import io
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, NamedTuple, TypeGuard
+
+import numpy as np
+from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
+
+from doctor_derma.errors import DermaError
+from doctor_derma.images.bit_depth import (
+    DEEP_GREY,
+    bits_in_use,
+    grey_to_8_bits,
+    join_bytes,
+    raw_mode,
+    read_low_bytes,
+)
+from doctor_derma.images.colour_profiles import conversion_to_srgb
+from doctor_derma.images.decoding_cost import WEBP_BYTES, bytes_to_decode
+from doctor_derma.images.file_structure import is_known, look_through, webp_size
+from doctor_derma.images.foreign import LENGTH, foreign_kind
+from doctor_derma.images.large_pictures import can_shrink, load_shrunk
+
+# Changes with the pixels of any picture; 1 was Pillow alone, without profiles.
+DECODER = 2
+IMAGE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
+)
+MAX_PIXELS = 50_000_000
+# A JPEG may be decoded at a half, a quarter or an eighth, which saves time and memory, as long
+# as no side gets shorter than this: far more than a network looks at.
+DRAFT_SIDE = 1024
+# What takes more is made smaller while it is read, if it can be. A picture of 1920x1080 takes less,
+# and so does nearly every JPEG, which is made smaller by its own decoder.
+LARGE_BYTES = 24_000_000
+# Pillow knows more, and some of those run other programs on the file, such as EPS.
+FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
+# Pillow remarks on odd files, at length and for each one. Here a file is readable or it is not.
+# The filter is for good, as one for the time of a call would be that of all threads.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+# Editing programs write metadata of many megabytes beside the pixels of a PNG. Pillow refuses a
+# picture over 1 MB of them; its limit of 64 MB for all of them together stays.
+PngImagePlugin.MAX_TEXT_CHUNK = 32_000_000
+# What to do with a picture that stands otherwise, by EXIF orientation (CIPA DC-008, 4.6.4).
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+Fault = Literal["damaged", "foreign", "large"]
+Encoded = str | Path | bytes
+ImageSource = Encoded | Image.Image | np.ndarray
+
+
+class UnreadableImage(DermaError):  # noqa: N818
+    """A picture that can't be decoded; the message says why.
+
+    Attributes
+    ----------
+    kind : ``damaged``; ``foreign``, no file of a kind that is read; or ``large``, more than
+        may be decoded
+    """
+
+    def __init__(self, message: str, kind: Fault = "damaged") -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+def is_one_picture(images: ImageSource | Iterable[ImageSource]) -> TypeGuard[ImageSource]:
+    """Say whether this is one picture and not several."""
+    if isinstance(images, np.ndarray):
+        return images.ndim != 4
+    return isinstance(images, str | Path | bytes | Image.Image)
+
+
+def open_image(source: ImageSource, *, shrink: bool = True) -> Image.Image:
+    """Decode a whole picture to sRGB, upright by its EXIF orientation.
+
+    Colours are converted from the picture's ICC profile. EXIF data or a profile that can't be
+    read count as absent. 10 or 12 bits in a file of 16 are scaled as what they are.
+
+    Parameters
+    ----------
+    source : path, encoded bytes, PIL image, or uint8 array of shape (height, width, 3)
+    shrink : decode a large encoded JPEG smaller, but with no side under ``DRAFT_SIDE``
+
+    Raises
+    ------
+    UnreadableImage
+        When the file is missing, not a picture, truncated, empty or over ``MAX_PIXELS``, or one
+        in bytes is made of too many parts, see ``look_through``.
+    """
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
+            raise UnreadableImage(
+                f"array of shape {source.shape} and type {source.dtype}: "
+                "pass uint8 RGB of shape (height, width, 3)"
+            )
+        return Image.fromarray(source)
+    try:
+        return _as_srgb(_upright(_read(source, shrink)))
+    except FileNotFoundError as error:
+        raise UnreadableImage("no such file") from error
+    except PermissionError as error:
+        raise UnreadableImage("no permission to read it") from error
+    except UnidentifiedImageError as error:
+        head = _first_bytes(source)
+        if is_known(head):
+            raise UnreadableImage("corrupt or truncated picture (damaged header)") from error
+        kind = foreign_kind(head)
+        named = f" ({kind}; save it as JPEG or PNG)" if kind else ""
+        raise UnreadableImage(f"not a picture that can be read{named}", "foreign") from error
+    except Image.DecompressionBombError as error:
+        raise UnreadableImage(f"more than {MAX_PIXELS:,} pixels, scale it down", "large") from error
+    except UnreadableImage:
+        raise
+    # What Pillow raises for a damaged file has no base class: a TIFF whose offsets are fractions
+    # is a TypeError. tests/fuzz looks for more of them.
+    except Exception as error:
+        raise UnreadableImage(f"corrupt or truncated picture ({error})") from error
+
+
+class Decoded(NamedTuple):
+    """A picture at a network's size, uint8 RGB (height, width, 3), and the size it came with."""
+
+    pixels: np.ndarray
+    size: tuple[int, int]
+
+
+def decode(source: ImageSource, height: int, width: int) -> Decoded:
+    """Decode a picture and stretch it to the size a network takes; raises as ``open_image``."""
+    picture = open_image(source)
+    return Decoded(fit_pixels(picture, height, width), picture.size)
+
+
+def fit_pixels(image: Image.Image, height: int, width: int) -> np.ndarray:
+    """Stretch a whole RGB picture to the size a network takes.
+
+    The picture is neither cropped nor padded, so a position in an activation map is the
+    same relative position in the picture.
+
+    Returns
+    -------
+    uint8 array of shape (height, width, 3)
+    """
+    resized = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    return np.asarray(resized, dtype=np.uint8)
+
+
+def _first_bytes(source: ImageSource) -> bytes:
+    if isinstance(source, bytes):
+        return source[:LENGTH]
+    if isinstance(source, str | Path) and Path(source).is_file():
+        with Path(source).open("rb") as file:
+            return file.read(LENGTH)
+    return b""
+
+
+def _open_encoded(source: Encoded, shrink: bool) -> ImageFile.ImageFile:
+    if isinstance(source, bytes):
+        if not source:
+            raise UnreadableImage("empty file")
+        # Bytes come from strangers, who may mean to keep the decoder busy.
+        if excess := look_through(source).excess:
+            raise UnreadableImage(excess)
+        return _open_file(io.BytesIO(source), shrink)
+    path = Path(source)
+    if path.is_dir():
+        raise UnreadableImage("a folder, not a picture")
+    if path.is_file() and path.stat().st_size == 0:
+        raise UnreadableImage("empty file")
+    return _open_file(path, shrink)
+
+
+def _open_file(file: Path | io.BytesIO, shrink: bool) -> ImageFile.ImageFile:
+    image = Image.open(file, formats=FORMATS)
+    # What is over the limit keeps its size, to be refused for it.
+    if shrink and image.width * image.height <= MAX_PIXELS:
+        image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+    return image
+
+
+def _read(source: Encoded | Image.Image, shrink: bool) -> Image.Image:
+    """Decode the pixels, at 8 bits a channel."""
+    if isinstance(source, Image.Image):
+        _check_size(*source.size)
+        return _load(source, source, shrink)
+    width, height = webp_size(_first_bytes(source))
+    if shrink and width * height * WEBP_BYTES > LARGE_BYTES:
+        # Pillow would make room for its frames before it tells of its size.
+        _check_size(width, height)
+        return load_shrunk(source, "WEBP", DRAFT_SIDE)
+    image = _open_encoded(source, shrink)
+    _check_size(*image.size)
+    if shrink and can_shrink(image.format) and bytes_to_decode(image) > LARGE_BYTES:
+        return load_shrunk(source, str(image.format), DRAFT_SIDE)
+    return _load(image, source, shrink)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        reason = f"{width}x{height} pixels: more than {MAX_PIXELS:,}, scale it down"
+        raise UnreadableImage(reason, "large")
+
+
+def _load(image: Image.Image, source: Encoded | Image.Image, shrink: bool) -> Image.Image:
+    raw = raw_mode(image)
+    image.load()
+    if image.mode in DEEP_GREY:
+        return grey_to_8_bits(image, raw)
+    if ";16" not in raw or (bits := bits_in_use(image)) == 16:
+        return image
+    # All is in the low bytes, which Pillow skipped.
+    if isinstance(source, Image.Image) or not read_low_bytes(
+        again := _open_encoded(source, shrink)
+    ):
+        raise UnreadableImage(f"{bits} bits in a file of 16, black to most programs: save it in 8")
+    again.load()
+    return join_bytes(image, again, bits)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
+    # Pillow reads all of EXIF, and what it raises for a damaged one has no base class.
+    except Exception:
+        turn = None
+    if turn is None:
+        return image
+    profile = image.info.get("icc_profile")
+    turned = image.transpose(turn)
+    # It must not be turned again, by its EXIF or XMP.
+    turned.info = {"icc_profile": profile} if profile else {}
+    return turned
+
+
+def _as_srgb(image: Image.Image) -> Image.Image:
+    profile = image.info.get("icc_profile")
+    conversion = conversion_to_srgb(profile) if profile else None
+    if conversion is None or not conversion.fits(image.mode):
+        return _as_rgb(image)
+    if conversion.mode == "CMYK":
+        return conversion.apply(image)
+    flat = _as_rgb(image)
+    return conversion.apply(flat if conversion.mode == "RGB" else flat.getchannel("R"))
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "La":
+        # Pillow has no way from it to any mode but one.
+        image = image.convert("LA")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        # A transparent background turns white, like the skin-free border of a scan.
+        layer = image.convert("RGBA")
+        backdrop = Image.new("RGBA", layer.size, "white")
+        return Image.alpha_composite(backdrop, layer).convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")

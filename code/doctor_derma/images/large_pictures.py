@@ -1,0 +1,109 @@
+"""Large pictures, made smaller while they are read: never whole in memory.
+
+Pillow decodes a picture to its whole size before anything else, which takes up to 800 MB for the
+50 megapixels that may be. libvips [1]_ reads, flattens and averages it line by line. What comes of
+it is a picture of Pillow's, so that colours, orientation and the last resizing are those of every
+other picture.
+
+References
+----------
+.. [1] J. Cupitt, K. Martinez: VIPS: an image processing system for large images. SPIE 2663, 1996.
+"""
+
+import functools
+import logging
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from PIL import ExifTags, Image
+
+from doctor_derma.images.bit_depth import white_of
+
+_LOADERS = {"PNG": "pngload", "TIFF": "tiffload", "WEBP": "webpload"}
+# Of colours that no profile explains: as libvips understands them.
+_STRANGE = frozenset({"lab", "labs", "labq", "xyz", "scrgb", "hsv", "lch", "yxy"})
+
+
+def can_shrink(format: str | None) -> bool:
+    """Say whether pictures of a format, as Pillow calls it, are read here."""
+    return format in _LOADERS
+
+
+def load_shrunk(source: str | Path | bytes, format: str, side: int) -> Image.Image:
+    """Decode the first frame of a picture, by whole numbers smaller, with no side under ``side``.
+
+    Returns
+    -------
+    picture of mode ``L``, ``RGB`` or ``CMYK``, on white where it was transparent, as it lies in
+    the file; its profile and orientation are in ``info``
+
+    Raises
+    ------
+    MemoryError, OSError
+        When the picture can't be decoded.
+    """
+    try:
+        return _load(source, format, side)
+    except load_libvips().Error as error:
+        detail = " ".join(str(error.detail).split())
+        raise (MemoryError if "out of memory" in detail else OSError)(detail) from None
+
+
+def _load(source: str | Path | bytes, format: str, side: int) -> Image.Image:
+    image = _open(source, format)
+    across, down = (max(size // side, 1) for size in (image.width, image.height))
+    if format == "WEBP" and (factor := min(across, down)) > 1:
+        # The decoder itself makes it smaller. A frame of an animation it does not.
+        image = _open(source, format, scale=1 / factor)
+        across, down = (max(size // side, 1) for size in (image.width, image.height))
+    if image.interpretation in _STRANGE:
+        image = image.colourspace("srgb")
+    if image.hasalpha():
+        image = image.flatten(background=65535 if image.format == "ushort" else 255)
+    if image.bands == 2:
+        image = image.extract_band(0)
+    if across > 1 or down > 1:
+        image = image.shrink(across, down)
+    picture = Image.fromarray(
+        _to_8_bits(image.numpy()), "CMYK" if image.interpretation == "cmyk" else None
+    )
+    picture.info.update(_kept(image))
+    return picture
+
+
+def _open(source: str | Path | bytes, format: str, **options: Any) -> Any:
+    loader = _LOADERS[format] + ("_buffer" if isinstance(source, bytes) else "")
+    load = getattr(load_libvips().Image, loader)
+    given = source if isinstance(source, bytes) else str(source)
+    return load(given, access="sequential", fail_on="error", **options)
+
+
+def _to_8_bits(values: np.ndarray) -> np.ndarray:
+    values = values.squeeze(axis=2) if values.ndim == 3 and values.shape[2] == 1 else values
+    if values.dtype == np.uint8:
+        return values
+    return np.clip(np.nan_to_num(values) * (255 / white_of(values)), 0, 255).astype(np.uint8)
+
+
+def _kept(image: Any) -> dict[str, bytes]:
+    kept = {}
+    if image.get_typeof("icc-profile-data"):
+        kept["icc_profile"] = bytes(image.get("icc-profile-data"))
+    if image.get_typeof("orientation"):
+        exif = Image.Exif()
+        exif[ExifTags.Base.Orientation] = image.get("orientation")
+        kept["exif"] = exif.tobytes()
+    return kept
+
+
+@functools.cache
+def load_libvips() -> ModuleType:
+    """Return libvips; it is loaded when first needed, as few processes see a large picture."""
+    import pyvips
+
+    # Its remarks on odd files; here a file is readable or it is not.
+    logging.getLogger("pyvips").setLevel(logging.ERROR)
+    pyvips.cache_set_max(0)
+    return pyvips

@@ -1,0 +1,1 @@
+"""A bundle classifies pictures: without torch, for server, client, Ray and audits alike."""

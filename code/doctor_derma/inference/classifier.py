@@ -1,0 +1,244 @@
+"""Pictures to probabilities with an exported bundle; needs neither torch nor a GPU."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import onnxruntime as ort
+
+from doctor_derma.bundle import BundleInfo, read_info
+from doctor_derma.decisions import Costs, Rule, Rulebook
+from doctor_derma.errors import DermaError
+from doctor_derma.images.decoding import (
+    Decoded,
+    ImageSource,
+    UnreadableImage,
+    decode,
+    is_one_picture,
+)
+from doctor_derma.inference.alignment import align_maps
+from doctor_derma.inference.conformal import prediction_sets
+from doctor_derma.inference.image_quality import Fault, find_faults
+from doctor_derma.inference.prediction import Prediction
+from doctor_derma.inference.session import INPUT, OUTPUTS, open_graph
+
+
+class ReadPicture(NamedTuple):
+    """A decoded picture at the network's size, uint8 (height, width, 3), and its faults.
+
+    ``rule`` is the one by which it is to be called, the classifier's own when None.
+    """
+
+    pixels: np.ndarray
+    warnings: tuple[Fault, ...]
+    rule: Rule | None = None
+
+
+class Outputs(NamedTuple):
+    """What the graph gives for n pictures.
+
+    Attributes
+    ----------
+    probabilities : float32 of shape (n, classes)
+    activation_maps : float32 of shape (n, classes, h, w), moved to where their evidence lies
+    unfamiliarity : float32 of shape (n,), over 1 for a picture unlike the training images
+    """
+
+    probabilities: np.ndarray
+    activation_maps: np.ndarray
+    unfamiliarity: np.ndarray
+
+
+class Classifier:
+    """A loaded bundle. Safe to use from several threads."""
+
+    def __init__(self, info: BundleInfo, session: ort.InferenceSession) -> None:
+        self.info = info
+        self.rulebook: Rulebook = info.rulebook
+        self._session = session
+
+    @classmethod
+    def load(
+        cls,
+        bundle: str | Path,
+        threads: int | None = None,
+        rule: Rule | None = None,
+        costs: Costs | None = None,
+    ) -> "Classifier":
+        """Load the bundle in a folder.
+
+        Parameters
+        ----------
+        bundle : folder with ``model.onnx`` and ``model.json``
+        threads : threads of one inference; as many as there are processors when None
+        rule : that decides where none is asked for; ``costs`` where these are given, else the
+            bundle's own when None
+        costs : true class -> called class -> cost, for the rule ``costs``; the bundle's when None
+
+        Raises
+        ------
+        DermaError
+            When a file is missing or damaged, graph and ``model.json`` don't fit, or the model
+            does not have the rule.
+        """
+        if threads is not None and threads < 1:
+            raise DermaError(f"threads: {threads} is too few; give 1 or more")
+        folder = Path(bundle).expanduser()
+        info = read_info(folder).deciding(rule, costs)
+        return cls(info, open_graph(folder / info.weights.file, info, threads))
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.info.name
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Short class names; probability i is that of ``class_names[i]``."""
+        return self.info.class_names
+
+    @property
+    def height(self) -> int:
+        """Rows of the pictures that the network sees."""
+        return self.info.input.height
+
+    @property
+    def width(self) -> int:
+        """Columns of the pictures that the network sees."""
+        return self.info.input.width
+
+    def predict(
+        self,
+        images: ImageSource | Iterable[ImageSource],
+        batch_size: int = 32,
+        rule: Rule | None = None,
+    ) -> list[Prediction]:
+        """Classify pictures of any size.
+
+        Parameters
+        ----------
+        images : one picture or several, each a path, the bytes of an encoded file, a PIL
+            image or a uint8 RGB array of shape (height, width, 3)
+        batch_size : pictures in memory and in the network at a time
+        rule : by which they are called; the classifier's own when None
+
+        Returns
+        -------
+        list of Prediction, one a picture, in order
+
+        Raises
+        ------
+        UnreadableImage
+            When a picture can't be decoded; the message names it.
+        DermaError
+            When the model does not have the rule.
+        """
+        self.rulebook.check(rule or self.rulebook.default)
+        if batch_size < 1:
+            raise DermaError(f"batch_size: {batch_size} is too few; give 1 or more")
+        predictions: list[Prediction] = []
+        batch: list[ReadPicture] = []
+        for index, source in enumerate(_as_sources(images)):
+            batch.append(self._read_named(source, index)._replace(rule=rule))
+            if len(batch) == batch_size:
+                predictions += self.classify(batch)
+                batch.clear()
+        return predictions + self.classify(batch)
+
+    def read(self, source: ImageSource | Decoded) -> ReadPicture:
+        """Decode one picture to what the network sees, and look for its faults.
+
+        Raises
+        ------
+        UnreadableImage
+            When the picture can't be decoded.
+        """
+        return read_picture(source, self.info)
+
+    def classify(self, pictures: Sequence[ReadPicture]) -> list[Prediction]:
+        """Classify pictures that were read, all at once."""
+        if not pictures:
+            return []
+        outputs = self.outputs(np.stack([picture.pixels for picture in pictures]))
+        return [
+            self._predict(row, maps, float(unfamiliarity), picture)
+            for row, maps, unfamiliarity, picture in zip(*outputs, pictures, strict=True)
+        ]
+
+    def predict_pixels(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Run the network on pictures that already have its size.
+
+        Parameters
+        ----------
+        pixels : uint8 RGB of shape (n, height, width, 3)
+
+        Returns
+        -------
+        probabilities : float32 of shape (n, classes)
+        activation_maps : float32 of shape (n, classes, h, w)
+        """
+        return self.outputs(pixels)[:2]
+
+    def unfamiliarity(self, pixels: np.ndarray) -> np.ndarray:
+        """Say how unlike the training images pictures are: float32 (n,), over 1 for unfamiliar."""
+        return self.outputs(pixels).unfamiliarity
+
+    def outputs(self, pixels: np.ndarray) -> Outputs:
+        """Run the network as ``predict_pixels`` does, and return all that it gives."""
+        expected = (self.height, self.width, 3)
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected:
+            raise DermaError(
+                f"pixels: {pixels.dtype} of shape {pixels.shape}; "
+                f"{self.name} takes uint8 of shape (n, {self.height}, {self.width}, 3)"
+            )
+        probabilities, maps, unfamiliarity = self._session.run(list(OUTPUTS), {INPUT: pixels})
+        aligned = align_maps(maps, self.info.map_shift, self.info.map_scale)
+        return Outputs(probabilities, aligned, unfamiliarity)
+
+    def _predict(
+        self,
+        probabilities: np.ndarray,
+        maps: np.ndarray,
+        unfamiliarity: float,
+        picture: ReadPicture,
+    ) -> Prediction:
+        rule = picture.rule or self.rulebook.default
+        called = self.rulebook.decide(probabilities[None], rule)
+        threshold = self.info.conformal.threshold
+        [inside] = prediction_sets(probabilities[None], threshold, called)
+        ranked = np.argsort(-probabilities, kind="stable")
+        names = self.class_names
+        return Prediction(
+            label=names[called[0]],
+            rule=rule,
+            probabilities={name: float(p) for name, p in zip(names, probabilities, strict=True)},
+            prediction_set=tuple(names[index] for index in ranked if inside[index]),
+            unfamiliarity=unfamiliarity,
+            warnings=picture.warnings,
+            activation_map=maps[called[0]],
+        )
+
+    def _read_named(self, source: ImageSource, index: int) -> ReadPicture:
+        try:
+            return self.read(source)
+        except UnreadableImage as error:
+            name = source if isinstance(source, str | Path) else f"image {index}"
+            raise UnreadableImage(f"{name}: {error}") from error
+
+
+def read_picture(source: ImageSource | Decoded, info: BundleInfo) -> ReadPicture:
+    """Return what the network of a bundle, which need not be loaded, sees of a picture.
+
+    Raises
+    ------
+    UnreadableImage
+        When the picture can't be decoded.
+    """
+    if not isinstance(source, Decoded):
+        source = decode(source, info.input.height, info.input.width)
+    return ReadPicture(source.pixels, find_faults(source.pixels, source.size, info))
+
+
+def _as_sources(images: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]:
+    return [images] if is_one_picture(images) else images  # type: ignore[return-value]

@@ -1,0 +1,127 @@
+"""The exported graph in ONNX Runtime, checked against ``model.json`` before use."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from doctor_derma.bundle import INFO_FILE, BundleInfo
+from doctor_derma.errors import DermaError
+
+INPUT = "images"
+OUTPUTS = ("probabilities", "activation_maps", "unfamiliarity")
+
+
+# Where a container finds how many processes and threads it may have (control groups 2 and 1).
+PIDS_LIMITS = (Path("/sys/fs/cgroup/pids.max"), Path("/sys/fs/cgroup/pids/pids.max"))
+# Of those, for all that is not a thread of the network or of its decoder.
+OTHER_THREADS = 50
+
+
+def usable_cpus() -> int:
+    """Return how many processors this process may run on.
+
+    In a container that may have few threads, it is no more than it may have threads for.
+    """
+    cpus = os.cpu_count() or 1
+    if hasattr(os, "sched_getaffinity"):
+        cpus = len(os.sched_getaffinity(0))
+    for limit in PIDS_LIMITS:
+        if limit.is_file() and (threads := limit.read_text().strip()).isdecimal():
+            # A server has two for each: one that decodes, and one of the network.
+            return max(1, min(cpus, (int(threads) - OTHER_THREADS) // 3))
+    return cpus
+
+
+def open_graph(path: Path, info: BundleInfo, threads: int | None) -> ort.InferenceSession:
+    """Load a graph and try it on one black picture.
+
+    Raises
+    ------
+    DermaError
+        When ONNX Runtime can't load or run the graph, or its input and outputs are not
+        those that ``info`` describes.
+    """
+    options = ort.SessionOptions()
+    # The threads sleep between calls instead of spinning, because the server, the picture
+    # decoder and other calls share the same processors.
+    options.intra_op_num_threads = usable_cpus() if threads is None else threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # A pattern is kept for every size of a batch, which adds up to 50 MB.
+    options.enable_mem_pattern = False
+    options.log_severity_level = 4
+    # ONNX Runtime's exceptions share no base class of their own.
+    try:
+        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise DermaError(
+            f"{path}: ONNX Runtime can't load this graph ({_first_line(error)}); "
+            "export the run again"
+        ) from error
+    _check_interface(session, path, info)
+    try:
+        black = np.zeros((1, info.input.height, info.input.width, 3), dtype=np.uint8)
+        probabilities, maps, unfamiliarity = session.run(list(OUTPUTS), {INPUT: black})
+    except Exception as error:
+        raise DermaError(
+            f"{path}: ONNX Runtime can't run this graph ({_first_line(error)}); "
+            "export the run again"
+        ) from error
+    _check_outputs(probabilities, maps, unfamiliarity, path, info)
+    return session
+
+
+def _check_interface(session: ort.InferenceSession, path: Path, info: BundleInfo) -> None:
+    inputs = session.get_inputs()
+    if [(given.name, given.type) for given in inputs] != [(INPUT, "tensor(uint8)")]:
+        found = ", ".join(f"{given.name} {given.type}" for given in inputs)
+        raise DermaError(
+            f"{path}: its input is {found or 'missing'} instead of {INPUT} tensor(uint8); "
+            "export the run again"
+        )
+    count, *size = inputs[0].shape
+    expected = [info.input.height, info.input.width, 3]
+    if isinstance(count, int) or size != expected:
+        raise DermaError(
+            f"{path}: its input has the shape {inputs[0].shape}, but {INFO_FILE} says "
+            f"{['n', *expected]}; export the run again"
+        )
+    if missing := set(OUTPUTS) - {output.name for output in session.get_outputs()}:
+        raise DermaError(f"{path}: its output {min(missing)} is missing; export the run again")
+
+
+def _check_outputs(
+    probabilities: np.ndarray,
+    maps: np.ndarray,
+    unfamiliarity: np.ndarray,
+    path: Path,
+    info: BundleInfo,
+) -> None:
+    classes = len(info.classes)
+    if probabilities.shape != (1, classes) or maps.ndim != 4 or maps.shape[:2] != (1, classes):
+        raise DermaError(
+            f"{path}: for one picture it gives probabilities of shape {probabilities.shape} and "
+            f"activation maps of shape {maps.shape}, but {INFO_FILE} names {classes} classes; "
+            "export the run again"
+        )
+    if unfamiliarity.shape != (1,):
+        raise DermaError(
+            f"{path}: for one picture it gives an unfamiliarity of shape {unfamiliarity.shape} "
+            "instead of (1,); export the run again"
+        )
+    if probabilities.dtype != np.float32 or maps.dtype != np.float32:
+        raise DermaError(
+            f"{path}: its outputs are {probabilities.dtype} and {maps.dtype} instead of float32; "
+            "export the run again"
+        )
+    # Not close to 1 also catches numbers that are not finite.
+    if not abs(float(probabilities.sum()) - 1) < 1e-3:
+        raise DermaError(f"{path}: its probabilities don't sum to 1; export the run again")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

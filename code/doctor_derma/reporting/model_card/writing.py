@@ -1,0 +1,180 @@
+"""A model card from ``model.json`` and what was measured of its weights.
+
+Its sections are those of Mitchell et al. [1]_, with the warning first.
+
+References
+----------
+.. [1] M. Mitchell, S. Wu, A. Zaldivar et al.: Model Cards for Model Reporting. FAccT 2019,
+       arXiv:1810.03993.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from doctor_derma.atomic import replacing_file
+from doctor_derma.audits.suite import AUDITS
+from doctor_derma.bundle import CARD_FILE, BundleInfo
+from doctor_derma.data.ham10000 import HAM10000
+from doctor_derma.data.synthesis import SYNTHETIC
+from doctor_derma.decisions import MEANINGS
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.bootstrap import LEVEL, RESAMPLES
+from doctor_derma.models.names import parse_name
+from doctor_derma.models.networks import count_parameters, create_network
+from doctor_derma.reporting.model_card import readings
+from doctor_derma.reporting.model_card.audit_tables import audit_tables
+from doctor_derma.reporting.model_card.evidence import EVALUATION, Evidence
+from doctor_derma.reporting.model_card.figures import (
+    class_table,
+    data_table,
+    overall_table,
+    recipe_table,
+    rule_table,
+)
+from doctor_derma.reporting.model_card.front_matter import front_matter
+from doctor_derma.reporting.model_card.markdown import markdown_table
+
+TEMPLATE = "card.md.jinja"
+_FACTORS = {
+    "sex": "sex",
+    "age": "age",
+    "site": "body site",
+    "confirmation": "how the diagnosis was confirmed",
+    "skin": "tone of the skin around the lesion",
+}
+_READINGS: dict[str, tuple[str, Callable[[BundleInfo, pd.DataFrame], str]]] = {
+    "coverage": ("coverage", readings.read_coverage),
+    "subgroups": ("subgroups", lambda _, frame: readings.read_groups(frame)),
+    "explanations": ("localisation", lambda _, frame: readings.read_localisation(frame)),
+    "robustness": ("robustness", lambda _, frame: readings.read_robustness(frame)),
+}
+
+
+def write_card(bundle: Path, info: BundleInfo, evidence: Evidence | None = None) -> Path:
+    """Write the model card of a bundle, a file that no checksum of the bundle covers.
+
+    Returns
+    -------
+    the file
+
+    Raises
+    ------
+    DermaError
+        When the figures of an audit are not complete.
+    """
+    path = bundle / CARD_FILE
+    with replacing_file(path) as scratch:
+        scratch.write_text(model_card(info, evidence), encoding="utf-8")
+    return path
+
+
+def model_card(info: BundleInfo, evidence: Evidence | None = None) -> str:
+    """Return the model card as Markdown with Hugging Face front matter.
+
+    Parameters
+    ----------
+    evidence : what was measured of the weights; what is not there is said to be not measured
+    """
+    evidence = evidence or Evidence()
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    text = environment.get_template(TEMPLATE).render(
+        info=info,
+        evidence=evidence,
+        front_matter=front_matter(info, evidence),
+        tables=_tables(info, evidence),
+        readings=_readings(info, evidence),
+        absences={name: _absence(info, evidence, name) for name in evidence.missing},
+        meanings=MEANINGS,
+        network=_network(info),
+        factors=_factors(evidence),
+        sizes=_picture_sizes(evidence),
+        is_ham10000=info.data.name == HAM10000[0],
+        is_synthetic=info.data.name == SYNTHETIC[0],
+        non_commercial="NC" in info.data.licence,
+        level=f"{LEVEL:.0%}",
+        resamples=f"{RESAMPLES:,}",
+    )
+    # What the template leaves out leaves its blank lines.
+    return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def _tables(info: BundleInfo, evidence: Evidence) -> dict[str, str]:
+    found = {
+        "overall": [overall_table(info, evidence)],
+        "rules": [rule_table(info, evidence.evaluation)],
+        "data": [data_table(info, evidence)],
+        "recipe": [recipe_table(info.recipe)],
+    }
+    if evidence.evaluation:
+        found["classes"] = [class_table(info, evidence.evaluation)]
+    for name, frames in evidence.audits.items():
+        found[name] = audit_tables(info, name, frames)
+    return {name: "\n\n".join(map(markdown_table, tables)) for name, tables in found.items()}
+
+
+def _readings(info: BundleInfo, evidence: Evidence) -> dict[str, str]:
+    found = dict.fromkeys(AUDITS, "") | {"headline": readings.read_headline(info, evidence)}
+    tested = evidence.evaluation
+    found["melanoma"] = readings.read_melanoma(info, tested) if tested else ""
+    for audit, (file, read) in _READINGS.items():
+        frames = evidence.audits.get(audit, {})
+        if file in frames:
+            found[audit] = read(info, frames[file])
+    return found
+
+
+def _absence(info: BundleInfo, evidence: Evidence, name: str) -> str:
+    """Say why an evaluation or audit is not in the card, and what measures it."""
+    only = f"derma audit {info.name} --only {name}"
+    command = f"derma evaluate {info.name}" if name == EVALUATION else only
+    if reason := evidence.left_out.get(name):
+        return f"Not measured: what was found of it {reason}. `{command}` measures it again."
+    return f"Not measured. `{command}` does."
+
+
+def _network(info: BundleInfo) -> dict[str, Any]:
+    """Describe the architecture; a name of a later or earlier version is not known here."""
+    try:
+        backbone, attention = parse_name(info.architecture)
+        network = create_network(info.architecture, len(info.classes))
+    except DermaError:
+        return {"backbone": info.architecture, "attention": None, "parameters": None}
+    parameters = f"{count_parameters(network):,}"
+    gates = (
+        "after the depthwise convolution of every inverted bottleneck"
+        if "efficientnet" in backbone
+        else "after the last convolution of every block"
+    )
+    return {
+        "backbone": backbone,
+        "attention": attention,
+        "gates": gates,
+        "parameters": parameters,
+    }
+
+
+def _factors(evidence: Evidence) -> list[str]:
+    frames = evidence.audits.get("subgroups")
+    known = set(frames["subgroups"]["attribute"]) if frames else set()
+    return [title for name, title in _FACTORS.items() if name in known]
+
+
+def _picture_sizes(evidence: Evidence) -> str:
+    if evidence.dataset is None:
+        return ""
+    sizes = evidence.dataset.table[["width", "height"]]
+    smallest, largest = sizes.min(), sizes.max()
+    first = f"{smallest['width']}x{smallest['height']}"
+    last = f"{largest['width']}x{largest['height']}"
+    return first if first == last else f"{first} to {last}"

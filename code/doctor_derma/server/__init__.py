@@ -1,0 +1,1 @@
+"""Predictions over HTTP: a page, an API, and what keeps them up."""

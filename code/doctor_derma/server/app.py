@@ -1,0 +1,107 @@
+"""The web application: an upload page, a JSON API and figures about itself around one bundle."""
+
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import FastAPI
+from fastapi.staticfiles import StaticFiles
+
+from doctor_derma import __version__
+from doctor_derma.inference.notice import NOTICE
+from doctor_derma.inference.session import usable_cpus
+from doctor_derma.server.access import Access
+from doctor_derma.server.cross_origin import allow_origins
+from doctor_derma.server.departures import Departures
+from doctor_derma.server.door import Door
+from doctor_derma.server.draining import draining_on_signal
+from doctor_derma.server.engine import Classifiers, Engine
+from doctor_derma.server.head import Head
+from doctor_derma.server.headers import SecurityHeaders
+from doctor_derma.server.memory import return_large_blocks, return_small_blocks
+from doctor_derma.server.metrics import Metrics, metrics_routes
+from doctor_derma.server.routes.batch import batch_routes
+from doctor_derma.server.routes.handlers import add_problems
+from doctor_derma.server.routes.health import health_routes
+from doctor_derma.server.routes.model import model_routes
+from doctor_derma.server.routes.page import STATIC, page_routes
+from doctor_derma.server.routes.prediction import prediction_routes
+from doctor_derma.server.routes.reference import reference_routes
+from doctor_derma.server.settings import Settings
+
+# The event loop and the threads that decode take turns in Python. By default a turn is 5 ms, in
+# which a thread could have half a picture done.
+SWITCH_SECONDS = 0.0003
+
+
+def create_app(bundle: Path, settings: Settings | None = None) -> FastAPI:
+    """Return the server's application with the bundle loaded.
+
+    Parameters
+    ----------
+    bundle : folder with the model
+    settings : the defaults when None
+
+    Raises
+    ------
+    DermaError
+        When the bundle can't be loaded, see ``Classifier.load``.
+    """
+    settings = settings or Settings()
+    sys.setswitchinterval(SWITCH_SECONDS)
+    cpus = max(1, usable_cpus() // settings.workers)
+    return_large_blocks()
+    classifiers = Classifiers.load(bundle, cpus, settings.rule)
+    return_small_blocks()
+    return build_app(classifiers, bundle, settings)
+
+
+def build_app(classifiers: Classifiers, bundle: Path, settings: Settings) -> FastAPI:
+    """Return the application around a bundle that is loaded already."""
+    info = classifiers.alone.info
+    metrics = Metrics(info)
+    engine = Engine(classifiers, settings, metrics)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        await engine.start()
+        async with draining_on_signal(engine):
+            yield
+        await engine.stop()
+
+    app = FastAPI(
+        title="Doctor Derma",
+        version=__version__,
+        description=f"Classifies dermatoscopic images. {NOTICE}",
+        # Encoded once, see reference_routes.
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        # Addresses that this server makes are relative, as a proxy may put it under a path: of
+        # redirects they would be absolute, and for programs that read the document as well.
+        redirect_slashes=False,
+        servers=[{"url": "./"}],
+        lifespan=lifespan,
+    )
+    app.state.classifier = classifiers.alone
+    app.state.engine = engine
+    app.state.metrics = metrics
+    app.state.settings = settings
+    # Each wraps those before it: a request passes the last one first.
+    add_problems(app)
+    app.add_middleware(Head)
+    app.add_middleware(Departures)
+    app.add_middleware(Door, engine, metrics, settings.per_client_limit)
+    allow_origins(app, settings.cors_origins)
+    app.add_middleware(SecurityHeaders)
+    app.add_middleware(Access, metrics, settings.log_clients)
+    app.include_router(page_routes())
+    app.include_router(prediction_routes(engine, info, settings))
+    app.include_router(batch_routes(engine, info, settings))
+    app.include_router(model_routes(info, bundle))
+    app.include_router(health_routes(engine, info))
+    app.include_router(metrics_routes(metrics, settings.api_keys))
+    app.include_router(reference_routes(app.openapi()))
+    app.mount("/static", StaticFiles(directory=STATIC))
+    return app

@@ -1,0 +1,63 @@
+"""How many pictures are let in, and when those that are not should come again."""
+
+from collections import deque
+from math import ceil
+from time import monotonic
+
+from doctor_derma.server.engine.refusals import Overloaded
+
+LONGEST_RETRY_SECONDS = 30
+
+
+class Admission:
+    """A bound on the pictures that are accepted and not yet answered.
+
+    What waits is what a newcomer waits for. A queue without a bound grows until nobody is
+    answered in time, although the server never rests.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.waiting = 0
+        self._limit = limit
+        self._answered: deque[float] = deque(maxlen=max(limit, 2))
+        # Time that passed while there was work, so that idle hours don't count as slowness.
+        self._busy_before = 0.0
+        self._busy_since = 0.0
+
+    @property
+    def full(self) -> bool:
+        """Whether the next picture would be refused."""
+        return self.waiting >= self._limit
+
+    @property
+    def retry_after(self) -> int:
+        """Whole seconds in which all that waits now should be answered, at the recent rate."""
+        if len(self._answered) < 2:
+            return 1
+        seconds = (self._busy() - self._answered[0]) / len(self._answered)
+        return min(max(ceil(self.waiting * seconds), 1), LONGEST_RETRY_SECONDS)
+
+    def enter(self) -> None:
+        """Let a picture in.
+
+        Raises
+        ------
+        Overloaded
+            When as many wait as may.
+        """
+        if self.full:
+            raise Overloaded(self.retry_after)
+        if not self.waiting:
+            self._busy_since = monotonic()
+        self.waiting += 1
+
+    def leave(self, answered: bool) -> None:
+        """Let a picture out that was answered, or that was given up."""
+        if answered:
+            self._answered.append(self._busy())
+        self.waiting -= 1
+        if not self.waiting:
+            self._busy_before += monotonic() - self._busy_since
+
+    def _busy(self) -> float:
+        return self._busy_before + (monotonic() - self._busy_since if self.waiting else 0.0)

@@ -1,0 +1,115 @@
+"""``python -m doctor_derma.server.helper.decoding``: pictures in, pixels out, through pipes.
+
+Each picture is decoded in a process of its own, a copy of this one, which has loaded everything.
+It gets a bound on its memory and on its time, and its death is an answer like another.
+"""
+
+import json
+import os
+import resource
+import select
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from doctor_derma.images.decoding import UnreadableImage, decode
+from doctor_derma.images.large_pictures import load_libvips
+from doctor_derma.server.helper.messages import LENGTHS, REQUEST, SECONDS, TOO_MUCH
+
+# On top of what this process has. 24 megapixels of a progressive JPEG take 96 MB.
+MEMORY_BYTES = 120_000_000
+# Decoders ask for more than they use, such as two frames of an animation of which one is shown.
+ADDRESS_BYTES = 700_000_000
+LOOK_SECONDS = 0.01
+PROCESSOR_SECONDS = 2
+# Answers of the server itself need the processors more.
+NICE = 5
+_ADDRESSES, _RESIDENT = 0, 1
+
+
+def main() -> None:
+    """Answer requests until there are no more."""
+    # The server is told of both, and ends this process by closing its pipe.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    os.nice(NICE)
+    load_libvips()
+    requests, answers = sys.stdin.buffer, sys.stdout.buffer
+    while head := requests.read(REQUEST.size):
+        height, width, length = REQUEST.unpack(head)
+        answers.write(answer(requests.read(length), height, width))
+        answers.flush()
+
+
+def answer(encoded: bytes, height: int, width: int) -> bytes:
+    """Decode a picture in a process of its own, and return what it says."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if not child:
+        _decode_and_exit(writer, encoded, height, width)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as stream:
+        _watch(child, reader)
+        said = stream.read()
+    _, status = os.waitpid(child, 0)
+    return said if status == 0 and said else _packed({"reason": TOO_MUCH, "kind": "large"})
+
+
+def _watch(child: int, reader: int) -> None:
+    """Wait until a process says something or has ended, and end it when it takes too much."""
+    most = _memory("self", _RESIDENT) + MEMORY_BYTES
+    while not select.select([reader], [], [], LOOK_SECONDS)[0]:
+        if _memory(str(child), _RESIDENT) > most:
+            os.kill(child, signal.SIGKILL)
+            return
+
+
+def _decode_and_exit(writer: int, encoded: bytes, height: int, width: int) -> None:
+    status = 1
+    try:
+        _bound()
+        with os.fdopen(writer, "wb") as stream:
+            stream.write(_said(encoded, height, width))
+        status = 0
+    finally:
+        # Without what Python does at its end, which is that of the process this is a copy of.
+        os._exit(status)
+
+
+def _said(encoded: bytes, height: int, width: int) -> bytes:
+    try:
+        pixels, size = decode(encoded, height, width)
+    except UnreadableImage as error:
+        if isinstance(error.__cause__, MemoryError):
+            return _packed({"reason": TOO_MUCH, "kind": "large"})
+        return _packed({"reason": str(error), "kind": error.kind})
+    return _packed({"size": size}, pixels.tobytes())
+
+
+def _packed(head: dict[str, Any], pixels: bytes = b"") -> bytes:
+    encoded = json.dumps(head).encode()
+    return LENGTHS.pack(len(encoded), len(pixels)) + encoded + pixels
+
+
+def _bound() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.alarm(SECONDS)
+    for nothing in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
+        resource.setrlimit(nothing, (0, 0))
+    resource.setrlimit(resource.RLIMIT_CPU, (PROCESSOR_SECONDS, PROCESSOR_SECONDS))
+    if taken := _memory("self", _ADDRESSES):
+        most = taken + ADDRESS_BYTES
+        resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+def _memory(process: str, column: int) -> int:
+    try:
+        pages = Path("/proc", process, "statm").read_text().split()[column]
+    except OSError:  # No Linux, or it has just ended.
+        return 0
+    return int(pages) * resource.getpagesize()
+
+
+if __name__ == "__main__":
+    main()

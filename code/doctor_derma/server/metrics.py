@@ -1,0 +1,146 @@
+"""What the server measures about itself, for Prometheus: ``GET /metrics``."""
+
+from functools import partial
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+
+from doctor_derma.bundle import BundleInfo
+from doctor_derma.inference.prediction import Prediction
+from doctor_derma.server.drift import ODDITIES, Drift
+from doctor_derma.server.routes.keys import key_needed
+from doctor_derma.server.routes.problem import describe
+from doctor_derma.server.shared_figures import all_processes
+
+METRICS_PATH = "/metrics"
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_PICTURES = (1, 2, 4, 8, 12, 16, 24, 32, 64)
+_STAGES = ("decode", "wait", "network")
+_REASONS = ("overloaded", "draining", "client_limit", "late", "gone", "unreadable", "failed")
+
+
+class Metrics:
+    """All figures of one server; a registry of its own, so that a process may have several."""
+
+    def __init__(self, info: BundleInfo) -> None:
+        self.registry = registry = CollectorRegistry()
+        counter = partial(Counter, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        # With several processes, of the one that said something last.
+        gauge = partial(Gauge, registry=registry, multiprocess_mode="livemostrecent")
+        self._drift = Drift(info)
+        self._requests = histogram(
+            "derma_request_seconds",
+            "From the first byte of a request to the last of its answer",
+            ("route", "method", "status"),
+            buckets=_SECONDS,
+        )
+        stages = histogram(
+            "derma_picture_seconds",
+            "Time of a picture in each stage: decoded, waiting, in the network with its batch",
+            ("stage",),
+            buckets=_SECONDS,
+        )
+        self._stages = [stages.labels(stage) for stage in _STAGES]
+        self._batch = histogram(
+            "derma_batch_pictures", "Pictures in the network together", buckets=_PICTURES
+        )
+        self._waiting = Gauge(
+            "derma_waiting_pictures",
+            "Pictures that are accepted and not yet answered",
+            registry=registry,
+            multiprocess_mode="livesum",
+        )
+        self._predictions = counter(
+            "derma_predictions", "Pictures by the class that they are called", ("label",)
+        )
+        self._abstentions = counter(
+            "derma_abstentions", "Pictures whose label is no answer", ("reason",)
+        )
+        self._refused = counter(
+            "derma_refused_pictures", "Pictures without a prediction", ("reason",)
+        )
+        self._class_drift = gauge(
+            "derma_class_drift",
+            "Population stability index of the last 1,000 labels against the validation images; "
+            "over 0.25 is a shift; NaN before 200 pictures",
+        )
+        input_share = gauge(
+            "derma_input_share",
+            "Share of the last 1,000 pictures that few training images are like; "
+            "NaN before 200 pictures",
+            ("oddity",),
+        )
+        self._input_shares = {oddity: input_share.labels(oddity) for oddity in ODDITIES}
+        model = gauge(
+            "derma_model",
+            "1; the labels say which model answers",
+            ("name", "run", "weights_sha256"),
+        )
+        model.labels(info.name, info.run, info.weights.sha256).set(1)
+        # So that each is there, with 0, before it first happens.
+        for name in info.class_names:
+            self._predictions.labels(name)
+        for reason in _REASONS:
+            self._refused.labels(reason)
+        self._show_drift()
+        ProcessCollector(registry=registry)
+
+    def requested(self, route: str, method: str, status: int, seconds: float) -> None:
+        """Note a request that was answered; ``route`` is its template, never its own path."""
+        self._requests.labels(route, method, str(status)).observe(seconds)
+
+    def waiting(self, pictures: int) -> None:
+        """Note how many pictures are accepted and not yet answered."""
+        self._waiting.set(pictures)
+
+    def timed(self, *seconds: float) -> None:
+        """Note how long a picture was decoded, waited, and was in the network."""
+        for stage, spent in zip(self._stages, seconds, strict=True):
+            stage.observe(spent)
+
+    def ran(self, batch: int) -> None:
+        """Note the size of a batch."""
+        self._batch.observe(batch)
+
+    def predicted(self, prediction: Prediction) -> None:
+        """Note what the model said."""
+        self._predictions.labels(prediction.label).inc()
+        if prediction.abstention:
+            self._abstentions.labels(prediction.abstention).inc()
+        self._drift.add(prediction)
+        self._show_drift()
+
+    def refused(self, reason: str) -> None:
+        """Note a picture that gets no prediction."""
+        self._refused.labels(reason).inc()
+
+    def exposition(self, accept: str = "") -> tuple[bytes, str]:
+        """Return all figures, and their content type, as a scraper with this header wants them."""
+        encode, content_type = choose_encoder(accept)
+        return encode(all_processes() or self.registry), content_type
+
+    def _show_drift(self) -> None:
+        self._class_drift.set(self._drift.class_stability)
+        for oddity, share in self._input_shares.items():
+            share.set(self._drift.share(oddity))
+
+
+def metrics_routes(metrics: Metrics, api_keys: frozenset[str] = frozenset()) -> APIRouter:
+    """Return the route that Prometheus scrapes; with one of the keys, where there are any."""
+    router = APIRouter(tags=["health"], dependencies=key_needed(api_keys))
+
+    @router.get(
+        METRICS_PATH,
+        summary="Figures for Prometheus",
+        response_class=PlainTextResponse,
+        response_description="The text format, or OpenMetrics where that is asked for",
+        responses=describe(),
+    )
+    async def metrics_page(request: Request) -> Response:
+        content, content_type = metrics.exposition(request.headers.get("accept", ""))
+        return Response(content, headers={"Content-Type": content_type})
+
+    return router

@@ -1,0 +1,193 @@
+"""The answers about pictures, as JSON."""
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from doctor_derma.bundle import BundleInfo
+from doctor_derma.decisions import Rule
+from doctor_derma.inference.image_quality import Fault
+from doctor_derma.inference.notice import NOTICE
+from doctor_derma.inference.prediction import Abstention, Prediction
+from doctor_derma.server.routes.kinds import UNREADABLE
+from doctor_derma.server.routes.problem import Problem
+
+MapForm = Literal["none", "grid", "png"]
+
+_EXAMPLE: dict[str, Any] = {
+    "label": "nv",
+    "full_name": "Melanocytic nevus",
+    "rule": "balanced",
+    "probabilities": [
+        {"name": "nv", "full_name": "Melanocytic nevus", "probability": 0.84, "index": 1},
+        {"name": "mel", "full_name": "Melanoma", "probability": 0.14, "index": 0},
+        {"name": "vasc", "full_name": "Vascular lesion", "probability": 0.02, "index": 2},
+    ],
+    "prediction_set": ["nv", "mel"],
+    "abstention": "unsure",
+    "unfamiliarity": 0.61,
+    "warnings": ["blurred"],
+    "activation_map": None,
+    "activation_map_png": None,
+    "model": {"name": "resnet18", "run": "0123456789abcdef", "weights_sha256": "0" * 64},
+    "notice": NOTICE,
+}
+
+
+class ModelName(BaseModel):
+    """Which model gave an answer."""
+
+    name: str
+    run: str = Field(description="The tracked run that trained it")
+    weights_sha256: str = Field(description="SHA-256 of model.onnx")
+
+    @classmethod
+    def of(cls, info: BundleInfo) -> "ModelName":
+        """Name the model of a bundle."""
+        return cls(name=info.name, run=info.run, weights_sha256=info.weights.sha256)
+
+
+class Probability(BaseModel):
+    """One class of the answer."""
+
+    name: str = Field(description="Short name, such as mel")
+    full_name: str = Field(description="The name people read, such as Melanoma")
+    probability: float = Field(ge=0, le=1)
+
+
+class RankedClass(Probability):
+    """One class of the answer, with its place in the model's own order."""
+
+    index: int = Field(ge=0, description="Place of the class in GET /v1/model, from 0")
+
+
+class _Finding(BaseModel):
+    label: str = Field(
+        description="Short name of the class that the rule calls; by some rules it is not the most "
+        "probable one"
+    )
+    full_name: str = Field(description="Its full name")
+    rule: Rule = Field(description="The decision rule that called it, see GET /v1/model")
+    prediction_set: list[str] = Field(
+        description="Short names of the classes that can't be ruled out, most probable first, the "
+        "label always among them: for 95% of pictures like those it was tuned on, the true one is "
+        "in it"
+    )
+    abstention: Abstention | None = Field(
+        description="Why the label is no answer: the picture is unlike those the model knows "
+        "(unfamiliar), or several classes can't be ruled out (unsure)"
+    )
+    unfamiliarity: float = Field(
+        ge=0, description="How unlike the training pictures it is; over 1 is unfamiliar"
+    )
+    warnings: list[Fault] = Field(description="Faults of the picture")
+    model: ModelName
+    notice: str = Field(description=NOTICE)
+
+
+class Answer(_Finding):
+    """What the model says about one picture."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
+
+    probabilities: list[RankedClass] = Field(description="Every class, most probable first")
+    activation_map: list[list[float]] | None = Field(
+        default=None,
+        description="With activation_map=grid: evidence for the label, rows from the top; "
+        "the cells tile the whole picture; higher is more",
+    )
+    activation_map_png: str | None = Field(
+        default=None,
+        description="With activation_map=png: the same as a coloured PNG in base64, to be "
+        "stretched over the whole picture; from dark blue, the least evidence, to yellow",
+    )
+
+
+class PlainAnswer(_Finding):
+    """What the model says about one picture, as POST /predict has always told it."""
+
+    probabilities: list[Probability] = Field(description="Every class, most probable first")
+    activation_map: list[list[float]] = Field(
+        description="Evidence for the label, rows from the top; "
+        "the cells tile the whole picture; higher is more"
+    )
+
+
+class Item(BaseModel):
+    """One of several pictures: its answer, or the problem that it has."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"index": 0, "answer": _EXAMPLE, "problem": None},
+                {
+                    "index": 1,
+                    "answer": None,
+                    "problem": Problem.of(UNREADABLE, "Empty file.").model_dump(),
+                },
+            ]
+        }
+    )
+
+    index: int | None = Field(
+        ge=0,
+        description="Place of the picture in the request, from 0; "
+        "null for a problem that kept the rest of the request from being read",
+    )
+    answer: Answer | None = Field(description="null where there is a problem")
+    problem: Problem | None = Field(description="null where there is an answer")
+
+
+class Answers(BaseModel):
+    """What the model says about several pictures, in the order they were sent."""
+
+    items: list[Item]
+
+
+def full_answer(prediction: Prediction, info: BundleInfo) -> Answer:
+    """Return the answer for a prediction, without its map."""
+    places = {name: index for index, name in enumerate(info.class_names)}
+    return Answer(
+        **_common(prediction, info),
+        probabilities=[
+            RankedClass(**dict(shown), index=places[shown.name])
+            for shown in _ranked(prediction, info)
+        ],
+    )
+
+
+def plain_answer(prediction: Prediction, info: BundleInfo) -> PlainAnswer:
+    """Return the answer of ``POST /predict`` for a prediction."""
+    return PlainAnswer(
+        **_common(prediction, info),
+        probabilities=_ranked(prediction, info),
+        activation_map=prediction.activation_map.tolist(),
+    )
+
+
+def _common(prediction: Prediction, info: BundleInfo) -> dict[str, Any]:
+    return {
+        "label": prediction.label,
+        "rule": prediction.rule,
+        "full_name": _full_names(info)[prediction.label],
+        "prediction_set": list(prediction.prediction_set),
+        "abstention": prediction.abstention,
+        "unfamiliarity": prediction.unfamiliarity,
+        "warnings": list(prediction.warnings),
+        "model": ModelName.of(info),
+        "notice": NOTICE,
+    }
+
+
+def _ranked(prediction: Prediction, info: BundleInfo) -> list[Probability]:
+    full_names = _full_names(info)
+    ranked = sorted(prediction.probabilities.items(), key=lambda item: item[1], reverse=True)
+    return [
+        # float32 softmax can exceed 1 by a rounding.
+        Probability(name=name, full_name=full_names[name], probability=min(probability, 1.0))
+        for name, probability in ranked
+    ]
+
+
+def _full_names(info: BundleInfo) -> dict[str, str]:
+    return {diagnosis.name: diagnosis.full_name for diagnosis in info.classes}

@@ -1,0 +1,99 @@
+"""Every error of every route becomes a problem, those that nobody foresaw too."""
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from doctor_derma.server.routes.kinds import FAILED, INVALID, NOT_FOUND, WRONG_METHOD
+from doctor_derma.server.routes.problem import Problem, Refusal, problem_response
+from doctor_derma.server.routes.problem_pages import problem_routes
+from doctor_derma.server.routes.refusals import FORESEEN, as_refusal
+
+_log = logging.getLogger(__name__)
+
+
+def add_problems(app: FastAPI) -> None:
+    """Make an application answer every error with a problem, and explain their kinds.
+
+    Call it before other middleware is added, so that the answer to a crash passes through
+    all of that.
+    """
+    app.add_middleware(Crashes)
+    app.add_exception_handler(HTTPException, _refused)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    for foreseen in FORESEEN:
+        app.add_exception_handler(foreseen, _foreseen)
+    app.include_router(problem_routes())
+    _add_schema(app)
+
+
+class Crashes:
+    """ASGI middleware that answers an unforeseen error with a problem, and logs it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_and_note)
+        except Exception:
+            if started or scope["type"] != "http":
+                raise  # Half an answer is out, and the server cuts the connection.
+            _log.exception("a request failed")
+            refusal = Refusal(FAILED, "The server has failed; its log says why.")
+            await problem_response(refusal)(scope, receive, send)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problem_response(_with_kind(error, request.method))
+
+
+def _with_kind(error: HTTPException, method: str) -> HTTPException:
+    """Return a refusal for what Starlette refuses by itself."""
+    if isinstance(error, Refusal):
+        return error
+    if error.status_code == 404:
+        detail = "There is nothing at this address; see /docs for those that there are."
+        return Refusal(NOT_FOUND, detail)
+    if error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        detail = f"{method} is not possible here, but {allowed} is."
+        return Refusal(WRONG_METHOD, detail, dict(error.headers or {}))
+    return error
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+    return problem_response(Refusal(INVALID, f"{where}: {first['msg']}."))
+
+
+async def _foreseen(request: Request, error: Exception) -> Response:
+    return problem_response(as_refusal(error))
+
+
+def _add_schema(app: FastAPI) -> None:
+    # Routes refer to the schema of problems by name, which FastAPI only adds to the document
+    # for answers of application/json.
+    generate = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generate()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas.setdefault("Problem", Problem.model_json_schema())
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]

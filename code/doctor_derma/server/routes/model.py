@@ -1,0 +1,108 @@
+"""``GET /v1/model``, its card, and ``GET /model``: which model the server runs."""
+
+from pathlib import Path
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, PlainTextResponse
+from pydantic import BaseModel, Field
+
+from doctor_derma.bundle import BundleInfo, DiagnosisName, read_card
+from doctor_derma.errors import DermaError
+from doctor_derma.inference.notice import NOTICE
+from doctor_derma.server.card_page import card_html
+from doctor_derma.server.routes.answer import ModelName
+from doctor_derma.server.routes.kinds import NOT_FOUND
+from doctor_derma.server.routes.problem import Refusal, describe
+from doctor_derma.server.routes.provenance import CARD_PATH, MODEL_PATH, Provenance
+
+CARD_PAGE = "/card"
+MARKDOWN = "text/markdown"
+
+
+class MarkdownResponse(PlainTextResponse):
+    media_type = MARKDOWN
+
+
+class TrainingData(BaseModel):
+    """What the model was trained on."""
+
+    name: str
+    licence: str
+    images: dict[str, int] = Field(description="Number of images a split")
+
+
+class ModelDescription(ModelName):
+    """The part of model.json that is of use to people."""
+
+    architecture: str
+    created: str
+    classes: list[DiagnosisName]
+    metrics: dict[str, dict[str, float]] = Field(description="Split (val, test) to metric to value")
+    data: TrainingData
+    notice: str = Field(default=NOTICE, description=NOTICE)
+
+
+def model_routes(info: BundleInfo, bundle: Path) -> APIRouter:
+    """Return the routes that describe the server's model; the card is rendered once, here."""
+    router = APIRouter(tags=["model"])
+    name = ModelName.of(info)
+    provenance = Provenance.of_bundle(info)
+    card = _read_card(bundle)
+    page = None if card is None else card_html(card)
+    description = ModelDescription(
+        **name.model_dump(),
+        architecture=info.architecture,
+        created=info.created,
+        classes=list(info.classes),
+        metrics=provenance.metrics,
+        data=TrainingData(name=info.data.name, licence=info.data.licence, images=info.data.images),
+    )
+
+    @router.get(
+        MODEL_PATH,
+        summary="What the server's model is and where it comes from",
+        response_description="Its provenance",
+        responses=describe(),
+    )
+    async def provenance_of_model() -> Provenance:
+        return provenance
+
+    @router.get(
+        CARD_PATH,
+        summary="The model card",
+        response_class=MarkdownResponse,
+        responses={
+            **describe(NOT_FOUND),
+            200: {"description": "Markdown", "content": {MARKDOWN: {"schema": {"type": "string"}}}},
+        },
+    )
+    async def card_of_model() -> MarkdownResponse:
+        return MarkdownResponse(_present(card))
+
+    @router.get(CARD_PAGE, include_in_schema=False)
+    async def page_of_card() -> HTMLResponse:
+        return HTMLResponse(_present(page))
+
+    @router.get(
+        "/model",
+        summary="Which model the server runs, as before /v1",
+        response_description="Its description",
+        responses=describe(),
+    )
+    async def model() -> ModelDescription:
+        return description
+
+    return router
+
+
+def _read_card(bundle: Path) -> str | None:
+    try:
+        return read_card(bundle)
+    except DermaError:  # The model answers all the same.
+        return None
+
+
+def _present(card: str | None) -> str:
+    if card is None:
+        raise Refusal(NOT_FOUND, "This model's bundle has no card that can be read.")
+    return card

@@ -1,0 +1,139 @@
+"""``derma serve``: a port, and one process or several that answer on it."""
+
+import errno
+import functools
+import logging
+import logging.config
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from doctor_derma.bundle import read_info
+from doctor_derma.errors import DermaError
+from doctor_derma.inference.notice import NOTICE
+from doctor_derma.server.app import create_app
+from doctor_derma.server.draining import REQUEST_SECONDS
+from doctor_derma.server.logs import log_config
+from doctor_derma.server.protocol import PatientProtocol
+from doctor_derma.server.settings import Settings
+from doctor_derma.server.shared_figures import forget_dead_processes, shared_figures
+
+# Lines before a request's body, all in all, and its address.
+HEADER_BYTES = 32_768
+# Well over protocol.MAX_CONNECTIONS: a flood of them is accepted before any of them is closed.
+OPEN_FILES = 4_096
+
+_log = logging.getLogger(__name__)
+
+
+def serve(
+    bundle: Path, host: str = "127.0.0.1", port: int = 5555, settings: Settings | None = None
+) -> None:
+    """Serve a bundle until interrupted.
+
+    Parameters
+    ----------
+    bundle : folder with the model
+    settings : those of the environment when None
+
+    Raises
+    ------
+    DermaError
+        When the bundle can't be loaded, nothing can listen at ``host`` and ``port``, or a
+        setting is wrong.
+    """
+    settings = settings or Settings.from_environment()
+    _allow_connections()
+    if settings.workers == 1:
+        # Loaded before there is a port, so that a model that can't be served is a sentence.
+        app = create_app(bundle, settings)
+        run = functools.partial(_serve_alone, app, settings)
+    else:
+        read_info(bundle).deciding(settings.rule)
+        run = functools.partial(_serve_together, bundle, settings)
+    with _listen(host, port) as listener:
+        logging.config.dictConfig(log_config(settings))
+        _log.info("Serving %s at %s (stop with Ctrl+C)", bundle, _address(host, listener))
+        _log.info(NOTICE)
+        run(listener)
+
+
+def _serve_alone(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
+    # Uvicorn sends itself the signal once more when all is done, which would be its death.
+    signal.signal(signal.SIGTERM, lambda number, frame: None)
+    with suppress(KeyboardInterrupt):
+        uvicorn.Server(_uvicorn_config(app, settings)).run(sockets=[listener])
+
+
+def _serve_together(bundle: Path, settings: Settings, listener: socket.socket) -> None:
+    factory = functools.partial(create_worker_app, bundle, settings)
+    with shared_figures():
+        supervisor = Multiprocess(_uvicorn_config(factory, settings), sockets=[listener])
+        supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise DermaError(f"{bundle}: can't be served; the log says why")
+
+
+def create_worker_app(bundle: Path, settings: Settings) -> FastAPI:
+    """Return the application of one process of several, or end the process."""
+    forget_dead_processes()
+    try:
+        return create_app(bundle, settings)
+    except DermaError as error:
+        _log.error("%s", error)
+        # Tells the supervisor that another attempt would fail as well.
+        sys.exit(STARTUP_FAILURE)
+
+
+def _uvicorn_config(app: FastAPI | Callable[[], FastAPI], settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=not isinstance(app, FastAPI),
+        workers=settings.workers,
+        http=PatientProtocol,
+        ws="none",
+        log_config=log_config(settings),
+        access_log=False,
+        server_header=False,
+        h11_max_incomplete_event_size=HEADER_BYTES,
+        timeout_graceful_shutdown=REQUEST_SECONDS,
+    )
+
+
+def _address(host: str, listener: socket.socket) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"http://{shown}:{listener.getsockname()[1]}"
+
+
+def _allow_connections() -> None:
+    """Have room for more open files than connections, where the system grants it."""
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if now < OPEN_FILES:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, most))
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            reason = "already in use; stop what listens there or choose another port"
+        elif error.errno == errno.EACCES:
+            reason = "not allowed; choose a port above 1023"
+        else:
+            reason = f"can't listen there ({error.strerror or error}); choose another host"
+        raise DermaError(f"{host}:{port}: {reason}") from error
+    except OverflowError as error:
+        raise DermaError(f"port: {port} is out of range; choose 1 to 65535") from error

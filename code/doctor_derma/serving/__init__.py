@@ -1,1 +1,0 @@
-"""Predictions from exported bundles: from Python, on the command line, over HTTP."""
