@@ -47,7 +47,7 @@ def test_an_empty_file_leaves_the_defaults(tmp_path: Path) -> None:
     assert load_config(path, {}) == TrainConfig()
 
 
-# A sweep is no recipe; tests/scaling/tuning reads it.
+# A sweep is no recipe; tests/distributed/tune reads it.
 RECIPES = sorted(path for path in CONFIGS.glob("*.yaml") if path.name != "sweep.yaml")
 
 

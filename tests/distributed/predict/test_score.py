@@ -9,15 +9,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from doctor_derma.bundle import read_info
-from doctor_derma.distributed.cluster import cluster
-from doctor_derma.distributed.scoring.plan import Sizes
-from doctor_derma.distributed.scoring.run import score
-from doctor_derma.errors import DermaError
-from doctor_derma.inference.classifier import Classifier
-from doctor_derma.inference.notice import NOTICE
-from doctor_derma.inference.rows import predict_rows
-from scaling.scoring.drawn import (
+from distributed.predict.drawn import (
     assert_same,
     encoded,
     expected,
@@ -26,6 +18,14 @@ from scaling.scoring.drawn import (
     write_tar,
     written,
 )
+from doctor_derma.bundle import read_info
+from doctor_derma.distributed.cluster import cluster
+from doctor_derma.distributed.scoring.plan import Sizes
+from doctor_derma.distributed.scoring.run import score
+from doctor_derma.errors import DermaError
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.notice import NOTICE
+from doctor_derma.inference.rows import predict_rows
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 SIZES = Sizes(unit=16, block=5)

@@ -5,8 +5,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
+from distributed.predict.drawn import encoded, write_parquet
 from doctor_derma.distributed.scoring.units import Unit, join_groups, make_units
-from scaling.scoring.drawn import encoded, write_parquet
 
 names = st.text(st.characters(exclude_categories=[]), min_size=1, max_size=8)
 places = st.lists(

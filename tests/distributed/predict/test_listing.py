@@ -5,11 +5,11 @@ from pathlib import Path
 import fsspec
 import pytest
 
+from distributed.predict.drawn import files
 from doctor_derma.distributed.scoring.listing import list_files
 from doctor_derma.distributed.scoring.places import absolute
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.sources import find_images
-from scaling.scoring.drawn import files
 
 
 def test_a_folder_has_the_pictures_that_one_machine_finds(pictures: Path) -> None:

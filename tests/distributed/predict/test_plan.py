@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from distributed.predict.drawn import encoded
 from doctor_derma.bundle import BundleInfo, read_info
 from doctor_derma.distributed.scoring.inference import PackedBundle
 from doctor_derma.distributed.scoring.parts import Parts, locked
@@ -13,8 +14,7 @@ from doctor_derma.distributed.scoring.plan import BLOCK_BYTES, Plan, Sizes, chec
 from doctor_derma.distributed.scoring.rows import row_schema
 from doctor_derma.distributed.scoring.units import Unit
 from doctor_derma.errors import DermaError
-from scaling.scoring.drawn import encoded
-from serving.tiny_bundle import BETWEEN
+from server.tiny_bundle import BETWEEN
 
 
 @pytest.fixture

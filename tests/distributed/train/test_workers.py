@@ -10,6 +10,8 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from distributed.train.colours import import_colours
+from distributed.two_nodes import two_nodes
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.distributed.training.run import train_on_ray
 from doctor_derma.errors import DermaError
@@ -22,8 +24,6 @@ from doctor_derma.training.losses import class_counts
 from doctor_derma.training.module import LesionModule
 from doctor_derma.training.runs import Run, open_run
 from project import new_run
-from scaling.training.colours import import_colours
-from scaling.two_nodes import two_nodes
 
 # Nothing is drawn but the order of the pictures, which is that of the seed: every flip of these
 # pictures is the same picture, and this network normalises each alone.

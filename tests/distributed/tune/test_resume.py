@@ -10,13 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from distributed.tune.sweeps import children, copy_store, store, tracked_as, write_sweep
+from distributed.two_nodes import two_nodes
 from doctor_derma.distributed.tuning.run import resume
 from doctor_derma.distributed.tuning.trial_run import has_ended
 from doctor_derma.errors import DermaError
 from doctor_derma.workspace import Workspace
 from project import RECIPE, Project, own_environment
-from scaling.tuning.sweeps import children, copy_store, store, tracked_as, write_sweep
-from scaling.two_nodes import two_nodes
 
 EPOCHS = 2
 TRIALS = 3

@@ -9,13 +9,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from distributed.predict.drawn import assert_same, draw, files, written
+from distributed.predict.held import Held, parts, ray_processes, wait_until
 from doctor_derma.distributed.scoring.plan import Sizes
 from doctor_derma.distributed.scoring.run import Scored, score
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.rows import predict_rows
 from project import own_environment
-from scaling.scoring.drawn import assert_same, draw, files, written
-from scaling.scoring.held import Held, parts, ray_processes, wait_until
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 COUNT = 400

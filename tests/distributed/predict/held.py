@@ -8,8 +8,8 @@ from pathlib import Path
 
 import psutil
 
+from distributed.predict.drawn import encoded
 from doctor_derma.distributed.scoring.plan import PLAN_FILE
-from scaling.scoring.drawn import encoded
 
 # A machine can be very slow, but not for ever.
 PATIENCE = 120.0

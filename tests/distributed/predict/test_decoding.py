@@ -11,12 +11,12 @@ from typing import Any
 import fsspec
 import pytest
 
+from distributed.predict.drawn import encoded, write_parquet, write_tar
 from doctor_derma.bundle import BundleInfo, read_info
 from doctor_derma.distributed.scoring import reading
 from doctor_derma.distributed.scoring.decoding import Decoded, decode_unit
 from doctor_derma.distributed.scoring.units import Unit, make_units
 from doctor_derma.inference.classifier import Classifier
-from scaling.scoring.drawn import encoded, write_parquet, write_tar
 
 MEMBERS = [(f"deep/p{seed}.jpg", encoded(seed)) for seed in range(10)]
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run as TrackedRun
 
+from distributed.tune.sweeps import children, copy_store, store, sweep, tracked_as
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.distributed.cluster import cluster
 from doctor_derma.distributed.tuning.run import Tuned, tune
@@ -16,7 +17,6 @@ from doctor_derma.training.loop import train
 from doctor_derma.training.runs import create_run, open_run
 from doctor_derma.workspace import Workspace
 from project import FOREIGN, RECIPE, Project, copy_data
-from scaling.tuning.sweeps import children, copy_store, store, sweep, tracked_as
 
 EPOCHS = 3
 POPULATION_EPOCHS = 4

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import yaml
 
+from distributed.tune.sweeps import sweep, write_sweep
 from doctor_derma.distributed.tuning.sweep import read_sweep
 from doctor_derma.errors import DermaError
-from scaling.tuning.sweeps import sweep, write_sweep
 
 CONFIGS = Path(__file__).parents[3] / "code" / "configs"
 RATE = {"learning_rate": {"loguniform": [1e-4, 1e-2]}}

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scaling.scoring.drawn import draw
+from distributed.predict.drawn import draw
 
 
 @pytest.fixture

@@ -7,12 +7,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from distributed.predict.drawn import assert_same, draw, files, written
+from distributed.predict.held import Held, parts, ray_processes, wait_until
+from distributed.two_nodes import two_nodes
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.rows import predict_rows
 from project import own_environment
-from scaling.scoring.drawn import assert_same, draw, files, written
-from scaling.scoring.held import Held, parts, ray_processes, wait_until
-from scaling.two_nodes import two_nodes
 
 SCORE = """
 import sys
