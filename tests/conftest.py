@@ -12,7 +12,7 @@ import pytest
 
 from doctor_derma.inference.classifier import Classifier
 from project import FOREIGN, Project, copy_data, import_lesions, train_tiny
-from serving.tiny_bundle import write_bundle
+from server.tiny_bundle import write_bundle
 
 
 @pytest.fixture(autouse=True)

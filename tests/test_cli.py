@@ -15,7 +15,7 @@ from doctor_derma.bundle import read_card, read_info
 from doctor_derma.cli import entry
 from doctor_derma.workspace import Workspace
 from project import Project, copy_data, derma, flags, largest_file, own_environment
-from serving.tiny_bundle import write_bundle
+from server.tiny_bundle import write_bundle
 
 Main = Callable[..., tuple[int, str, str]]
 

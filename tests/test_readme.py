@@ -19,7 +19,7 @@ from doctor_derma.cli import app
 from doctor_derma.tracking.registry import register_bundle
 from doctor_derma.tracking.store import open_store
 from doctor_derma.workspace import Workspace
-from serving.tiny_bundle import BLUE, RED
+from server.tiny_bundle import BLUE, RED
 
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

@@ -8,9 +8,9 @@ import pytest
 
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.server.settings import Settings
-from serving.fake_engine import FakeEngine, make_api
-from serving.live import serving
-from serving.tiny_bundle import write_bundle
+from server.fake_engine import FakeEngine, make_api
+from server.live import serving
+from server.tiny_bundle import write_bundle
 
 KEY = "a-key"
 

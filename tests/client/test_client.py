@@ -18,8 +18,8 @@ from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.engine import Overloaded
-from serving.fake_engine import encoded
-from serving.tiny_bundle import BETWEEN, BLUE, GREEN, RED
+from server.fake_engine import encoded
+from server.tiny_bundle import BETWEEN, BLUE, GREEN, RED
 
 FAST = Retries(attempts=3, first_seconds=0.01, patience_seconds=5)
 Ask = Callable[..., Any]

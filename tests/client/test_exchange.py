@@ -14,8 +14,8 @@ from doctor_derma.inference.classifier import Classifier
 from doctor_derma.server.routes.answer import Item, full_answer
 from doctor_derma.server.routes.kinds import LATE, UNREADABLE
 from doctor_derma.server.routes.problem import Problem
-from serving.fake_engine import encoded
-from serving.tiny_bundle import RED, write_bundle
+from server.fake_engine import encoded
+from server.tiny_bundle import RED, write_bundle
 
 RETRIES = Retries(attempts=3, first_seconds=1, most_seconds=8, patience_seconds=60)
 LOST = Reply(None, broken="no whole answer (refused)")

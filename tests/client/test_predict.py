@@ -11,8 +11,8 @@ from doctor_derma.cli import app
 from doctor_derma.client.predict import run_remote_predict
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.predict import run_predict
-from serving.fake_engine import encoded
-from serving.tiny_bundle import BLUE, GREEN, RED
+from server.fake_engine import encoded
+from server.tiny_bundle import BLUE, GREEN, RED
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from doctor_derma.reporting.model_card.evidence import Evidence, read_evidence
 from doctor_derma.reporting.model_card.markdown import markdown_table
 from doctor_derma.reporting.model_card.writing import model_card, write_card
 from export.measured import provenance, write_audits, write_evaluation
-from serving.tiny_bundle import ALL_RULES, GREEN, write_bundle
+from server.tiny_bundle import ALL_RULES, GREEN, write_bundle
 
 SECTIONS = [
     "Model details",

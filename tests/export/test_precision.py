@@ -25,7 +25,7 @@ from doctor_derma.export.graph_running import run_graph
 from doctor_derma.export.reducing import check_loss, export_reduced
 from doctor_derma.inference.conformal import conformal_threshold
 from project import Project
-from serving.tiny_bundle import SIZE, tiny_graph
+from server.tiny_bundle import SIZE, tiny_graph
 
 KEPT = (
     "classes",

@@ -9,7 +9,7 @@ from doctor_derma.errors import DermaError
 from doctor_derma.export.promotion import promote_bundle
 from doctor_derma.reporting.model_card.writing import model_card
 from export.measured import write_audits, write_evaluation
-from serving.tiny_bundle import write_bundle
+from server.tiny_bundle import write_bundle
 
 
 @pytest.fixture

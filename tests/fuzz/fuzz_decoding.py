@@ -22,7 +22,7 @@ with atheris.instrument_imports(include=["PIL", "doctor_derma.data"]):
     from doctor_derma.images.decoding import UnreadableImage, fit_pixels, open_image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from serving.hostile import hostile_files
+from server.hostile import hostile_files
 
 SIDE = 64
 LARGEST_SEED_BYTES = 100_000

@@ -1,5 +1,5 @@
 """The pictures of the tests of serving."""
 
-from serving.conftest import pictures
+from server.conftest import pictures
 
 __all__ = ["pictures"]

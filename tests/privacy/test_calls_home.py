@@ -10,7 +10,7 @@ import pytest
 from doctor_derma import telemetry
 from privacy.tracing import Trace, python, trace
 from project import DERMA, copy_data
-from serving.server_process import free_port
+from server.server_process import free_port
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="strace is Linux's")
 

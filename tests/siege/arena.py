@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from serving.server_process import free_port
+from server.server_process import free_port
 
 # As deployment/docker-compose.yml says.
 LIMIT_BYTES = 512 * 1024 * 1024

@@ -9,7 +9,7 @@ import numpy as np
 import pyvips
 from PIL import Image
 
-from serving.hostile import hostile_files
+from server.hostile import hostile_files
 
 SIDE = 7000
 MOST_BYTES = 19_900_000

@@ -1,0 +1,113 @@
+"""The real server process: it answers, stops when told, and says why it can't start."""
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+from PIL import Image
+
+from doctor_derma.errors import DermaError
+from doctor_derma.inference.notice import NOTICE
+from doctor_derma.server.server import serve
+from server.server_process import SERVE, ServerProcess, served, wait_until_ready
+from server.tiny_bundle import RED, write_bundle
+
+
+def ask(server: ServerProcess, name: str = "picture.png") -> httpx.Response:
+    stream = io.BytesIO()
+    Image.new("RGB", (8, 8), RED).save(stream, "PNG")
+    files = {"image": (name, stream.getvalue())}
+    return httpx.post(f"{server.url}/predict", files=files, trust_env=False)
+
+
+def test_serves_until_interrupted_and_logs_no_picture(bundle: Path) -> None:
+    with served(bundle) as server:
+        response = ask(server, "private_name.png")
+        assert response.json()["label"] == "mel"
+        assert server.stop(signal.SIGINT) == 0
+        serving, notice, request = server.lines()
+    assert serving["message"] == f"Serving {bundle} at {server.url} (stop with Ctrl+C)"
+    assert notice["message"] == NOTICE
+    assert (request["path"], request["status"]) == ("/predict", 200)
+    assert request["request_id"] == response.headers["x-request-id"]
+    assert "private_name" not in str(request)
+
+
+def workers(server: ServerProcess) -> set[int]:
+    """Return the processes that answer, among those that the supervisor started."""
+    return {
+        child.pid
+        for child in psutil.Process(server.process.pid).children()
+        if "spawn_main" in " ".join(child.cmdline())
+    }
+
+
+def test_the_death_of_one_process_of_two_is_survived(bundle: Path) -> None:
+    with served(bundle, variables={"DERMA_WORKERS": "2"}) as server:
+        before = workers(server)
+        assert len(before) == 2
+        for _ in range(4):
+            assert ask(server).status_code == 200
+        killed = min(before)
+        psutil.Process(killed).kill()
+        psutil.Process(killed).wait(10)
+        for _ in range(20):
+            assert ask(server).status_code == 200
+        end = time.monotonic() + 30
+        while len(workers(server) - {killed}) < 2:
+            assert time.monotonic() < end, "it was not started again"
+            time.sleep(0.1)
+        wait_until_ready(server)
+        figures = httpx.get(f"{server.url}/metrics", trust_env=False).text
+        assert server.stop() == 0
+    # Those of all processes together, the dead one's too.
+    assert 'derma_predictions_total{label="mel"} 24.0' in figures
+
+
+def test_a_bundle_that_no_process_can_serve_is_one_sentence(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path / "bundle", b"no graph")
+    with pytest.raises(DermaError, match="ONNX Runtime can't load this graph"):
+        serve(folder)
+    # In a process of its own, as a supervisor takes the signals of the one it is in.
+    script = tmp_path / "serve.py"
+    script.write_text(SERVE)
+    done = subprocess.run(
+        [sys.executable, script, folder, "0", "0"],
+        env={**os.environ, "DERMA_WORKERS": "2"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert "ONNX Runtime can't load this graph" in done.stderr
+    assert done.stderr.splitlines()[-1].endswith(f"{folder}: can't be served; the log says why")
+
+
+def test_a_port_in_use_is_one_sentence(bundle: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(DermaError, match=rf"127\.0\.0\.1:{port}: already in use"):
+            serve(bundle, port=port)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "reason"),
+    [("127.0.0.1", 70000, "port: 70000 is out of range"), ("192.0.2.1", 0, "can't listen there")],
+)
+def test_an_impossible_address_is_one_sentence(
+    bundle: Path, host: str, port: int, reason: str
+) -> None:
+    with pytest.raises(DermaError, match=reason):
+        serve(bundle, host, port)
+
+
+def test_a_bad_setting_is_one_sentence(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DERMA_QUEUE_LIMIT", "none")
+    with pytest.raises(DermaError, match="DERMA_QUEUE_LIMIT: Input should be"):
+        serve(bundle)

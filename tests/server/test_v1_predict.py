@@ -1,0 +1,171 @@
+"""``POST /v1/predict``: one picture, several, raw ones, and maps."""
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urljoin
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.server.engine import DeadlineExceeded, Overloaded
+from doctor_derma.server.routes.memory import UploadMemory
+from doctor_derma.server.routes.overlay import VIRIDIS, draw_map
+from doctor_derma.server.routes.prediction import MAX_PICTURES
+from doctor_derma.server.routes.problem import Refusal
+from doctor_derma.server.routes.upload import MAX_IMAGE_BYTES
+from server.fake_engine import FakeEngine, encoded, make_api
+from server.tiny_bundle import BETWEEN, BLUE, GREEN, RED, SIZE
+
+
+@pytest.fixture
+def engine(classifier: Classifier) -> FakeEngine:
+    return FakeEngine(classifier)
+
+
+@pytest.fixture
+def client(engine: FakeEngine, bundle: Path) -> Iterator[TestClient]:
+    with TestClient(make_api(engine, bundle), raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_one_picture_gets_one_answer(client: TestClient, classifier: Classifier) -> None:
+    picture = encoded(GREEN)
+    body = client.post("/v1/predict", files={"image": picture}).json()
+    (expected,) = classifier.predict(picture)
+    assert (body["label"], body["full_name"]) == ("nv", "Melanocytic nevus")
+    assert body["prediction_set"] == list(expected.prediction_set)
+    assert body["activation_map"] is None
+    assert body["activation_map_png"] is None
+    found = {each["name"]: each["probability"] for each in body["probabilities"]}
+    assert found == pytest.approx(expected.probabilities)
+    places = {each["name"]: each["index"] for each in body["probabilities"]}
+    assert places == {"mel": 0, "nv": 1, "vasc": 2}
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/predict/batch"])
+def test_a_rule_may_be_asked_for(client: TestClient, path: str) -> None:
+    field = "images" if path.endswith("batch") else "image"
+    for query, label, rule in (
+        ("", "nv", "most-probable"),
+        ("?rule=balanced", "mel", "balanced"),
+        ("?rule=most-probable&activation_map=grid", "nv", "most-probable"),
+    ):
+        body = client.post(path + query, files={field: encoded(BETWEEN)}).json()
+        body = body.get("answer", body)
+        assert (body["label"], body["rule"]) == (label, rule)
+        assert [each["name"] for each in body["probabilities"]] == ["nv", "mel", "vasc"]
+    several = client.post("/v1/predict?rule=balanced", files={"images": encoded(BETWEEN)}).json()
+    assert several["items"][0]["answer"]["label"] == "mel"
+    for rule, sentence in (
+        ("costs", "Rule 'costs': this model has no costs; use balanced, most-probable."),
+        ("coin", "Input should be 'balanced'"),
+    ):
+        refused = client.post(f"{path}?rule={rule}", files={field: encoded(RED)})
+        assert (refused.status_code, urljoin(path, refused.json()["type"])) == (
+            422,
+            "/problems/invalid",
+        )
+        assert sentence in refused.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "media_type", ["image/png", "image/x-anything", "application/octet-stream"]
+)
+def test_a_raw_picture_needs_no_form(client: TestClient, media_type: str) -> None:
+    response = client.post(
+        "/v1/predict", content=encoded(RED, "JPEG"), headers={"content-type": media_type}
+    )
+    assert response.json()["label"] == "mel"
+    assert response.headers["cache-control"] == "no-store"
+
+
+def test_several_pictures_are_answered_or_refused_in_their_order(client: TestClient) -> None:
+    pictures = [encoded(RED), b"", encoded(BLUE), b"not a picture"]
+    response = client.post("/v1/predict", files=[("image", picture) for picture in pictures])
+    assert response.status_code == 200
+    items = response.json()["items"]
+    assert [item["index"] for item in items] == [0, 1, 2, 3]
+    assert [item["answer"] and item["answer"]["label"] for item in items] == [
+        *("mel", None, "vasc", None)
+    ]
+    assert [item["problem"] and item["problem"]["status"] for item in items] == [
+        *(None, 422, None, 415)
+    ]
+    assert "private" not in response.text
+
+
+def test_the_field_images_always_gets_a_list(client: TestClient) -> None:
+    (item,) = client.post("/v1/predict", files={"images": encoded(RED)}).json()["items"]
+    assert item["answer"]["label"] == "mel"
+
+
+def test_the_map_comes_as_numbers_or_as_a_png(client: TestClient, classifier: Classifier) -> None:
+    files = {"image": encoded(GREEN)}
+    (expected,) = classifier.predict(files["image"])
+    grid = client.post("/v1/predict?activation_map=grid", files=files).json()
+    np.testing.assert_allclose(grid["activation_map"], expected.activation_map, rtol=1e-6)
+    assert grid["activation_map_png"] is None
+    png = client.post("/v1/predict?activation_map=png", files=files).json()
+    assert png["activation_map"] is None
+    with Image.open(io.BytesIO(base64.b64decode(png["activation_map_png"]))) as image:
+        assert (image.format, image.size, image.mode) == ("PNG", (SIZE, SIZE), "RGB")
+
+
+def test_a_drawn_map_goes_from_blue_to_yellow() -> None:
+    drawn = draw_map(np.array([[0.0, 1.0]], dtype=np.float32), 2, 8)
+    pixels = np.asarray(Image.open(io.BytesIO(drawn)))
+    np.testing.assert_array_equal(pixels[0, 0], VIRIDIS[0])
+    np.testing.assert_array_equal(pixels[1, -1], VIRIDIS[-1])
+    flat = np.asarray(Image.open(io.BytesIO(draw_map(np.full((3, 3), 7.0), 4, 4))))
+    assert (flat == VIRIDIS[0]).all()
+
+
+def test_too_many_pictures_are_refused(client: TestClient) -> None:
+    files = [("images", b"x")] * (MAX_PICTURES + 1)
+    response = client.post("/v1/predict", files=files)
+    assert response.status_code == 400
+    assert response.json()["detail"] == "Too many files: send at most 32 at a time."
+
+
+def test_one_large_picture_leaves_the_others_alone(client: TestClient) -> None:
+    large = bytes(MAX_IMAGE_BYTES + 1)
+    body = client.post("/v1/predict", files=[("images", large), ("images", encoded(BLUE))]).json()
+    assert body["items"][0]["problem"]["status"] == 413
+    assert body["items"][1]["answer"]["label"] == "vasc"
+
+
+def test_a_busy_engine_is_503_for_one_picture(client: TestClient, engine: FakeEngine) -> None:
+    engine.errors.append(Overloaded(7))
+    response = client.post("/v1/predict", files={"image": encoded(RED)})
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "7"
+    assert response.json()["type"] == "../problems/overloaded"
+
+
+def test_several_pictures_wait_for_a_busy_engine(client: TestClient, engine: FakeEngine) -> None:
+    engine.errors += [Overloaded(0), DeadlineExceeded(), Overloaded(100)]
+    files = [("images", encoded(RED))] * 3
+    items = client.post("/v1/predict", files=files).json()["items"]
+    # The first tries again and is answered; nobody waits 100 seconds.
+    told = [item["problem"] and item["problem"]["type"] for item in items]
+    assert told == [None, "../problems/late", "../problems/overloaded"]
+
+
+def test_memory_for_uploads_is_bounded_and_comes_back() -> None:
+    memory = UploadMemory(most=10)
+    with memory.share() as first, memory.share() as second:
+        first.take(6)
+        second.take(4)
+        with pytest.raises(Refusal) as refused:
+            second.take(1)
+        assert refused.value.status_code == 503
+        assert refused.value.headers == {"Retry-After": "2"}
+        first.give(6)
+        second.take(6)
+    with memory.share() as again:
+        again.take(10)
