@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from doctor_derma.images import decoding
 from doctor_derma.images.decoding import UnreadableImage, decode, open_image
-from doctor_derma.images.decoding_cost import bytes_to_decode
+from doctor_derma.images.large_pictures import bytes_to_decode
 
 ORIENTATION = 0x0112
 PEAK = """

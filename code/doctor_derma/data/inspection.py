@@ -13,7 +13,7 @@ from rich.progress import track
 from doctor_derma.data.duplicates import thumbnail
 from doctor_derma.data.records import InspectedImage, Reason, ReportedImage, SourceImage
 from doctor_derma.images.decoding import UnreadableImage, open_image
-from doctor_derma.images.foreign import LENGTH, foreign_kind
+from doctor_derma.images.file_structure import LENGTH, foreign_kind
 from doctor_derma.terminal import terminal
 
 

@@ -19,10 +19,14 @@ from doctor_derma.images.bit_depth import (
     read_low_bytes,
 )
 from doctor_derma.images.colour_profiles import conversion_to_srgb
-from doctor_derma.images.decoding_cost import WEBP_BYTES, bytes_to_decode
-from doctor_derma.images.file_structure import is_known, look_through, webp_size
-from doctor_derma.images.foreign import LENGTH, foreign_kind
-from doctor_derma.images.large_pictures import can_shrink, load_shrunk
+from doctor_derma.images.file_structure import (
+    LENGTH,
+    foreign_kind,
+    is_known,
+    look_through,
+    webp_size,
+)
+from doctor_derma.images.large_pictures import WEBP_BYTES, bytes_to_decode, can_shrink, load_shrunk
 
 # Changes with the pixels of any picture; 1 was Pillow alone, without profiles.
 DECODER = 2

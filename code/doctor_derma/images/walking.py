@@ -5,8 +5,7 @@ from pathlib import Path
 
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import IMAGE_SUFFIXES
-from doctor_derma.images.file_structure import is_known
-from doctor_derma.images.foreign import LENGTH, foreign_picture
+from doctor_derma.images.file_structure import LENGTH, foreign_picture, is_known
 
 
 def files_below(folder: Path) -> list[Path]:

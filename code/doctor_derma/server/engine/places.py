@@ -6,9 +6,8 @@ from typing import Literal
 from PIL import Image
 
 from doctor_derma.images.decoding import DRAFT_SIDE, FORMATS, LARGE_BYTES, MAX_PIXELS
-from doctor_derma.images.decoding_cost import WEBP_BYTES, bytes_to_decode
 from doctor_derma.images.file_structure import look_through, webp_size
-from doctor_derma.images.large_pictures import can_shrink
+from doctor_derma.images.large_pictures import WEBP_BYTES, bytes_to_decode, can_shrink
 
 # Pillow has to keep so much of a picture that it can't make smaller meanwhile.
 MOST_BYTES = 110_000_000
