@@ -16,7 +16,6 @@ by side. ``docs/experiments.md`` has what came of it.
 import argparse
 import math
 import multiprocessing
-import os
 import queue
 import time
 import zipfile
@@ -32,6 +31,7 @@ from timm.data.mixup import Mixup
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 
+from doctor_derma.cpus import usable_cpus
 from doctor_derma.images.decoding import fit_pixels, open_image
 from doctor_derma.models.networks import LesionNetwork, create_network
 from doctor_derma.models.preprocessing import scale_pixels
@@ -331,7 +331,7 @@ def _pixels(folder: Path) -> np.ndarray:
     if not path.is_file():
         with zipfile.ZipFile(folder / "images.zip") as archive:
             encoded = [archive.read(name) for name in archive.namelist()]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(usable_cpus()) as pool:
             found = list(pool.map(lambda one: fit_pixels(open_image(one), *SIZE), encoded))
         np.save(folder / "scratch.npy", np.stack(found))
         (folder / "scratch.npy").rename(path)
@@ -487,9 +487,8 @@ def halfway(start: dict[str, Tensor], end: dict[str, Tensor]) -> dict[str, Tenso
 def ship(folder: Path, root: Path, name: str, jobs: list[Job]) -> None:
     """Make runs of the last two networks, and a bundle of the first: in fp32, and in int8."""
     from doctor_derma.data.manifest import read_dataset
-    from doctor_derma.export.exporting import export_run
-    from doctor_derma.export.reducing import export_reduced
     from doctor_derma.models.weights import find_weights
+    from doctor_derma.pipeline.publishing import export
     from doctor_derma.training.runs import create_run
     from doctor_derma.workspace import Workspace
 
@@ -525,8 +524,8 @@ def ship(folder: Path, root: Path, name: str, jobs: list[Job]) -> None:
         weights = halfway(before, after)
         state = {f"ema.module.{key}": value for key, value in weights.items()}
         torch.save({"epoch": 0, "state_dict": state}, run.best_checkpoint)
-        print(f"Bundle: {export_run(run, dataset)}", flush=True)
-    print(f"Bundle: {export_reduced(run, dataset, 'int8')}", flush=True)
+        print(f"Bundle: {export(run, dataset)}", flush=True)
+    print(f"Bundle: {export(run, dataset, precision='int8')}", flush=True)
 
 
 def everything(folder: Path, workers: int, seconds: float, results: Path | None) -> None:

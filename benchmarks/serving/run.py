@@ -38,8 +38,8 @@ from serving_bench.serving import missing
 from serving_bench.table import blocks, markdown, show
 
 from doctor_derma.atomic import replacing_file
+from doctor_derma.cpus import usable_cpus
 from doctor_derma.errors import DermaError
-from doctor_derma.inference.session import usable_cpus
 from doctor_derma.workspace import Workspace
 
 NAMES = ("ceiling", "ours", "bentoml", "litserve", "mlflow", "flask")

@@ -22,8 +22,8 @@ import numpy as np
 import onnxruntime as ort
 
 from doctor_derma.bundle import read_info
+from doctor_derma.cpus import usable_cpus
 from doctor_derma.images.decoding import fit_pixels, open_image
-from doctor_derma.inference.session import usable_cpus
 from serving_bench.percentiles import in_milliseconds
 
 BATCHES = (1, 2, 4, 8, 16, 32)

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from doctor_derma.audits.corruptions import CORRUPTIONS, SEVERITIES, corrupt
+from doctor_derma.cpus import usable_cpus
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.predictions import PixelClassifier, Predictions, open_picture
 from doctor_derma.evaluation.progress import with_progress
@@ -62,7 +63,7 @@ def _corrupted_pictures(
         return np.stack([fit_pixels(Image.fromarray(v), height, width) for v in versions])
 
     # A few pictures at a time, as all their versions wait in memory.
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(usable_cpus()) as pool:
         for start in range(0, len(predictions.images), _PICTURES_AT_ONCE):
             part = slice(start, start + _PICTURES_AT_ONCE)
             yield from pool.map(load, predictions.paths[part], predictions.images[part])

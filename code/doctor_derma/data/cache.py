@@ -1,6 +1,5 @@
 """Every image decoded once, into one memory-mapped uint8 array."""
 
-import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -9,6 +8,7 @@ import numpy as np
 from rich.progress import track
 
 from doctor_derma.atomic import replacing_file
+from doctor_derma.cpus import usable_cpus
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import DECODER, UnreadableImage, fit_pixels, open_image
@@ -52,7 +52,7 @@ def _build(dataset: Dataset, path: Path, height: int, width: int) -> None:
             raise DermaError(f"{file}: {error}; import the data again") from error
 
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), height, width, 3)}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(usable_cpus()) as pool:
         decoded = track(
             pool.map(decode, files),
             description="Decoding images",

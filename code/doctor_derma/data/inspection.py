@@ -1,7 +1,6 @@
 """Decodes every image once: which can be used, and what they look like from afar."""
 
 import hashlib
-import os
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -10,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from rich.progress import track
 
+from doctor_derma.cpus import usable_cpus
 from doctor_derma.data.duplicates import thumbnail
 from doctor_derma.data.records import InspectedImage, Reason, ReportedImage, SourceImage
 from doctor_derma.images.decoding import UnreadableImage, open_image
@@ -26,7 +26,7 @@ def inspect_images(
     """
     usable, reported = [], []
     # Pillow decodes outside Python's lock, so threads use every core.
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(usable_cpus()) as threads:
         outcomes = track(
             threads.map(_inspect, images),
             "Checking images",

@@ -1,6 +1,5 @@
 """Lesion masks: which pixels of an image are lesion, kept as ``masks/<image>.png``."""
 
-import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from PIL import Image
 from rich.progress import track
 
 from doctor_derma.atomic import replacing_own_folder
+from doctor_derma.cpus import usable_cpus
 from doctor_derma.data.manifest import REPORT_FILE, read_dataset
 from doctor_derma.data.mask_files import MaskFile, find_masks
 from doctor_derma.data.mask_report import MaskReason, MaskSummary, ReportedMask, write_report
@@ -143,7 +143,7 @@ def _write_masks(
         Image.fromarray(mask).save(_mask_path(staging, file.image))
         return None
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(usable_cpus()) as threads:
         outcomes = track(
             threads.map(write, files),
             "Importing masks",

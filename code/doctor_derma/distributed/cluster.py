@@ -6,8 +6,8 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 
+from doctor_derma.cpus import usable_cpus
 from doctor_derma.errors import DermaError
-from doctor_derma.inference.session import usable_cpus
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 # Blocks of decoded pictures pass through it, a few at a time.

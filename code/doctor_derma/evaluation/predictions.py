@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
+from doctor_derma.cpus import usable_cpus
 from doctor_derma.data.manifest import SPLITS, Dataset
 from doctor_derma.decisions import Rule, Rulebook
 from doctor_derma.errors import DermaError
@@ -199,7 +200,7 @@ def _predict_paths(classifier: PixelClassifier, paths: list[Path]) -> tuple[np.n
     load = partial(_load_pixels, height=classifier.height, width=classifier.width)
     batches = [paths[start : start + BATCH_SIZE] for start in range(0, len(paths), BATCH_SIZE)]
     outputs = []
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(usable_cpus()) as pool:
         for batch in with_progress(batches, f"Predicting with {classifier.name}"):
             outputs.append(classifier.predict_pixels(np.stack(list(pool.map(load, batch)))))
     probabilities, maps = zip(*outputs, strict=True)

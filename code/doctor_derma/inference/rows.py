@@ -5,12 +5,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 
+from doctor_derma.cpus import usable_cpus
 from doctor_derma.decisions import Rule
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import ImageSource, UnreadableImage
 from doctor_derma.inference.classifier import Classifier, ReadPicture
 from doctor_derma.inference.row import Row
-from doctor_derma.inference.session import usable_cpus
 
 
 def predict_rows(

@@ -1,37 +1,16 @@
 """The exported graph in ONNX Runtime, checked against ``model.json`` before use."""
 
-import os
 from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
 
 from doctor_derma.bundle import INFO_FILE, BundleInfo
+from doctor_derma.cpus import usable_cpus
 from doctor_derma.errors import DermaError
 
 INPUT = "images"
 OUTPUTS = ("probabilities", "activation_maps", "unfamiliarity")
-
-
-# Where a container finds how many processes and threads it may have (control groups 2 and 1).
-PIDS_LIMITS = (Path("/sys/fs/cgroup/pids.max"), Path("/sys/fs/cgroup/pids/pids.max"))
-# Of those, for all that is not a thread of the network or of its decoder.
-OTHER_THREADS = 50
-
-
-def usable_cpus() -> int:
-    """Return how many processors this process may run on.
-
-    In a container that may have few threads, it is no more than it may have threads for.
-    """
-    cpus = os.cpu_count() or 1
-    if hasattr(os, "sched_getaffinity"):
-        cpus = len(os.sched_getaffinity(0))
-    for limit in PIDS_LIMITS:
-        if limit.is_file() and (threads := limit.read_text().strip()).isdecimal():
-            # A server has two for each: one that decodes, and one of the network.
-            return max(1, min(cpus, (int(threads) - OTHER_THREADS) // 3))
-    return cpus
 
 
 def open_graph(path: Path, info: BundleInfo, threads: int | None) -> ort.InferenceSession:

@@ -9,8 +9,8 @@ from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
 from doctor_derma import __version__
+from doctor_derma.cpus import usable_cpus
 from doctor_derma.inference.notice import NOTICE
-from doctor_derma.inference.session import usable_cpus
 from doctor_derma.server.access import Access
 from doctor_derma.server.cross_origin import allow_origins
 from doctor_derma.server.departures import Departures
