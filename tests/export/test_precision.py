@@ -11,8 +11,8 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from doctor_derma import Classifier
-from doctor_derma.bundle import BundleInfo, file_sha256, read_info
-from doctor_derma.cli import publishing
+from doctor_derma.bundle import BundleInfo, file_sha256, read_card, read_info
+from doctor_derma.commands.export import export
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.decisions import melanoma_threshold
 from doctor_derma.errors import DermaError
@@ -94,11 +94,7 @@ def test_model_json_describes_the_reduced_graph(
     assert {name: getattr(info, name) for name in KEPT} == {
         name: getattr(original, name) for name in KEPT
     }
-    assert sorted(path.name for path in reduced.iterdir()) == [
-        "README.md",
-        "model.json",
-        "model.onnx",
-    ]
+    assert sorted(path.name for path in reduced.iterdir()) == ["model.json", "model.onnx"]
 
 
 def test_parity_is_with_the_fp32_graph_on_the_validation_split(
@@ -283,13 +279,15 @@ def test_the_command_writes_it_beside_the_runs_own_bundle(
     copy = tmp_path / "tiny"
     shutil.copytree(tiny_run.run.folder, copy, ignore=shutil.ignore_patterns("checkpoints"))
     monkeypatch.setenv("DERMA_ROOT", str(tiny_run.workspace.root))
-    publishing.export(str(copy), precision="fp16")
-    assert read_info(copy / "bundle-fp16").weights.precision == "fp16"
+    export(str(copy), precision="fp16")
+    info = read_info(copy / "bundle-fp16")
+    assert info.weights.precision == "fp16"
+    assert info.weights.sha256 in read_card(copy / "bundle-fp16")
     assert read_info(copy / "bundle") == read_info(tiny_run.run.bundle)
     with pytest.raises(DermaError, match="--prevalence: an int8 bundle keeps that of the run's"):
-        publishing.export(str(copy), prevalence=0.5, precision="int8")
+        export(str(copy), prevalence=0.5, precision="int8")
     with pytest.raises(DermaError, match="--views: an int8 bundle keeps that of the run's"):
-        publishing.export(str(copy), views=2, precision="int8")
+        export(str(copy), views=2, precision="int8")
     with pytest.raises(DermaError, match="--views: 3: use one of 1, 2, 4, 8"):
         export_run(tiny_run.run, tiny_run.dataset, tmp_path / "three", views=3)
 

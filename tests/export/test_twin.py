@@ -12,6 +12,7 @@ from doctor_derma.data.cache import pixel_cache
 from doctor_derma.errors import DermaError
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.reducing import export_reduced
+from doctor_derma.pipeline.publishing import export
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.loop import train
 from doctor_derma.training.runs import Run, open_run
@@ -31,7 +32,7 @@ def pair(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Proje
     for run in (twin, both):
         train(run, project.dataset)
     twin, both = (open_run(run.folder.parent, run.name) for run in (twin, both))
-    export_run(twin, project.dataset)
+    export(twin, project.dataset)
     return project, both.with_twin("twin"), twin
 
 
@@ -53,7 +54,7 @@ def test_without_a_twin_nothing_is_exported(pair: tuple[Project, Run, Run], tmp_
 
 def test_what_is_fitted_is_fitted_to_the_twin(pair: tuple[Project, Run, Run]) -> None:
     project, both, twin = pair
-    bundle = export_run(both, project.dataset)
+    bundle = export(both, project.dataset)
     info, of_twin = read_info(bundle), read_info(twin.bundle)
     unseen = parts_of(project.dataset, twin.config).val
     assert info.twin == "twin"

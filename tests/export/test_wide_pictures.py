@@ -13,7 +13,8 @@ from doctor_derma.evaluation.gallery import make_cards
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.reducing import export_reduced
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.pipeline import audit, evaluate
+from doctor_derma.commands.audit import audit_model
+from doctor_derma.commands.evaluate import evaluate_model
 from doctor_derma.training.runs import open_run
 from project import FOREIGN, Project, copy_data, train_tiny
 
@@ -62,12 +63,12 @@ def test_what_changes_in_a_corner_changes_the_map_there(wide: Project) -> None:
 
 
 def test_it_is_evaluated_and_audited_as_any_other(wide: Project) -> None:
-    predictions, _, folder = evaluate(wide.workspace, "wide", "test")
+    predictions, _, folder = evaluate_model(wide.workspace, "wide", "test")
     assert (folder / "report.html").is_file()
     card = make_cards((predictions,), [0])[0]
     assert card.views[0].overlay is not None
     assert card.views[0].overlay.shape == card.picture.shape == (180, 240, 3)
-    [(_, found, folder)] = audit(wide.workspace, "wide", ["explanations"], "test", None)
+    [(_, found, folder)] = audit_model(wide.workspace, "wide", ["explanations"], "test", None)
     assert np.isfinite(found.frames["deletion"]["value"]).all()
     assert (folder / "deletion.png").is_file()
 

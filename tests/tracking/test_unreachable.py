@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from doctor_derma.bundle import read_info
-from doctor_derma.pipeline import evaluate
+from doctor_derma.commands.evaluate import evaluate_model
 from doctor_derma.tracking import tracker
 from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.training.runs import open_run
@@ -91,12 +91,12 @@ def test_a_failed_run_is_marked_as_failed(
     root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     from doctor_derma.errors import DermaError
-    from doctor_derma.pipeline import training
+    from doctor_derma.commands import runs
 
     def fail(*args: object) -> None:
         raise DermaError("parity: not today")
 
-    monkeypatch.setattr(training, "export_run", fail)
+    monkeypatch.setattr(runs, "export", fail)
     with pytest.raises(DermaError, match="parity"):
         train_tiny(root, "failing")
     run = open_run(Workspace(root).runs, "failing")
@@ -128,7 +128,7 @@ def test_an_evaluation_is_written_all_the_same(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     monkeypatch.setattr(Workspace, "evaluation_images", property(lambda self: tmp_path / "images"))
-    predictions, figures, folder = evaluate(tiny_run.workspace, "tiny", "test")
+    predictions, figures, folder = evaluate_model(tiny_run.workspace, "tiny", "test")
     assert (folder / "report.html").is_file()
     assert len(predictions.labels) == 14
     assert 0 <= figures.metrics["balanced_accuracy"].value <= 1

@@ -37,8 +37,6 @@ from doctor_derma.export.parity import check_parity
 from doctor_derma.images.quality import measure_quality
 from doctor_derma.models.networks import LesionNetwork
 from doctor_derma.models.preprocessing import scale_pixels
-from doctor_derma.reporting.model_card.evidence import Evidence
-from doctor_derma.reporting.model_card.writing import write_card
 from doctor_derma.terminal import terminal
 from doctor_derma.training.config import check_views
 from doctor_derma.training.folds import parts_of
@@ -61,7 +59,7 @@ def export_run(
     rule: Rule | None = None,
     costs: Costs | None = None,
 ) -> Path:
-    """Write the bundle of a run: graph, ``model.json`` and model card.
+    """Write the bundle of a run: graph and ``model.json``.
 
     The temperature, the conformal threshold and those of melanoma and of unfamiliarity are fitted,
     and the validation metrics are taken, on the validation split. A run that is trained on that
@@ -161,7 +159,6 @@ def export_run(
             parity=Parity(max_probability_difference=difference, images=len(checked)),
         )
         write_info(folder, info)
-        write_card(folder, info, Evidence(dataset=dataset))
     return target
 
 

@@ -35,8 +35,6 @@ from doctor_derma.export.fp16 import halve_weights
 from doctor_derma.export.graph_parts import FEATURES, LOGITS, cut_network, join_head
 from doctor_derma.export.graph_running import run_graph
 from doctor_derma.export.int8 import quantise_network
-from doctor_derma.reporting.model_card.evidence import Evidence
-from doctor_derma.reporting.model_card.writing import write_card
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import Run
 
@@ -131,7 +129,6 @@ def export_reduced(
             }
         )
         write_info(folder, reduced)
-        write_card(folder, reduced, Evidence(dataset=dataset))
     return target
 
 

@@ -6,9 +6,9 @@ import pytest
 
 from doctor_derma.bundle import file_sha256, read_card, read_info
 from doctor_derma.errors import DermaError
-from doctor_derma.export.promotion import promote_bundle
+from doctor_derma.pipeline.publishing import promote_bundle
 from doctor_derma.reporting.model_card.writing import model_card
-from export.measured import write_audits, write_evaluation
+from reporting.measured import write_audits, write_evaluation
 from server.tiny_bundle import write_bundle
 
 

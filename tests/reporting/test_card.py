@@ -24,7 +24,7 @@ from doctor_derma.reporting.model_card import readings
 from doctor_derma.reporting.model_card.evidence import Evidence, read_evidence
 from doctor_derma.reporting.model_card.markdown import markdown_table
 from doctor_derma.reporting.model_card.writing import model_card, write_card
-from export.measured import provenance, write_audits, write_evaluation
+from reporting.measured import provenance, write_audits, write_evaluation
 from server.tiny_bundle import ALL_RULES, GREEN, write_bundle
 
 SECTIONS = [
