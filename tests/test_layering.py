@@ -33,8 +33,6 @@ SERVING_READS = {
     "doctor_derma.images.colour_profiles",
     "doctor_derma.images.large_pictures",
     "doctor_derma.images.file_structure",
-    "doctor_derma.images.file_structure",
-    "doctor_derma.images.large_pictures",
     "doctor_derma.images.quality",
     "doctor_derma.images.walking",
     "doctor_derma.inference.alignment",
@@ -178,14 +176,14 @@ def test_the_command_line_composes_lazily() -> None:
     """At their tops its files import what reading settings needs, and no room's machinery."""
     allowed = SHARED | {
         "doctor_derma.training.config",
-        "doctor_derma.data.commands",
+        "doctor_derma.commands.data",
         "doctor_derma.decisions",
     }
     for path in (PACKAGE / "cli").glob("*.py"):
         tree = ast.parse(path.read_text())
         top = {node.module for node in tree.body if isinstance(node, ast.ImportFrom)}
         own = {name for name in top if name and name.startswith("doctor_derma")}
-        assert {name for name in own if not name.startswith("doctor_derma.cli")} <= allowed
+        assert {name for name in own if not name.startswith("doctor_derma.commands.app")} <= allowed
 
 
 @pytest.mark.parametrize(
@@ -194,7 +192,7 @@ def test_the_command_line_composes_lazily() -> None:
 def test_help_loads_no_heavy_package(arguments: list[str]) -> None:
     code = (
         "import sys\n"
-        "from doctor_derma.cli import main\n"
+        "from doctor_derma.commands.app import main\n"
         f"sys.argv = ['derma', *{arguments!r}]\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         f"print('LOADED', *(set({HEAVY!r}) & set(sys.modules)))"

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["PIL", "doctor_derma.data"]):
+with atheris.instrument_imports(include=["PIL", "doctor_derma.images"]):
     from PIL import Image
 
     from doctor_derma.images.decoding import UnreadableImage, fit_pixels, open_image

@@ -1,4 +1,4 @@
-"""What a file is made of, counted without decoding it: how many parts, and of what kind.
+"""What a file is, from its bytes alone: of which kind, and made of how many parts.
 
 A decoder goes through all parts of a file, and nothing in the formats limits them: millions of
 empty segments keep one busy for seconds, and a few bytes are one more pass over all pixels. No
@@ -31,8 +31,36 @@ _SCAN, _END = 0xDA, 0xD9
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _ALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 _ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
-_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _PACKED = (b"zTXt", b"iTXt", b"iCCP")
+
+# Files that people take for pictures and that are not read here, by their first bytes.
+_BRANDS = {
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), "HEIC"),
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"qt  ", b"isom", b"mp41", b"mp42", b"M4V "), "a video"),
+    b"crx ": "a raw file of a camera",
+}
+_BEGINNINGS = (
+    (rb"GIF8[79]a", "GIF"),
+    (rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
+    (rb"\x00\x00\x00\x0cJXL |\xff\x0a", "JPEG XL"),
+    (rb".{128}DICM", "DICOM"),
+    (rb"8BPS", "a file of Photoshop"),
+    (rb"%PDF", "PDF"),
+    (rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<svg", "SVG"),
+    (rb"PK\x03\x04", "a zip archive or office file"),
+    (rb"FUJIFILM|IIRO|IIU\x00", "a raw file of a camera"),
+    (rb"\s*<(!doctype|html)", "a web page"),
+    (rb"version https://git-lfs", "the pointer of a file that Git LFS has not fetched"),
+)
+# Of these a folder of pictures may hold some, without anybody thinking them pictures.
+_DOCUMENTS = frozenset({"PDF", "a zip archive or office file", "a web page", "a video"})
+_SUFFIXES = frozenset(
+    {".heic", ".heif", ".avif", ".gif", ".jp2", ".j2k", ".jxl", ".dcm", ".dicom", ".psd", ".svg"}
+    | {".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2", ".raw", ".ico", ".tga"}
+)
+# Bytes of a beginning that tell.
+LENGTH = 512
 
 
 class Structure(NamedTuple):
@@ -94,6 +122,22 @@ def is_known(start: bytes) -> bool:
     if start.startswith(b"RIFF"):
         return start[8:12] == b"WEBP"
     return start.startswith((_JPEG, _PNG, _BMP, *_TIFF, *_BIG_TIFF))
+
+
+def foreign_kind(head: bytes) -> str | None:
+    """Return what a file is by its first ``LENGTH`` bytes, such as HEIC; None where unknown."""
+    if head[4:8] == b"ftyp":
+        return _BRANDS.get(head[8:12], "a video or a picture of another kind")
+    for beginning, kind in _BEGINNINGS:
+        if re.match(beginning, head, re.DOTALL | re.IGNORECASE):
+            return kind
+    return None
+
+
+def foreign_picture(suffix: str, head: bytes) -> bool:
+    """Say whether a file is a picture of a kind that is not read, by its suffix or first bytes."""
+    kind = foreign_kind(head)
+    return suffix in _SUFFIXES or (kind is not None and kind not in _DOCUMENTS)
 
 
 def _jpeg(encoded: bytes) -> Structure:

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
 from data.pictures import picture
-from data.profiles import (
+from doctor_derma.images import colour_profiles
+from doctor_derma.images.decoding import open_image
+from images.profiles import (
     ADOBE_RGB,
     DISPLAY_P3,
     SRGB_PRIMARIES,
@@ -20,8 +22,6 @@ from data.profiles import (
     grey_profile,
     rgb_profile,
 )
-from doctor_derma.images import colour_profiles
-from doctor_derma.images.decoding import open_image
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
