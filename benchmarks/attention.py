@@ -20,7 +20,7 @@ from scipy.special import softmax
 
 from doctor_derma.evaluation.bootstrap import chunk_sizes, lesion_weights
 from doctor_derma.evaluation.cost import count_size
-from doctor_derma.evaluation.ranking import weighted_auc
+from doctor_derma.evaluation.metrics import weighted_auc
 from doctor_derma.models.networks import LesionNetwork, create_network
 from doctor_derma.terminal import terminal
 

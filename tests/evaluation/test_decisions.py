@@ -16,10 +16,10 @@ from doctor_derma.decisions import (
     Rulebook,
     cost_matrix,
     melanoma_threshold,
+    read_costs,
 )
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.cost_file import read_costs
-from doctor_derma.evaluation.ranking import weighted_sensitivity_at_specificity
+from doctor_derma.evaluation.metrics import weighted_sensitivity_at_specificity
 
 CLASSES = ("bkl", "mel", "nv", "vasc")
 SHARES = np.array([0.15, 0.1, 0.7, 0.05])

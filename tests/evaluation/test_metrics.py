@@ -6,8 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from doctor_derma.evaluation.metrics import classification_metrics, weighted_metrics
-from doctor_derma.evaluation.ranking import weighted_sensitivity_at_specificity
+from doctor_derma.evaluation.metrics import (
+    classification_metrics,
+    weighted_metrics,
+    weighted_sensitivity_at_specificity,
+)
 from evaluation.fake_predictions import fake_predictions
 
 TWO = ("benign", "malignant")

@@ -10,11 +10,11 @@ from PIL import Image
 
 from doctor_derma.evaluation.bootstrap import bootstrap_metrics
 from doctor_derma.evaluation.comparison import compare
-from doctor_derma.evaluation.plots import comparison_plots, evaluation_plots
-from doctor_derma.evaluation.plots.confusion import confusion_matrix
-from doctor_derma.evaluation.plots.roc import macro_roc
+from doctor_derma.evaluation.plots.classes import confusion_matrix
+from doctor_derma.evaluation.plots.curves import macro_roc
 from doctor_derma.evaluation.plots.style import DPI, class_colours, save_png
 from doctor_derma.evaluation.predictions import Predictions
+from doctor_derma.evaluation.report import comparison_plots, evaluation_plots
 from evaluation.fake_predictions import fake_predictions
 
 FAKE = fake_predictions(200)

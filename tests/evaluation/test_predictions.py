@@ -9,8 +9,7 @@ import pytest
 
 from doctor_derma.data.manifest import COLUMNS, Dataset, DatasetInfo
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.predictions import BATCH_SIZE, predict_split
-from doctor_derma.evaluation.predictions_csv import write_predictions_csv
+from doctor_derma.evaluation.predictions import BATCH_SIZE, predict_split, write_predictions_csv
 from evaluation.fake_predictions import CLASSES, fake_predictions, rulebook, write_pictures
 
 COUNT = BATCH_SIZE + 3

@@ -10,15 +10,13 @@ from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.comparison import compare
 from doctor_derma.evaluation.metrics import classification_metrics
 from doctor_derma.evaluation.predictions import Predictions
-from doctor_derma.evaluation.replicate_design import (
+from doctor_derma.evaluation.seeds import (
     Replicate,
-    differing_settings,
-    pair_replicates,
-)
-from doctor_derma.evaluation.replicates import (
     SeedComparison,
     compare_over_seeds,
     compared_metrics,
+    differing_settings,
+    pair_replicates,
 )
 from evaluation.fake_predictions import fake_predictions
 

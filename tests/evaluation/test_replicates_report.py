@@ -13,14 +13,14 @@ from rich.console import Console
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import Interval
 from doctor_derma.evaluation.cost import Cost
-from doctor_derma.evaluation.plots.replicates import plot_seed_differences
-from doctor_derma.evaluation.replicates import SeedComparison, SeedDifference, compare_over_seeds
-from doctor_derma.evaluation.replicates_report import write_seed_comparison
-from doctor_derma.evaluation.replicates_tables import (
+from doctor_derma.evaluation.plots.comparisons import plot_seed_differences
+from doctor_derma.evaluation.seeds import SeedComparison, SeedDifference, compare_over_seeds
+from doctor_derma.evaluation.seeds_report import (
     describe_metric,
     describe_outcome,
     runs_provenance_table,
     seed_comparison_tables,
+    write_seed_comparison,
 )
 from evaluation.test_replicates import make_runs
 

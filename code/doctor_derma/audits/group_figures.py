@@ -13,10 +13,9 @@ import numpy as np
 
 from doctor_derma.decisions import MELANOMA
 from doctor_derma.evaluation.bootstrap import chunk_sizes, lesion_weights
-from doctor_derma.evaluation.metrics import weighted_metrics
+from doctor_derma.evaluation.metrics import ratio, weighted_metrics
 from doctor_derma.evaluation.predictions import Predictions
-from doctor_derma.evaluation.progress import with_progress
-from doctor_derma.evaluation.ranking import ratio
+from doctor_derma.terminal import with_progress
 
 # Lesions that a class needs, in the group and in the others, for a figure of its own.
 CLASS_LESIONS = 5

@@ -13,8 +13,8 @@ from doctor_derma.evaluation.bootstrap import (
     lesion_weights,
     percentile_interval,
 )
-from doctor_derma.evaluation.progress import with_progress
-from doctor_derma.evaluation.ranking import ratio
+from doctor_derma.evaluation.metrics import ratio
+from doctor_derma.terminal import with_progress
 
 ALL = "all"
 

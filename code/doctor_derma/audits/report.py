@@ -7,10 +7,9 @@ from typing import Any
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.audits.suite import Audit
 from doctor_derma.evaluation.plots.style import save_png
-from doctor_derma.evaluation.progress import with_progress
-from doctor_derma.evaluation.results import write_json
+from doctor_derma.evaluation.report import write_json
 from doctor_derma.evaluation.tables import Table
-from doctor_derma.terminal import terminal
+from doctor_derma.terminal import terminal, with_progress
 
 TABLES_FILE = "tables.txt"
 PROVENANCE_FILE = "provenance.json"

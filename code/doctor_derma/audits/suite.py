@@ -39,7 +39,7 @@ from doctor_derma.audits.unfamiliar import (
 )
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.data.masks import read_mask
-from doctor_derma.evaluation.plots.reliability import plot_reliability
+from doctor_derma.evaluation.plots.curves import plot_reliability
 from doctor_derma.evaluation.predictions import PixelClassifier, Predictions
 from doctor_derma.evaluation.tables import Table
 

@@ -16,11 +16,11 @@ from doctor_derma.evaluation.bootstrap import (
     lesion_weights,
     percentile_interval,
 )
+from doctor_derma.evaluation.metrics import weighted_auc
 from doctor_derma.evaluation.predictions import Predictions, open_picture
-from doctor_derma.evaluation.progress import with_progress
-from doctor_derma.evaluation.ranking import weighted_auc
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.images.decoding import fit_pixels
+from doctor_derma.terminal import with_progress
 
 FAMILIAR = "data set"
 ALL = "all of these"

@@ -14,7 +14,7 @@ from doctor_derma.bundle import BundleInfo
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import Interval
-from doctor_derma.evaluation.results import METRICS_FILE
+from doctor_derma.evaluation.report import METRICS_FILE
 
 EVALUATION = "evaluation"
 

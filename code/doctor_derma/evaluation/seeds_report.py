@@ -1,13 +1,165 @@
-"""A comparison over seeds in tables and sentences, for the terminal and the report."""
+"""Everything that is kept of a comparison over seeds, in one folder."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from doctor_derma.atomic import replacing_own_folder
+from doctor_derma.evaluation.bootstrap import RESAMPLES
 from doctor_derma.evaluation.cost import BATCHES, Cost
-from doctor_derma.evaluation.replicates import SeedComparison, SeedDifference, compared_metrics
+from doctor_derma.evaluation.plots.comparisons import plot_seed_differences
+from doctor_derma.evaluation.plots.style import save_png
+from doctor_derma.evaluation.predictions import Predictions
+from doctor_derma.evaluation.report import (
+    METRICS_FILE,
+    REPORT_FILE,
+    Plot,
+    Report,
+    count_cases,
+    describe_bootstrap,
+    extent,
+    write_html,
+    write_json,
+)
+from doctor_derma.evaluation.seeds import (
+    Replicate,
+    SeedComparison,
+    SeedDifference,
+    compare_over_seeds,
+    compared_metrics,
+)
 from doctor_derma.evaluation.tables import Table, as_text, counted, format_p, state_p, with_arrow
+
+PLOT_FILE = "replicates.png"
+CAPTION = (
+    "The interval is of the mean, over seeds and lesions resampled; with few seeds it is rough. "
+    "Blue circles: Holm-corrected p below 0.05. Grey diamonds: not shown to differ."
+)
+
+
+def write_seed_comparison(
+    replicates: Sequence[Replicate],
+    models: Sequence[Predictions],
+    infos: Sequence[Mapping[str, Any]],
+    costs: dict[str, Cost],
+    folder: Path,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> SeedComparison:
+    """Compare architectures over seeds and replace the folder of that comparison.
+
+    Written are ``replicates.csv`` (a row a run), ``differences.csv`` (a row a metric and pair
+    of architectures), ``cost.csv``, ``metrics.json``, ``replicates.png`` and ``report.html``.
+
+    Parameters
+    ----------
+    replicates, models : the runs and their predictions of the same images
+    infos : what is known of each run, as for ``write_evaluation``
+    costs : architecture -> what it costs on one thread
+    folder : such as ``evaluation_images/seeds``
+    resamples, seed : of the bootstrap
+
+    Raises
+    ------
+    DermaError
+        As ``compare_over_seeds`` does, or when ``folder`` holds something else than results.
+    """
+    with replacing_own_folder(folder, METRICS_FILE) as scratch:
+        comparison = compare_over_seeds(replicates, models, resamples, seed)
+        by_run = {run.name: info for run, info in zip(replicates, infos, strict=True)}
+        write_seed_tables(comparison, costs, scratch)
+        summary = seed_comparison_summary(comparison, by_run, costs, resamples, seed)
+        write_json(summary, scratch / METRICS_FILE)
+        save_png(plot_seed_differences(comparison), scratch / PLOT_FILE)
+        names = ", ".join(comparison.architectures)
+        report = Report(
+            title=f"Comparison of {names} over {counted(len(comparison.seeds), 'seed')}",
+            subtitle=f"{extent(comparison.models[0])}, split '{infos[0].get('split', 'unknown')}'",
+            tables=seed_comparison_tables(comparison, costs),
+            plots=[Plot(scratch / PLOT_FILE, CAPTION)],
+            galleries=[],
+            provenance=runs_provenance_table(by_run),
+        )
+        write_html(report, scratch / REPORT_FILE)
+    return comparison
+
+
+def seed_comparison_summary(
+    comparison: SeedComparison,
+    infos: Mapping[str, Mapping[str, Any]],
+    costs: Mapping[str, Cost],
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Sum up several architectures over seeds: metrics by seed, costs, differences, runs."""
+    return {
+        "finding": describe_outcome(comparison),
+        **count_cases(comparison.models[0]),
+        "bootstrap": {**describe_bootstrap(resamples, seed), "unit": "seed and lesion"},
+        "seeds": list(comparison.seeds),
+        "architectures": {
+            name: {
+                "runs": list(comparison.runs[name]),
+                "cost": asdict(costs[name]),
+                "metrics": {
+                    metric: {
+                        "mean": float(values[row].mean()),
+                        "lowest": float(values[row].min()),
+                        "highest": float(values[row].max()),
+                        "by_seed": values[row].tolist(),
+                    }
+                    for metric, values in comparison.values.items()
+                },
+            }
+            for row, name in enumerate(comparison.architectures)
+        },
+        "differences": [asdict(difference) for difference in comparison.differences],
+        "runs": {name: dict(info) for name, info in infos.items()},
+    }
+
+
+def write_seed_tables(comparison: SeedComparison, costs: Mapping[str, Cost], folder: Path) -> None:
+    """Write ``replicates.csv``, a row a run with its metrics; ``differences.csv``, a row a
+    metric and pair of architectures; and ``cost.csv``, a row an architecture."""
+    runs = [
+        {
+            "architecture": architecture,
+            "seed": seed,
+            "run": comparison.runs[architecture][column],
+            **{metric: values[row, column] for metric, values in comparison.values.items()},
+        }
+        for row, architecture in enumerate(comparison.architectures)
+        for column, seed in enumerate(comparison.seeds)
+    ]
+    differences = [
+        {
+            "metric": d.metric,
+            "first": d.first,
+            "second": d.second,
+            **{f"seed_{s}": step for s, step in zip(comparison.seeds, d.by_seed, strict=True)},
+            "mean": d.interval.value,
+            "low": d.interval.low,
+            "high": d.interval.high,
+            "p_value": d.p_value,
+            "p_holm": d.p_holm,
+        }
+        for d in comparison.differences
+    ]
+    cost = [
+        {
+            "architecture": architecture,
+            "parameters": of.parameters,
+            "macs": of.macs,
+            **{f"images_per_second_{n}": speed for n, speed in of.images_per_second.items()},
+        }
+        for architecture, of in costs.items()
+    ]
+    for name, rows in (("replicates", runs), ("differences", differences), ("cost", cost)):
+        pd.DataFrame(rows).to_csv(folder / f"{name}.csv", index=False, float_format="%.6g")
 
 
 def seed_comparison_tables(comparison: SeedComparison, costs: dict[str, Cost]) -> list[Table]:

@@ -1,0 +1,91 @@
+"""Arguments that several commands take, with the type and the help that they have in all."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from doctor_derma.decisions import Costs, Rule
+from doctor_derma.errors import DermaError
+from doctor_derma.training.config import TrainConfig
+
+Reference = Annotated[str, typer.Argument(help="A run's name, a bundle's folder, or 'champion'.")]
+Split = Annotated[str, typer.Option(help="Which split to evaluate on: test, val or train.")]
+Gallery = Annotated[bool, typer.Option(help="Show pictures of the data set in the report.")]
+Bundle = Annotated[Path | None, typer.Option(help="Bundle, else the champion.")]
+RuleChoice = Annotated[
+    Rule | None, typer.Option(help="Rule that decides the label, else the model's own.")
+]
+CostsFile = Annotated[
+    Path | None,
+    typer.Option("--costs", help="YAML file of what mistakes cost, for the rule 'costs'."),
+]
+Engine = Annotated[
+    Literal["local", "ray"], typer.Option(help="Where to work: here, or on a Ray cluster.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="host:port of a Ray cluster ($RAY_ADDRESS), else one is started here."),
+]
+
+
+def costs_in(file: Path | None) -> Costs | None:
+    """Read a file of costs, if one is given.
+
+    Raises
+    ------
+    DermaError
+        When it can't be read.
+    """
+    if file is None:
+        return None
+    from doctor_derma.decisions import read_costs
+
+    return read_costs(file)
+
+
+def check_engine(engine: str, only_ray: Mapping[str, object]) -> None:
+    """Refuse flags that mean nothing without Ray.
+
+    Raises
+    ------
+    DermaError
+        When such a flag is given, and Ray is not the engine.
+    """
+    given = [flag for flag, value in only_ray.items() if value is not None]
+    if engine != "ray" and given:
+        raise DermaError(f"{given[0]}: needs --engine ray; add that, or leave it out")
+
+
+def recipe_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command one flag for every setting of a recipe, in its argument ``flags``."""
+    signature = inspect.signature(command)
+    flags = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                bool | None if field.annotation is bool else str | None,
+                typer.Option(
+                    help=f"{field.description} (default: {field.default})",
+                    metavar=None if field.annotation is bool else "VALUE",
+                    rich_help_panel="Recipe",
+                ),
+            ],
+        )
+        for name, field in TrainConfig.model_fields.items()
+    ]
+
+    @functools.wraps(command)
+    def wrapped(**arguments: Any) -> None:
+        names = TrainConfig.model_fields
+        given = {key: arguments.pop(key) for key in names if key in arguments}
+        command(**arguments, flags={k: v for k, v in given.items() if v is not None})
+
+    kept = [p for p in signature.parameters.values() if p.name != "flags"]
+    wrapped.__signature__ = signature.replace(parameters=[*kept, *flags])  # type: ignore[attr-defined]
+    return wrapped
