@@ -23,7 +23,7 @@ from doctor_derma.data.synthesis import DEFAULT_COUNTS, synthesize
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "screenshots"
-SERVE = "from doctor_derma.cli import main; main()"
+SERVE = "from doctor_derma.commands.app import main; main()"
 DESKTOP = {"width": 1000, "height": 700}
 PHONE = {"width": 390, "height": 844}
 # Of the lesions drawn with this seed these show an answer, 'Not sure' and 'No answer'.

@@ -82,7 +82,7 @@ def new_run(root: Path, name: str, **changes: Any) -> Run:
 
 def train_tiny(root: Path, name: str, **changes: Any) -> Project:
     """Train, export and track a run as ``derma train`` does."""
-    from doctor_derma.pipeline import start_run
+    from doctor_derma.commands.runs import start_run
 
     workspace = Workspace(root)
     run = start_run(workspace, recipe(**changes), name)

@@ -12,7 +12,7 @@ import pytest
 from data.pictures import class_folders, encoded, picture, write
 from doctor_derma import __version__
 from doctor_derma.bundle import read_card, read_info
-from doctor_derma.cli import entry
+from doctor_derma.commands import app as entry
 from doctor_derma.workspace import Workspace
 from project import Project, copy_data, derma, flags, largest_file, own_environment
 from server.tiny_bundle import write_bundle

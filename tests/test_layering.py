@@ -47,9 +47,9 @@ CLIENT_READS = {
     "doctor_derma.decisions",
     "doctor_derma.inference.prediction",
     "doctor_derma.inference.reporting",
-    "doctor_derma.server.routes.answer",
-    "doctor_derma.server.routes.problem",
-    "doctor_derma.server.routes.provenance",
+    "doctor_derma.server.schemas",
+    "doctor_derma.server.problems",
+    "doctor_derma.server.schemas",
     "doctor_derma.inference.row",
     "doctor_derma.inference.sources",
 }

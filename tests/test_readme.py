@@ -15,7 +15,7 @@ import typer
 from mlflow.tracking import MlflowClient
 from PIL import Image
 
-from doctor_derma.cli import app
+from doctor_derma.commands.app import app
 from doctor_derma.tracking.registry import register_bundle
 from doctor_derma.tracking.store import open_store
 from doctor_derma.workspace import Workspace

@@ -90,8 +90,8 @@ def test_a_store_that_fails_midway(
 def test_a_failed_run_is_marked_as_failed(
     root: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    from doctor_derma.errors import DermaError
     from doctor_derma.commands import runs
+    from doctor_derma.errors import DermaError
 
     def fail(*args: object) -> None:
         raise DermaError("parity: not today")

@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 
 from doctor_derma.bundle import read_info
+from doctor_derma.commands.leaving_out import train_leaving_out
+from doctor_derma.commands.models import find_bundle, predict
+from doctor_derma.commands.runs import resume_run, start_run
 from doctor_derma.data.manifest import Dataset, read_dataset, write_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export.out_of_fold import read_out_of_fold, summary_table
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.pipeline import find_bundle, resume_run, start_run, train_leaving_out
-from doctor_derma.pipeline.models import predict
 from doctor_derma.tracking.registry import fetch_champion
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.loop import train
@@ -162,9 +163,9 @@ def test_a_run_that_was_snatched_away_is_not_removed(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Another process may find a new folder and go on with it before it is locked."""
-    from doctor_derma.pipeline import training
+    from doctor_derma.commands import runs
 
-    made = training.create_run
+    made = runs.create_run
     holders = []
 
     def snatched(*arguments: Any) -> Run:
@@ -173,7 +174,7 @@ def test_a_run_that_was_snatched_away_is_not_removed(
         holders[0].__enter__()
         return run
 
-    monkeypatch.setattr(training, "create_run", snatched)
+    monkeypatch.setattr(runs, "create_run", snatched)
     with pytest.raises(RunIsBusy):
         start_run(Workspace(root), recipe(), "first")
     holders[0].__exit__(None, None, None)

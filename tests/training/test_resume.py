@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
+from doctor_derma.commands.runs import resume_run, start_run
 from doctor_derma.data.manifest import read_dataset
-from doctor_derma.pipeline import resume_run, start_run
 from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.training import loop
 from doctor_derma.training.loop import train

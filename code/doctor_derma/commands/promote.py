@@ -16,17 +16,6 @@ def promote(
     ] = None,
 ) -> None:
     """Copy the champion's bundle to where the server finds it."""
-    from doctor_derma.commands.models import dataset_if_any, find_bundle
-    from doctor_derma.data.manifest import read_dataset
-    from doctor_derma.pipeline.publishing import promote_bundle
-    from doctor_derma.tracking.registry import fetch_champion
+    from doctor_derma.commands.publishing import promote
 
-    workspace = Workspace.find()
-    if run is None:
-        bundle = fetch_champion(workspace, read_dataset(workspace.data).info.name)
-    else:
-        bundle = find_bundle(workspace, run)
-    destination = to or workspace.champion
-    dataset = dataset_if_any(workspace)
-    promoted = promote_bundle(bundle, destination, workspace.evaluation_images, dataset)
-    terminal().print(f"Promoted to {promoted}")
+    terminal().print(f"Promoted to {promote(Workspace.find(), run, to)}")

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 import yaml
 
-from doctor_derma.cli import app
+from doctor_derma.commands.app import app
 
 ROOT = Path(__file__).resolve().parents[3]
 SCALE = ROOT / "deployment" / "scale"

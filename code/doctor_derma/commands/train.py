@@ -1,23 +1,21 @@
-"""``derma train`` and ``derma tune``."""
+"""``derma train``."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from doctor_derma.cli.engine import Address, Engine, check_engine
-from doctor_derma.cli.entry import app
-from doctor_derma.cli.recipe_flags import recipe_flags
+from doctor_derma.commands.options import Address, Engine, check_engine, recipe_flags
 from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
 from doctor_derma.training.config import load_config
 from doctor_derma.workspace import Workspace
 
 if TYPE_CHECKING:
-    from doctor_derma.pipeline import Fit, LeftOut
+    from doctor_derma.commands.leaving_out import LeftOut
+    from doctor_derma.commands.runs import Fit
 
 
-@app.command()
 @recipe_flags
 def train(
     *,
@@ -39,7 +37,8 @@ def train(
     if resume and (config or flags or name):
         raise DermaError("--resume: goes on with the run's own settings; leave the others out")
     settings = None if resume else load_config(config, flags)
-    from doctor_derma.pipeline import resume_run, start_run, train_leaving_out
+    from doctor_derma.commands.leaving_out import train_leaving_out
+    from doctor_derma.commands.runs import resume_run, start_run
 
     fit = _fit(engine, workers, address)
     workspace = Workspace.find()
@@ -82,32 +81,3 @@ def _fit(engine: Engine, workers: int | None, address: str | None) -> "Fit":
         return train_on_ray(run, dataset, wanted, on_epoch, address)
 
     return fit
-
-
-@app.command()
-def tune(
-    config: Annotated[
-        Path | None, typer.Option(help="YAML file with the settings to search, and how.")
-    ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the sweep.")] = None,
-    resume: Annotated[str | None, typer.Option(help="Sweep to go on with.")] = None,
-    address: Address = None,
-) -> None:
-    """Search the settings of a recipe with Ray Tune; every trial is tracked in MLflow."""
-    if (config is None) == (resume is None):
-        raise DermaError("derma tune: give --config for a new sweep, or --resume for a begun one")
-    if resume and name:
-        raise DermaError("--resume: the sweep has its name; leave --name out")
-    from doctor_derma.distributed.tuning import run as sweeping
-    from doctor_derma.distributed.tuning.sweep import read_sweep
-
-    workspace = Workspace.find()
-    if resume:
-        tuned = sweeping.resume(workspace, resume, address)
-    else:
-        assert config is not None
-        tuned = sweeping.tune(workspace, read_sweep(config), name, address)
-    terminal().print(tuned.table)
-    terminal(soft_wrap=True).print(
-        f"Best: {tuned.best_config}\nNext: derma train --config {tuned.best_config}",
-    )

@@ -10,7 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from doctor_derma import __version__
-from doctor_derma.data.commands import app as data_commands
+from doctor_derma.commands import data
+from doctor_derma.commands.audit import audit
+from doctor_derma.commands.card import card
+from doctor_derma.commands.compare import compare
+from doctor_derma.commands.evaluate import evaluate
+from doctor_derma.commands.export import export
+from doctor_derma.commands.predict import predict
+from doctor_derma.commands.promote import promote
+from doctor_derma.commands.serve import serve
+from doctor_derma.commands.train import train
+from doctor_derma.commands.tune import tune
 from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
 from doctor_derma.workspace import ROOT_VARIABLE
@@ -21,9 +31,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(data_commands, name="data")
+app.add_typer(data.app, name="data")
+# In the order of the help. What they need of the rooms they import when they are called, so that
+# the help loads none of it.
+for _command in (train, tune, evaluate, compare, audit, export, promote, card, predict, serve):
+    app.command()(_command)
 
-Reference = Annotated[str, typer.Argument(help="A run's name, a bundle's folder, or 'champion'.")]
 # Typer gives no other name to the mistakes that it finds in a command line.
 _UsageError: Any = typer.BadParameter.__base__
 _DISK_ERRNOS = {

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from doctor_derma.bundle import INFO_FILE as BUNDLE_FILE
+from doctor_derma.commands.runs import Fit, resume_run, start_run
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.export.out_of_fold import out_of_fold_file, pool, summary_table
-from doctor_derma.pipeline.training import Fit, resume_run, start_run
 from doctor_derma.terminal import terminal
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.folds import parts_of, recipes_in_turn

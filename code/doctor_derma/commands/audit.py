@@ -2,18 +2,38 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-from doctor_derma.audits.report import write_audit
-from doctor_derma.audits.suite import AUDITS, Audit, Audited
-from doctor_derma.data.manifest import read_dataset
+import typer
+
+from doctor_derma.commands.options import Reference, Split
 from doctor_derma.errors import DermaError
-from doctor_derma.pipeline.models import predict, provenance
+from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
+
+if TYPE_CHECKING:
+    from doctor_derma.audits.suite import Audit
 
 
 def audit(
+    model: Reference,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="calibration, coverage, unfamiliar, subgroups, explanations, robustness"),
+    ] = None,
+    split: Split = "test",
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Images that the robustness audit takes.")
+    ] = None,
+) -> None:
+    """Look behind the headline: for whom, when and why a model is right, and if it knows."""
+    for _, found, folder in audit_model(Workspace.find(), model, only or [], split, limit):
+        terminal().print(*found.tables, f"Files: {folder}\n")
+
+
+def audit_model(
     workspace: Workspace, reference: str, names: Sequence[str], split: str, limit: int | None
-) -> Iterator[tuple[str, Audit, Path]]:
+) -> Iterator[tuple[str, "Audit", Path]]:
     """Audit a run or bundle, in ``evaluation_images/audits/<model>/<audit>/``, one by one.
 
     Parameters
@@ -26,6 +46,11 @@ def audit(
     DermaError
         When a name is unknown, or as ``evaluate`` does.
     """
+    from doctor_derma.audits.report import write_audit
+    from doctor_derma.audits.suite import AUDITS, Audited
+    from doctor_derma.commands.models import predict, provenance
+    from doctor_derma.data.manifest import read_dataset
+
     if unknown := sorted(set(names) - set(AUDITS)):
         raise DermaError(f"audit '{unknown[0]}': unknown; use {', '.join(AUDITS)}")
     dataset = read_dataset(workspace.data)

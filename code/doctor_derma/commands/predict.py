@@ -1,26 +1,31 @@
-"""``derma predict`` and ``derma serve``."""
+"""``derma predict``."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from doctor_derma.cli.deciding import CostsFile, RuleChoice, costs_in
-from doctor_derma.cli.engine import Address, Engine, check_engine
-from doctor_derma.cli.entry import app
+from doctor_derma.commands.options import (
+    Address,
+    Bundle,
+    CostsFile,
+    Engine,
+    RuleChoice,
+    check_engine,
+    costs_in,
+)
 from doctor_derma.decisions import Costs, Rule
 from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
 
 
-@app.command()
 def predict(
     paths: Annotated[
         list[str],
         typer.Argument(help="Files, folders, patterns; with --engine ray also tar, Parquet, URLs."),
     ],
-    model: Annotated[Path | None, typer.Option(help="Bundle, else the champion.")] = None,
+    model: Bundle = None,
     format: Annotated[Literal["table", "json", "csv"], typer.Option(help="Output.")] = "table",
     output: Annotated[Path | None, typer.Option(help="File, else the screen.")] = None,
     engine: Engine = "local",
@@ -80,24 +85,3 @@ def _predict_on_ray(
     )
     if scored.failed:
         raise typer.Exit(1)
-
-
-@app.command()
-def serve(
-    model: Annotated[Path | None, typer.Option(help="Bundle, else the champion.")] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(envvar="PORT", help="Port.")] = 5555,
-    workers: Annotated[
-        int, typer.Option(envvar="DERMA_WORKERS", min=1, help="Processes that share the port.")
-    ] = 1,
-    rule: Annotated[
-        Rule | None,
-        typer.Option(envvar="DERMA_RULE", help="Rule that decides labels, else the model's own."),
-    ] = None,
-) -> None:
-    """Serve the upload page and the API."""
-    from doctor_derma.server.server import serve
-    from doctor_derma.server.settings import Settings
-
-    settings = Settings.from_environment().model_copy(update={"workers": workers, "rule": rule})
-    serve(model or Workspace.find().champion, host, port, settings)

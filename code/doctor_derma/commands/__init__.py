@@ -1,0 +1,1 @@
+"""The command line, ``derma``: one file a command, which joins the rooms."""

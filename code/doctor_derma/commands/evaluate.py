@@ -1,0 +1,69 @@
+"""``derma evaluate``."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from doctor_derma.commands.options import CostsFile, Gallery, Reference, RuleChoice, Split, costs_in
+from doctor_derma.decisions import Costs, Rule
+from doctor_derma.terminal import terminal
+from doctor_derma.workspace import Workspace
+
+if TYPE_CHECKING:
+    from doctor_derma.evaluation.predictions import Predictions
+    from doctor_derma.evaluation.report import Figures
+
+
+def evaluate(
+    run: Reference,
+    split: Split = "test",
+    gallery: Gallery = True,
+    rule: RuleChoice = None,
+    costs: CostsFile = None,
+) -> None:
+    """Measure a model with 95% intervals; pictures and report in evaluation_images/."""
+    from doctor_derma.evaluation.tables import evaluation_tables
+
+    predictions, figures, folder = evaluate_model(
+        Workspace.find(), run, split, gallery, rule, costs_in(costs)
+    )
+    tables = evaluation_tables(predictions, figures.metrics, figures.rules)
+    terminal().print(*tables, f"Report: {folder / 'report.html'}")
+
+
+def evaluate_model(
+    workspace: Workspace,
+    reference: str,
+    split: str,
+    gallery: bool = True,
+    rule: Rule | None = None,
+    costs: Costs | None = None,
+) -> tuple["Predictions", "Figures", Path]:
+    """Evaluate a run or bundle on a split of the data, in ``evaluation_images/<model>/``.
+
+    Without ``gallery`` no picture of the data set is in the report, so that it may be
+    published whatever the licence of the pictures.
+
+    Figures by another ``rule`` or other ``costs`` than the bundle's own are not what it is known
+    by: they are not tracked, and in ``evaluation_images/<model>-<rule>/``.
+    """
+    from doctor_derma.commands.models import predict, provenance, without_pictures
+    from doctor_derma.data.manifest import read_dataset
+    from doctor_derma.evaluation.report import write_evaluation
+    from doctor_derma.tracking.evaluations import log_evaluation
+
+    dataset = read_dataset(workspace.data)
+    classifier, predictions = predict(workspace, reference, dataset, split, rule, costs)
+    info = classifier.info
+    if not gallery:
+        predictions = without_pictures(predictions)
+    if own := rule is None and costs is None:
+        folder = workspace.evaluation_images / predictions.name
+    else:
+        folder = workspace.evaluation_images / f"{predictions.name}-{predictions.rule}"
+    figures = write_evaluation(predictions, provenance(info, dataset, split), folder)
+    values = {name: found.value for name, found in figures.metrics.items()}
+    finite = {name: value for name, value in values.items() if math.isfinite(value)}
+    if own and info.run != info.name:
+        log_evaluation(workspace, info.run, split, finite, folder)
+    return predictions, figures, folder

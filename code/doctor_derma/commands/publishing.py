@@ -1,0 +1,114 @@
+"""A run to its bundle, a bundle to where it is served; each with its model card."""
+
+import math
+import shutil
+from pathlib import Path
+
+from doctor_derma.atomic import replacing_own_folder
+from doctor_derma.bundle import INFO_FILE, BundleInfo, Precision, read_info, write_info
+from doctor_derma.commands.models import dataset_if_any, find_bundle
+from doctor_derma.data.manifest import Dataset, read_dataset
+from doctor_derma.decisions import Costs, Rule
+from doctor_derma.export.exporting import export_run
+from doctor_derma.export.reducing import export_reduced
+from doctor_derma.reporting.model_card.evidence import Evidence, read_evidence
+from doctor_derma.reporting.model_card.writing import write_card
+from doctor_derma.tracking.registry import fetch_champion
+from doctor_derma.training.runs import Run
+from doctor_derma.workspace import Workspace
+
+
+def export(
+    run: Run,
+    dataset: Dataset,
+    destination: Path | None = None,
+    precision: Precision = "fp32",
+    prevalence: float | None = None,
+    views: int | None = None,
+    rule: Rule | None = None,
+    costs: Costs | None = None,
+) -> Path:
+    """Write the bundle of a run, and a model card that knows of no test yet.
+
+    The settings are those of `doctor_derma.export.exporting.export_run`; a bundle of fewer bits
+    keeps those of the run's own.
+
+    Raises
+    ------
+    DermaError
+        As ``export_run`` and ``export_reduced`` do.
+    """
+    if precision == "fp32":
+        bundle = export_run(run, dataset, destination, prevalence, views, rule, costs)
+    else:
+        bundle = export_reduced(run, dataset, precision, destination)
+    write_card(bundle, read_info(bundle), Evidence(dataset=dataset))
+    return bundle
+
+
+def promote(workspace: Workspace, reference: str | None, destination: Path | None) -> Path:
+    """Copy a bundle, by default the champion of the registry, to where serving finds it."""
+    if reference is None:
+        bundle = fetch_champion(workspace, read_dataset(workspace.data).info.name)
+    else:
+        bundle = find_bundle(workspace, reference)
+    return promote_bundle(
+        bundle,
+        destination or workspace.champion,
+        workspace.evaluation_images,
+        dataset_if_any(workspace),
+    )
+
+
+def promote_bundle(
+    bundle: Path, destination: Path, evaluations: Path, dataset: Dataset | None = None
+) -> Path:
+    """Copy a bundle and add what it measured on the test split, if that was evaluated.
+
+    Its model card is written anew, from that evaluation and from its audits.
+
+    Parameters
+    ----------
+    bundle : folder to copy, checked first
+    destination : folder that it replaces once the copy is whole and checked
+    evaluations : the ``evaluation_images/`` folder
+    dataset : counted in the card, if the model was trained on it
+
+    Raises
+    ------
+    DermaError
+        When the bundle is missing or damaged, its evaluation or an audit can't be read, or
+        ``destination`` holds something else.
+    """
+    info = read_info(bundle)
+    evidence = read_evidence(info, evaluations, dataset)
+    info = with_test_metrics(info, evidence)
+    with replacing_own_folder(destination, INFO_FILE) as folder:
+        shutil.copyfile(bundle / info.weights.file, folder / info.weights.file)
+        write_info(folder, info)
+        write_card(folder, info, evidence)
+        read_info(folder)
+    return destination
+
+
+def with_test_metrics(info: BundleInfo, evidence: Evidence) -> BundleInfo:
+    """Add the test metrics of an evaluation of the same weights on the same data."""
+    if evidence.evaluation is None:
+        return info
+    values = {name: metric.value for name, metric in evidence.evaluation.metrics.items()}
+    test = {name: value for name, value in values.items() if math.isfinite(value)}
+    return info.model_copy(update={"metrics": info.metrics | {"test": test}})
+
+
+def write_model_card(workspace: Workspace, reference: str) -> tuple[Path, Evidence]:
+    """Write the model card of a run or bundle again, with what was measured of it by now.
+
+    Raises
+    ------
+    DermaError
+        When there is no such bundle, or its evaluation or an audit can't be read.
+    """
+    bundle = find_bundle(workspace, reference)
+    info = read_info(bundle)
+    evidence = read_evidence(info, workspace.evaluation_images, dataset_if_any(workspace))
+    return write_card(bundle, info, evidence), evidence
