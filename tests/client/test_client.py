@@ -17,7 +17,7 @@ from doctor_derma.client.pictures import GROUP_PICTURES
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.inference.prediction import Prediction
-from doctor_derma.server.engine import Overloaded
+from doctor_derma.server.engine.admission import Overloaded
 from server.fake_engine import encoded
 from server.tiny_bundle import BETWEEN, BLUE, GREEN, RED
 

@@ -11,9 +11,8 @@ from doctor_derma.client.errors import ProblemError, Unreachable
 from doctor_derma.client.exchange import Pause, Reply, Request, fetch, predict_many
 from doctor_derma.client.retries import Backoff, Retries, read_retry_after
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.server.routes.answer import Item, full_answer
-from doctor_derma.server.routes.kinds import LATE, UNREADABLE
-from doctor_derma.server.routes.problem import Problem
+from doctor_derma.server.problems import LATE, UNREADABLE, Problem
+from doctor_derma.server.schemas import Item, full_answer
 from server.fake_engine import encoded
 from server.tiny_bundle import RED, write_bundle
 

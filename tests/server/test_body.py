@@ -7,9 +7,9 @@ import pytest
 from fastapi import Request
 from starlette.types import Message
 
+from doctor_derma.server.problems import ProblemError
 from doctor_derma.server.routes.body import read_body
 from doctor_derma.server.routes.memory import UploadMemory
-from doctor_derma.server.routes.problem import Refusal
 
 
 def read(
@@ -40,8 +40,8 @@ def read(
     return asyncio.run(gather())
 
 
-def refusal(*arguments: object, **settings: object) -> Refusal:
-    with pytest.raises(Refusal) as refused:
+def refusal(*arguments: object, **settings: object) -> ProblemError:
+    with pytest.raises(ProblemError) as refused:
         read(*arguments, **settings)  # type: ignore[arg-type]
     return refused.value
 
@@ -53,14 +53,14 @@ def test_a_body_is_its_chunks() -> None:
 def test_a_body_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("doctor_derma.server.routes.body.SILENCE_SECONDS", 0.02)
     stalled = refusal([b"a"])
-    assert stalled.kind.name == "too-slow"
+    assert stalled.type.name == "too-slow"
     assert stalled.headers == {"Connection": "close"}
 
 
 def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("doctor_derma.server.routes.body.SILENCE_SECONDS", 0.1)
     dripping = [b"a"] * 100
-    assert refusal(dripping, pause=0.02).kind.name == "too-slow"
+    assert refusal(dripping, pause=0.02).type.name == "too-slow"
     monkeypatch.setattr("doctor_derma.server.routes.body.LEAST_BYTES", 2)
     assert read([*dripping[:20], b"end"], pause=0.02) == b"a" * 20 + b"end"
 
@@ -90,8 +90,8 @@ def test_the_slowest_upload_goes_before_a_newcomer_is_refused(
                 async for chunk in read_body(Request(scope, receive), 1000, share):
                     share.take(len(chunk))
             outcomes[name] = "whole"
-        except Refusal as refused:
-            outcomes[name] = refused.kind.name
+        except ProblemError as refused:
+            outcomes[name] = refused.type.name
 
     async def scenario() -> None:
         stalled = asyncio.create_task(upload("stalled", 30, 60))
@@ -117,7 +117,7 @@ def test_the_slowest_upload_goes_before_a_newcomer_is_refused(
 
 
 def test_other_ends() -> None:
-    assert refusal([b"a" * 600, b"b" * 401]).kind.name == "too-large"
-    assert refusal([], headers={"content-length": "1001"}).kind.name == "too-large"
-    assert refusal([b"a", None]).kind.name == "malformed"
-    assert refusal([], headers={"content-encoding": "gzip"}).kind.name == "wrong-type"
+    assert refusal([b"a" * 600, b"b" * 401]).type.name == "too-large"
+    assert refusal([], headers={"content-length": "1001"}).type.name == "too-large"
+    assert refusal([b"a", None]).type.name == "malformed"
+    assert refusal([], headers={"content-encoding": "gzip"}).type.name == "wrong-type"

@@ -7,7 +7,7 @@ import pytest
 
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.server.door import Door
-from doctor_derma.server.engine import Draining, Overloaded
+from doctor_derma.server.engine.admission import Draining, Overloaded
 from doctor_derma.server.metrics import Metrics
 from doctor_derma.server.request import CURRENT, RequestRecord
 

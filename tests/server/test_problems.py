@@ -9,9 +9,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.server.engine import DeadlineExceeded, Draining, Overloaded
+from doctor_derma.server.engine.admission import DeadlineExceeded, Draining, Overloaded
 from doctor_derma.server.headers import SECURITY_HEADERS
-from doctor_derma.server.routes.kinds import KINDS
+from doctor_derma.server.problems import PROBLEM_TYPES
 from server.fake_engine import FakeEngine, encoded, make_api
 from server.tiny_bundle import RED
 
@@ -103,9 +103,9 @@ def test_a_crash_is_a_problem_that_tells_nothing_but_is_logged(
 
 def test_the_overview_lists_every_kind(client: TestClient) -> None:
     overview = client.get("/problems").text
-    for kind in KINDS:
+    for kind in PROBLEM_TYPES:
         assert f'href="problems/{kind.name}"' in overview
-    assert len({kind.name for kind in KINDS}) == len(KINDS)
+    assert len({kind.name for kind in PROBLEM_TYPES}) == len(PROBLEM_TYPES)
 
 
 def test_readiness_follows_the_engine(client: TestClient, engine: FakeEngine) -> None:

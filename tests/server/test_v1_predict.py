@@ -12,11 +12,11 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.server.engine import DeadlineExceeded, Overloaded
+from doctor_derma.server.engine.admission import DeadlineExceeded, Overloaded
+from doctor_derma.server.problems import ProblemError
 from doctor_derma.server.routes.memory import UploadMemory
 from doctor_derma.server.routes.overlay import VIRIDIS, draw_map
 from doctor_derma.server.routes.prediction import MAX_PICTURES
-from doctor_derma.server.routes.problem import Refusal
 from doctor_derma.server.routes.upload import MAX_IMAGE_BYTES
 from server.fake_engine import FakeEngine, encoded, make_api
 from server.tiny_bundle import BETWEEN, BLUE, GREEN, RED, SIZE
@@ -161,7 +161,7 @@ def test_memory_for_uploads_is_bounded_and_comes_back() -> None:
     with memory.share() as first, memory.share() as second:
         first.take(6)
         second.take(4)
-        with pytest.raises(Refusal) as refused:
+        with pytest.raises(ProblemError) as refused:
             second.take(1)
         assert refused.value.status_code == 503
         assert refused.value.headers == {"Retry-After": "2"}

@@ -27,7 +27,7 @@ from doctor_derma.decisions import Rule
 from doctor_derma.images.decoding import ImageSource, is_one_picture
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.proxies import proxy_of
-from doctor_derma.server.routes.provenance import CARD_PATH, MODEL_PATH, Provenance
+from doctor_derma.server.schemas import CARD_PATH, MODEL_PATH, Provenance
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from doctor_derma.client.retries import PASSING, Backoff, Retries, read_retry_af
 from doctor_derma.decisions import Rule
 from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.inference.prediction import Prediction
-from doctor_derma.server.routes.answer import Answer, Item
+from doctor_derma.server.schemas import Answer, Item
 
 Result = Prediction | ProblemError
 Outcome = Result | UnreadableImage

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 from doctor_derma.client.errors import ProblemError, UnexpectedAnswer
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.prediction import Prediction
-from doctor_derma.server.routes.answer import Answer
-from doctor_derma.server.routes.problem import Problem
+from doctor_derma.server.problems import Problem
+from doctor_derma.server.schemas import Answer
 
 Model = TypeVar("Model", bound=BaseModel)
 

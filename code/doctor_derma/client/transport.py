@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from doctor_derma import __version__
+from doctor_derma._version import __version__
 from doctor_derma.client.exchange import Reply, Request
 from doctor_derma.errors import DermaError
 

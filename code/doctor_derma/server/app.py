@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 
-from doctor_derma import __version__
+from doctor_derma._version import __version__
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.inference.notice import NOTICE
 from doctor_derma.server.access import Access
@@ -16,7 +16,8 @@ from doctor_derma.server.cross_origin import allow_origins
 from doctor_derma.server.departures import Departures
 from doctor_derma.server.door import Door
 from doctor_derma.server.draining import draining_on_signal
-from doctor_derma.server.engine import Classifiers, Engine
+from doctor_derma.server.engine.classifiers import Classifiers
+from doctor_derma.server.engine.engine import Engine
 from doctor_derma.server.head import Head
 from doctor_derma.server.headers import SecurityHeaders
 from doctor_derma.server.memory import return_large_blocks, return_small_blocks

@@ -5,12 +5,11 @@ from collections import Counter
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from doctor_derma.server.engine import Draining, Engine
+from doctor_derma.server.engine.admission import Draining
+from doctor_derma.server.engine.engine import Engine
 from doctor_derma.server.metrics import Metrics
+from doctor_derma.server.problems import TOO_MANY, ProblemError, problem_response, to_problem_error
 from doctor_derma.server.request import CURRENT
-from doctor_derma.server.routes.kinds import TOO_MANY
-from doctor_derma.server.routes.problem import Refusal, problem_response
-from doctor_derma.server.routes.refusals import as_refusal
 
 CLIENT_RETRY_SECONDS = 1
 # Requests that wait for room by themselves, as they hold many pictures.
@@ -56,20 +55,20 @@ class Door:
             if not self._under_way[client]:
                 del self._under_way[client]
 
-    def _refuse(self, path: str, client: str) -> Refusal | None:
+    def _refuse(self, path: str, client: str) -> ProblemError | None:
         busy = self._engine.refusal()
         if isinstance(busy, Draining):
             self._metrics.refused("draining")
-            refusal = as_refusal(busy)
+            refusal = to_problem_error(busy)
             refusal.headers = {**(refusal.headers or {}), "Connection": "close"}
             return refusal
         if self._under_way[client] >= self._per_client:
             self._metrics.refused("client_limit")
             detail = f"This address has {self._per_client} requests under way; wait for an answer."
-            return Refusal(TOO_MANY, detail, {"Retry-After": str(CLIENT_RETRY_SECONDS)})
+            return ProblemError(TOO_MANY, detail, {"Retry-After": str(CLIENT_RETRY_SECONDS)})
         if busy and path not in PATIENT:
             self._metrics.refused("overloaded")
-            return as_refusal(busy)
+            return to_problem_error(busy)
         return None
 
     def _with_farewell(self, send: Send) -> Send:

@@ -10,8 +10,8 @@ from prometheus_client.exposition import choose_encoder
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.drift import ODDITIES, Drift
+from doctor_derma.server.problems import describe_problems
 from doctor_derma.server.routes.keys import key_needed
-from doctor_derma.server.routes.problem import describe
 from doctor_derma.server.shared_figures import all_processes
 
 METRICS_PATH = "/metrics"
@@ -137,7 +137,7 @@ def metrics_routes(metrics: Metrics, api_keys: frozenset[str] = frozenset()) -> 
         summary="Figures for Prometheus",
         response_class=PlainTextResponse,
         response_description="The text format, or OpenMetrics where that is asked for",
-        responses=describe(),
+        responses=describe_problems(),
     )
     async def metrics_page(request: Request) -> Response:
         content, content_type = metrics.exposition(request.headers.get("accept", ""))

@@ -2,8 +2,7 @@
 
 import pytest
 
-from doctor_derma.server.engine.admission import LONGEST_RETRY_SECONDS, Admission
-from doctor_derma.server.engine.refusals import Overloaded
+from doctor_derma.server.engine.admission import LONGEST_RETRY_SECONDS, Admission, Overloaded
 
 
 class Clock:

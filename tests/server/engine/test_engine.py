@@ -8,8 +8,13 @@ import pytest
 
 from doctor_derma.decisions import Rule
 from doctor_derma.images.decoding import UnreadableImage
-from doctor_derma.server.engine import DeadlineExceeded, Draining, Engine, Overloaded
-from doctor_derma.server.engine.refusals import NetworkFailed
+from doctor_derma.server.engine.admission import (
+    DeadlineExceeded,
+    Draining,
+    NetworkFailed,
+    Overloaded,
+)
+from doctor_derma.server.engine.engine import Engine
 from doctor_derma.server.metrics import Metrics
 from doctor_derma.server.request import CURRENT, RequestRecord
 from server.engine.acting import ActingClassifier, encoded, make_engine, until

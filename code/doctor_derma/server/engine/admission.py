@@ -1,12 +1,35 @@
-"""How many pictures are let in, and when those that are not should come again."""
+"""How many pictures are accepted, and what a picture is told that is not, or not answered."""
 
 from collections import deque
 from math import ceil
 from time import monotonic
 
-from doctor_derma.server.engine.refusals import Overloaded
-
 LONGEST_RETRY_SECONDS = 30
+
+
+class Overloaded(Exception):  # noqa: N818
+    """As many pictures wait as may; the next could not be answered soon.
+
+    Attributes
+    ----------
+    retry_after : seconds after which there should be room
+    """
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class Draining(Overloaded):
+    """The engine is starting or stopping."""
+
+
+class DeadlineExceeded(Exception):  # noqa: N818
+    """The picture waited too long."""
+
+
+class NetworkFailed(Exception):  # noqa: N818
+    """The network failed on the picture's batch; the message is the report of it."""
 
 
 class Admission:

@@ -8,16 +8,16 @@ from doctor_derma.decisions import Rule
 from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.inference.classifier import ReadPicture
 from doctor_derma.inference.prediction import Prediction
-from doctor_derma.server.engine.admission import Admission
-from doctor_derma.server.engine.batching import Batcher
-from doctor_derma.server.engine.classifiers import Classifiers
-from doctor_derma.server.engine.job import Busy, Classified, Failed, Result, Unread
-from doctor_derma.server.engine.refusals import (
+from doctor_derma.server.engine.admission import (
+    Admission,
     DeadlineExceeded,
     Draining,
     NetworkFailed,
     Overloaded,
 )
+from doctor_derma.server.engine.batching import Batcher
+from doctor_derma.server.engine.classifiers import Classifiers
+from doctor_derma.server.engine.job import Busy, Classified, Failed, Result, Unread
 from doctor_derma.server.engine.work import Classify
 from doctor_derma.server.helper.process import Helper
 from doctor_derma.server.metrics import Metrics

@@ -6,10 +6,10 @@ from anyio import to_thread
 
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.inference.prediction import Prediction
-from doctor_derma.server.routes.answer import Answer, Item, MapForm, full_answer
+from doctor_derma.server.problems import ProblemError, problem_of
 from doctor_derma.server.routes.outcomes import Outcome
 from doctor_derma.server.routes.overlay import draw_map
-from doctor_derma.server.routes.problem import Refusal, refusal_problem
+from doctor_derma.server.schemas import Answer, Item, MapForm, full_answer
 
 
 async def answer_picture(prediction: Prediction, info: BundleInfo, form: MapForm) -> Answer:
@@ -26,7 +26,7 @@ async def answer_picture(prediction: Prediction, info: BundleInfo, form: MapForm
 
 async def answer_item(outcome: Outcome, info: BundleInfo, form: MapForm) -> Item:
     """Return one of several answers."""
-    if isinstance(outcome.result, Refusal):
-        return Item(index=outcome.place, answer=None, problem=refusal_problem(outcome.result))
+    if isinstance(outcome.result, ProblemError):
+        return Item(index=outcome.place, answer=None, problem=problem_of(outcome.result))
     answer = await answer_picture(outcome.result, info, form)
     return Item(index=outcome.place, answer=answer, problem=None)

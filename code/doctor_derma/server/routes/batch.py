@@ -10,13 +10,12 @@ from starlette.types import Receive, Scope, Send
 
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.decisions import Rule
-from doctor_derma.server.engine import Engine
-from doctor_derma.server.routes.answer import Item, MapForm
+from doctor_derma.server.engine.engine import Engine
+from doctor_derma.server.problems import ProblemError, problem_of
 from doctor_derma.server.routes.answering import answer_item
 from doctor_derma.server.routes.keys import key_needed
 from doctor_derma.server.routes.memory import UploadMemory
 from doctor_derma.server.routes.outcomes import classify_uploads, pictures_ahead
-from doctor_derma.server.routes.problem import Refusal, refusal_problem
 from doctor_derma.server.routes.requests import (
     POST_PROBLEMS,
     MapQuery,
@@ -25,6 +24,7 @@ from doctor_derma.server.routes.requests import (
     form_of,
 )
 from doctor_derma.server.routes.upload import MANY_FIELD, Limits, read_pictures
+from doctor_derma.server.schemas import Item, MapForm
 from doctor_derma.server.settings import Settings
 
 NDJSON = "application/x-ndjson"
@@ -100,10 +100,10 @@ async def _lines(
                     item = await answer_item(outcome, info, form)
                     begun = True
                     yield item.model_dump_json() + "\n"
-        except Refusal as refusal:
+        except ProblemError as refusal:
             if not begun:
                 raise
-            problem = refusal_problem(refusal)
+            problem = problem_of(refusal)
             yield Item(index=None, answer=None, problem=problem).model_dump_json() + "\n"
 
 

@@ -6,9 +6,8 @@ from collections.abc import AsyncIterator
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from doctor_derma.server.routes.kinds import MALFORMED, TOO_LARGE, TOO_SLOW, WRONG_TYPE
+from doctor_derma.server.problems import MALFORMED, TOO_LARGE, TOO_SLOW, WRONG_TYPE, ProblemError
 from doctor_derma.server.routes.memory import Share
-from doctor_derma.server.routes.problem import Refusal
 
 # Without a byte, and for how long bytes are counted: so many have to come, which a phone on a poor
 # connection can do. Whoever is slower holds a place that others could have.
@@ -25,12 +24,12 @@ async def read_body(request: Request, most: int, share: Share) -> AsyncIterator[
 
     Raises
     ------
-    Refusal
+    ProblemError
         413 as soon as more than ``most`` bytes have come or are announced, 408 when they come
         too slowly, 400 when they stop coming, 415 when they are compressed.
     """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
-        raise Refusal(WRONG_TYPE, "The request's body is compressed; send it as it is.")
+        raise ProblemError(WRONG_TYPE, "The request's body is compressed; send it as it is.")
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > most:
         raise too_large(most)
@@ -47,7 +46,7 @@ async def read_body(request: Request, most: int, share: Share) -> AsyncIterator[
         except TimeoutError as error:
             raise _too_slow() from error
         except ClientDisconnect as error:
-            raise Refusal(MALFORMED, "The upload was cut off; send it again.") from error
+            raise ProblemError(MALFORMED, "The upload was cut off; send it again.") from error
         if chunk is None:
             return
         received += len(chunk)
@@ -63,15 +62,15 @@ async def read_body(request: Request, most: int, share: Share) -> AsyncIterator[
         yield chunk
 
 
-def too_large(most: int) -> Refusal:
+def too_large(most: int) -> ProblemError:
     """Return the refusal of more than ``most`` bytes."""
     detail = f"The upload is over {most // 1_000_000} MB; send less or a more compressed picture."
-    return Refusal(TOO_LARGE, detail, _CLOSE)
+    return ProblemError(TOO_LARGE, detail, _CLOSE)
 
 
-def _too_slow() -> Refusal:
+def _too_slow() -> ProblemError:
     detail = "The upload came too slowly; send it again or send less."
-    return Refusal(TOO_SLOW, detail, _CLOSE)
+    return ProblemError(TOO_SLOW, detail, _CLOSE)
 
 
 # What is still on its way belongs to the refused request, and nothing can follow it.

@@ -9,9 +9,8 @@ from typing import NamedTuple
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from doctor_derma.server.routes.kinds import MALFORMED, TOO_LARGE
+from doctor_derma.server.problems import MALFORMED, TOO_LARGE, ProblemError
 from doctor_derma.server.routes.memory import Share
-from doctor_derma.server.routes.problem import Refusal
 
 PIECE_BYTES = 65_536
 # Other fields are skipped, but each part is some work.
@@ -25,7 +24,7 @@ class Upload(NamedTuple):
     """A picture that was sent, in the field it was sent in; or why it was not taken."""
 
     field: str
-    picture: bytes | Refusal
+    picture: bytes | ProblemError
 
 
 class _FormParts:
@@ -47,7 +46,7 @@ class _FormParts:
     def on_part_begin(self) -> None:
         self._parts += 1
         if self._parts > MAX_PARTS:
-            raise Refusal(MALFORMED, f"The form has more than {MAX_PARTS:,} parts.")
+            raise ProblemError(MALFORMED, f"The form has more than {MAX_PARTS:,} parts.")
         self._header_bytes = 0
         self._field = None
         self._data = io.BytesIO()
@@ -89,16 +88,16 @@ class _FormParts:
         # A line of the header costs as much as some hundred bytes of it.
         self._header_bytes += size + 100
         if self._header_bytes > MAX_HEADER_BYTES:
-            raise Refusal(MALFORMED, "A part of the form has too long a header.")
+            raise ProblemError(MALFORMED, "A part of the form has too long a header.")
 
     def on_end(self) -> None:
         self.ended = True
 
-    def _picture(self) -> bytes | Refusal:
+    def _picture(self) -> bytes | ProblemError:
         if not self._too_large:
             return self._data.getvalue()
         megabytes = self._most_bytes // 1_000_000
-        return Refusal(
+        return ProblemError(
             TOO_LARGE,
             f"The picture is over {megabytes} MB; send a smaller or more compressed one.",
         )
@@ -122,12 +121,12 @@ async def read_form(
 
     Raises
     ------
-    Refusal
+    ProblemError
         400 when the form is malformed or ends too early, 503 when the server holds too much.
     """
     _, options = parse_options_header(content_type)
     if not (boundary := options.get(b"boundary")):
-        raise Refusal(MALFORMED, "The form's Content-Type has no boundary.")
+        raise ProblemError(MALFORMED, "The form's Content-Type has no boundary.")
     parts = _FormParts(fields, most_bytes, share)
     try:
         parser = MultipartParser(
@@ -149,6 +148,8 @@ async def read_form(
                 while parts.found:
                     yield parts.found.popleft()
     except FormParserError as error:
-        raise Refusal(MALFORMED, f"The form can't be read ({error}); send it again.") from error
+        raise ProblemError(
+            MALFORMED, f"The form can't be read ({error}); send it again."
+        ) from error
     if not parts.ended:
-        raise Refusal(MALFORMED, "The form can't be read: it ends too early; send it again.")
+        raise ProblemError(MALFORMED, "The form can't be read: it ends too early; send it again.")

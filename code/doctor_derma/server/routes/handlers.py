@@ -8,10 +8,18 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from doctor_derma.server.routes.kinds import FAILED, INVALID, NOT_FOUND, WRONG_METHOD
-from doctor_derma.server.routes.problem import Problem, Refusal, problem_response
+from doctor_derma.server.problems import (
+    EXPECTED_ERRORS,
+    FAILED,
+    INVALID,
+    NOT_FOUND,
+    WRONG_METHOD,
+    Problem,
+    ProblemError,
+    problem_response,
+    to_problem_error,
+)
 from doctor_derma.server.routes.problem_pages import problem_routes
-from doctor_derma.server.routes.refusals import FORESEEN, as_refusal
 
 _log = logging.getLogger(__name__)
 
@@ -25,7 +33,7 @@ def add_problems(app: FastAPI) -> None:
     app.add_middleware(Crashes)
     app.add_exception_handler(HTTPException, _refused)
     app.add_exception_handler(RequestValidationError, _invalid)
-    for foreseen in FORESEEN:
+    for foreseen in EXPECTED_ERRORS:
         app.add_exception_handler(foreseen, _foreseen)
     app.include_router(problem_routes())
     _add_schema(app)
@@ -51,7 +59,7 @@ class Crashes:
             if started or scope["type"] != "http":
                 raise  # Half an answer is out, and the server cuts the connection.
             _log.exception("a request failed")
-            refusal = Refusal(FAILED, "The server has failed; its log says why.")
+            refusal = ProblemError(FAILED, "The server has failed; its log says why.")
             await problem_response(refusal)(scope, receive, send)
 
 
@@ -62,15 +70,15 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 def _with_kind(error: HTTPException, method: str) -> HTTPException:
     """Return a refusal for what Starlette refuses by itself."""
-    if isinstance(error, Refusal):
+    if isinstance(error, ProblemError):
         return error
     if error.status_code == 404:
         detail = "There is nothing at this address; see /docs for those that there are."
-        return Refusal(NOT_FOUND, detail)
+        return ProblemError(NOT_FOUND, detail)
     if error.status_code == 405:
         allowed = (error.headers or {}).get("Allow", "another method")
         detail = f"{method} is not possible here, but {allowed} is."
-        return Refusal(WRONG_METHOD, detail, dict(error.headers or {}))
+        return ProblemError(WRONG_METHOD, detail, dict(error.headers or {}))
     return error
 
 
@@ -78,11 +86,11 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
-    return problem_response(Refusal(INVALID, f"{where}: {first['msg']}."))
+    return problem_response(ProblemError(INVALID, f"{where}: {first['msg']}."))
 
 
 async def _foreseen(request: Request, error: Exception) -> Response:
-    return problem_response(as_refusal(error))
+    return problem_response(to_problem_error(error))
 
 
 def _add_schema(app: FastAPI) -> None:

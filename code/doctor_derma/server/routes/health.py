@@ -6,10 +6,9 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from doctor_derma.bundle import BundleInfo
-from doctor_derma.server.engine import Engine
-from doctor_derma.server.routes.answer import ModelName
-from doctor_derma.server.routes.kinds import NOT_READY
-from doctor_derma.server.routes.problem import Refusal, describe
+from doctor_derma.server.engine.engine import Engine
+from doctor_derma.server.problems import NOT_READY, ProblemError, describe_problems
+from doctor_derma.server.schemas import ModelName
 
 RETRY_SECONDS = 1
 
@@ -36,7 +35,7 @@ def health_routes(engine: Engine, info: BundleInfo) -> APIRouter:
         "/healthz",
         summary="Whether the server is well",
         response_description="It is",
-        responses=describe(),
+        responses=describe_problems(),
     )
     async def healthz() -> Health:
         return health
@@ -45,11 +44,11 @@ def health_routes(engine: Engine, info: BundleInfo) -> APIRouter:
         "/readyz",
         summary="Whether the server takes pictures",
         response_description="It does",
-        responses=describe(NOT_READY),
+        responses=describe_problems(NOT_READY),
     )
     async def readyz() -> Readiness:
         if not engine.ready:
-            raise Refusal(
+            raise ProblemError(
                 NOT_READY,
                 "The server is starting or stopping; ask again in a moment.",
                 {"Retry-After": str(RETRY_SECONDS)},

@@ -8,8 +8,7 @@ from fastapi import Depends, Security
 from fastapi.params import Depends as Dependency
 from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
 
-from doctor_derma.server.routes.kinds import KEY_NEEDED
-from doctor_derma.server.routes.problem import Refusal
+from doctor_derma.server.problems import KEY_NEEDED, ProblemError
 
 _BEARER = HTTPBearer(auto_error=False, description="The key as a bearer token")
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The key in its own header")
@@ -39,5 +38,5 @@ def _check(keys: frozenset[str]) -> Callable[..., Awaitable[None]]:
     return check
 
 
-def _refusal(detail: str) -> Refusal:
-    return Refusal(KEY_NEEDED, detail, {"WWW-Authenticate": "Bearer"})
+def _refusal(detail: str) -> ProblemError:
+    return ProblemError(KEY_NEEDED, detail, {"WWW-Authenticate": "Bearer"})

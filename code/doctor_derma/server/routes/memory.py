@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
-from doctor_derma.server.routes.kinds import OVERLOADED
-from doctor_derma.server.routes.problem import Refusal
+from doctor_derma.server.problems import OVERLOADED, ProblemError
 
 # The largest request.
 MAX_HELD_BYTES = 42_000_000
@@ -51,9 +50,9 @@ class UploadMemory:
         return min(slow, key=lambda each: each.rate, default=None)
 
 
-def _busy() -> Refusal:
+def _busy() -> ProblemError:
     detail = "The server is busy with other uploads; send this again in a moment."
-    return Refusal(OVERLOADED, detail, {"Retry-After": str(RETRY_SECONDS)})
+    return ProblemError(OVERLOADED, detail, {"Retry-After": str(RETRY_SECONDS)})
 
 
 class Share:
@@ -72,7 +71,7 @@ class Share:
 
         Raises
         ------
-        Refusal
+        ProblemError
             503 when all requests together would hold too many.
         """
         if self._evicted:

@@ -10,10 +10,8 @@ from doctor_derma.bundle import BundleInfo, DiagnosisName, read_card
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.notice import NOTICE
 from doctor_derma.server.card_page import card_html
-from doctor_derma.server.routes.answer import ModelName
-from doctor_derma.server.routes.kinds import NOT_FOUND
-from doctor_derma.server.routes.problem import Refusal, describe
-from doctor_derma.server.routes.provenance import CARD_PATH, MODEL_PATH, Provenance
+from doctor_derma.server.problems import NOT_FOUND, ProblemError, describe_problems
+from doctor_derma.server.schemas import CARD_PATH, MODEL_PATH, ModelName, Provenance
 
 CARD_PAGE = "/card"
 MARKDOWN = "text/markdown"
@@ -62,7 +60,7 @@ def model_routes(info: BundleInfo, bundle: Path) -> APIRouter:
         MODEL_PATH,
         summary="What the server's model is and where it comes from",
         response_description="Its provenance",
-        responses=describe(),
+        responses=describe_problems(),
     )
     async def provenance_of_model() -> Provenance:
         return provenance
@@ -72,7 +70,7 @@ def model_routes(info: BundleInfo, bundle: Path) -> APIRouter:
         summary="The model card",
         response_class=MarkdownResponse,
         responses={
-            **describe(NOT_FOUND),
+            **describe_problems(NOT_FOUND),
             200: {"description": "Markdown", "content": {MARKDOWN: {"schema": {"type": "string"}}}},
         },
     )
@@ -87,7 +85,7 @@ def model_routes(info: BundleInfo, bundle: Path) -> APIRouter:
         "/model",
         summary="Which model the server runs, as before /v1",
         response_description="Its description",
-        responses=describe(),
+        responses=describe_problems(),
     )
     async def model() -> ModelDescription:
         return description
@@ -104,5 +102,5 @@ def _read_card(bundle: Path) -> str | None:
 
 def _present(card: str | None) -> str:
     if card is None:
-        raise Refusal(NOT_FOUND, "This model's bundle has no card that can be read.")
+        raise ProblemError(NOT_FOUND, "This model's bundle has no card that can be read.")
     return card

@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from doctor_derma.decisions import Rule
 from doctor_derma.inference.prediction import Prediction
-from doctor_derma.server.engine import Draining, Engine, Overloaded
+from doctor_derma.server.engine.admission import Draining, Overloaded
+from doctor_derma.server.engine.engine import Engine
+from doctor_derma.server.problems import EXPECTED_ERRORS, ProblemError, to_problem_error
 from doctor_derma.server.routes.form import Upload
 from doctor_derma.server.routes.memory import Share
-from doctor_derma.server.routes.problem import Refusal
-from doctor_derma.server.routes.refusals import FORESEEN, as_refusal
 from doctor_derma.server.settings import Settings
 
 # A request with many pictures is in no hurry: it waits this long for a busy engine.
@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
     """What became of a picture, by its place among those that were sent."""
 
     place: int
-    result: Prediction | Refusal
+    result: Prediction | ProblemError
 
 
 class _Window:
@@ -73,7 +73,7 @@ async def classify_uploads(
 
     Raises
     ------
-    Refusal
+    ProblemError
         After the outcomes of the uploads before it, when the next can't be read.
     """
     running: asyncio.Queue[asyncio.Task[Outcome] | None] = asyncio.Queue()
@@ -115,9 +115,9 @@ async def classify_uploads(
 
 
 async def _result(
-    engine: Engine, picture: bytes | Refusal, rule: Rule | None
-) -> Prediction | Refusal:
-    if isinstance(picture, Refusal):
+    engine: Engine, picture: bytes | ProblemError, rule: Rule | None
+) -> Prediction | ProblemError:
+    if isinstance(picture, ProblemError):
         return picture
     clock = asyncio.get_running_loop().time
     end = clock() + PATIENCE_SECONDS
@@ -127,10 +127,10 @@ async def _result(
         except Overloaded as busy:
             wait = busy.retry_after
             if isinstance(busy, Draining) or clock() + wait > end:
-                return as_refusal(busy)
+                return to_problem_error(busy)
             await asyncio.sleep(wait)
-        except FORESEEN as error:
-            return as_refusal(error)
+        except EXPECTED_ERRORS as error:
+            return to_problem_error(error)
 
 
 def pictures_ahead(settings: Settings) -> int:

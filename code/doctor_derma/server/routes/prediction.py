@@ -5,14 +5,13 @@ from collections.abc import AsyncIterator, Iterable
 from fastapi import APIRouter, Request, Response
 
 from doctor_derma.bundle import BundleInfo
-from doctor_derma.server.engine import Engine
-from doctor_derma.server.routes.answer import Answer, Answers, PlainAnswer, plain_answer
+from doctor_derma.server.engine.engine import Engine
+from doctor_derma.server.problems import ProblemError
 from doctor_derma.server.routes.answering import answer_item, answer_picture
 from doctor_derma.server.routes.form import Upload
 from doctor_derma.server.routes.keys import key_needed
 from doctor_derma.server.routes.memory import UploadMemory
 from doctor_derma.server.routes.outcomes import classify_uploads, pictures_ahead
-from doctor_derma.server.routes.problem import Refusal
 from doctor_derma.server.routes.requests import (
     POST_PROBLEMS,
     MapQuery,
@@ -29,6 +28,7 @@ from doctor_derma.server.routes.upload import (
     Limits,
     read_pictures,
 )
+from doctor_derma.server.schemas import Answer, Answers, PlainAnswer, plain_answer
 from doctor_derma.server.settings import Settings
 
 MAX_PICTURES = 32
@@ -95,7 +95,7 @@ def prediction_routes(engine: Engine, info: BundleInfo, settings: Settings) -> A
 
 
 def _taken(upload: Upload) -> bytes:
-    if isinstance(upload.picture, Refusal):
+    if isinstance(upload.picture, ProblemError):
         raise upload.picture
     return upload.picture
 

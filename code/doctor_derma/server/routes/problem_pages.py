@@ -6,8 +6,13 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from doctor_derma.server.html_page import html_page
-from doctor_derma.server.routes.kinds import KINDS, NOT_FOUND, PROBLEMS_PATH, Kind
-from doctor_derma.server.routes.problem import Refusal
+from doctor_derma.server.problems import (
+    NOT_FOUND,
+    PROBLEM_TYPES,
+    PROBLEMS_PATH,
+    ProblemError,
+    ProblemType,
+)
 
 _LINKS = '<p><a href="{up}">Upload page</a> · <a href="{up}docs">API reference</a></p>'
 
@@ -15,7 +20,7 @@ _LINKS = '<p><a href="{up}">Upload page</a> · <a href="{up}docs">API reference<
 def problem_routes() -> APIRouter:
     """Return the routes of the pages that explain problems."""
     router = APIRouter(include_in_schema=False)
-    pages = {kind.name: _explain(kind) for kind in KINDS}
+    pages = {kind.name: _explain(kind) for kind in PROBLEM_TYPES}
     overview = _list_kinds()
 
     @router.get(PROBLEMS_PATH)
@@ -25,24 +30,24 @@ def problem_routes() -> APIRouter:
     @router.get(PROBLEMS_PATH + "/{name}")
     async def problem(name: str) -> HTMLResponse:
         if name not in pages:
-            raise Refusal(NOT_FOUND, "No problem has this name; see problems.")
+            raise ProblemError(NOT_FOUND, "No problem has this name; see problems.")
         return HTMLResponse(pages[name])
 
     return router
 
 
-def _explain(kind: Kind) -> str:
+def _explain(kind: ProblemType) -> str:
     body = f"<p>{escape(kind.meaning)}</p><p>It comes with the HTTP status {kind.status}.</p>"
     return _page(kind.title, body, up="../")
 
 
 def _list_kinds() -> str:
-    items = "".join(_item(kind) for kind in KINDS)
+    items = "".join(_item(kind) for kind in PROBLEM_TYPES)
     return _page("Problems", f"<ul>{items}</ul>", up="./")
 
 
-def _item(kind: Kind) -> str:
-    address = kind.address_from(PROBLEMS_PATH)
+def _item(kind: ProblemType) -> str:
+    address = kind.uri_from(PROBLEMS_PATH)
     return f'<li><a href="{address}">{escape(kind.title)}</a> ({kind.status})</li>'
 
 

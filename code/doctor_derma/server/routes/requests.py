@@ -7,8 +7,7 @@ from fastapi import Query
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.decisions import Rule
 from doctor_derma.errors import DermaError
-from doctor_derma.server.routes.answer import MapForm
-from doctor_derma.server.routes.kinds import (
+from doctor_derma.server.problems import (
     FAILED,
     INVALID,
     KEY_NEEDED,
@@ -21,8 +20,9 @@ from doctor_derma.server.routes.kinds import (
     TOO_SLOW,
     UNREADABLE,
     WRONG_TYPE,
+    ProblemError,
+    describe_problems,
 )
-from doctor_derma.server.routes.problem import Refusal, describe
 from doctor_derma.server.routes.upload import (
     ANY_BYTES,
     FIELD,
@@ -31,8 +31,9 @@ from doctor_derma.server.routes.upload import (
     MAX_IMAGE_BYTES,
     RAW_TYPES,
 )
+from doctor_derma.server.schemas import MapForm
 
-POST_PROBLEMS = describe(
+POST_PROBLEMS = describe_problems(
     *(MALFORMED, KEY_NEEDED, TOO_SLOW, TOO_LARGE, WRONG_TYPE, UNREADABLE, INVALID),
     *(TOO_MANY, FAILED, OVERLOADED, LATE, NOT_READY),
 )
@@ -55,13 +56,13 @@ def check_rule(rule: Rule | None, info: BundleInfo) -> None:
 
     Raises
     ------
-    Refusal
+    ProblemError
         422 then.
     """
     try:
         info.rulebook.check(rule or info.decision.default)
     except DermaError as error:
-        raise Refusal(INVALID, f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
+        raise ProblemError(INVALID, f"{str(error)[:1].upper()}{str(error)[1:]}.") from error
 
 
 def form_of(*fields: str) -> dict[str, Any]:

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from doctor_derma.server.problems import MALFORMED, UNREADABLE, WRONG_TYPE, ProblemError
 from doctor_derma.server.routes.body import read_body
 from doctor_derma.server.routes.form import Upload, read_form
-from doctor_derma.server.routes.kinds import MALFORMED, UNREADABLE, WRONG_TYPE
 from doctor_derma.server.routes.memory import Share
-from doctor_derma.server.routes.problem import Refusal
 
 FORM = "multipart/form-data"
 FIELD = "image"
@@ -46,7 +45,7 @@ async def read_pictures(request: Request, limits: Limits, share: Share) -> Async
 
     Raises
     ------
-    Refusal
+    ProblemError
         When the request is too large, too slow, malformed, cut off, of another type, or has
         too many pictures or none.
     """
@@ -63,10 +62,12 @@ async def read_pictures(request: Request, limits: Limits, share: Share) -> Async
     async for upload in uploads:
         count += 1
         if count > limits.pictures:
-            raise Refusal(MALFORMED, f"Too many files: send at most {limits.pictures} at a time.")
+            raise ProblemError(
+                MALFORMED, f"Too many files: send at most {limits.pictures} at a time."
+            )
         yield upload
     if not count:
-        raise Refusal(UNREADABLE, f"There is no file in the field '{FIELD}'.")
+        raise ProblemError(UNREADABLE, f"There is no file in the field '{FIELD}'.")
 
 
 async def _read_raw(body: AsyncIterator[bytes], share: Share) -> AsyncIterator[Upload]:
@@ -78,6 +79,6 @@ async def _read_raw(body: AsyncIterator[bytes], share: Share) -> AsyncIterator[U
     yield Upload(FIELD, picture.getvalue())
 
 
-def _wrong_type(limits: Limits) -> Refusal:
+def _wrong_type(limits: Limits) -> ProblemError:
     raw = ", or the picture alone with its own Content-Type" if limits.raw else ""
-    return Refusal(WRONG_TYPE, f"Send {FORM} with the picture in the field '{FIELD}'{raw}.")
+    return ProblemError(WRONG_TYPE, f"Send {FORM} with the picture in the field '{FIELD}'{raw}.")

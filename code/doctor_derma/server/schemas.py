@@ -1,16 +1,30 @@
-"""The answers about pictures, as JSON."""
+"""What the API answers about pictures and about its model: shared with the client."""
 
+from math import isfinite
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from doctor_derma.bundle import BundleInfo
-from doctor_derma.decisions import Rule
+from doctor_derma.bundle import (
+    BundleInfo,
+    CodeProvenance,
+    Conformal,
+    DataProvenance,
+    DiagnosisName,
+    Familiar,
+    InputSize,
+    Parity,
+    Weights,
+)
+from doctor_derma.decisions import MEANINGS, Rule
+from doctor_derma.export.decision import Decision
 from doctor_derma.inference.image_quality import Fault
 from doctor_derma.inference.notice import NOTICE
 from doctor_derma.inference.prediction import Abstention, Prediction
-from doctor_derma.server.routes.kinds import UNREADABLE
-from doctor_derma.server.routes.problem import Problem
+from doctor_derma.server.problems import UNREADABLE, Problem
+
+MODEL_PATH = "/v1/model"
+CARD_PATH = "/v1/model/card"
 
 MapForm = Literal["none", "grid", "png"]
 
@@ -144,32 +158,90 @@ class Answers(BaseModel):
     items: list[Item]
 
 
+class OfferedRule(BaseModel):
+    """A decision rule that the model has."""
+
+    name: Rule
+    meaning: str = Field(description="What it calls, in a sentence")
+    expectation: str | None = Field(
+        description="What can be expected of it, where that was measured to choose its threshold"
+    )
+
+
+class Provenance(ModelName):
+    """What the model is, and all that it came from."""
+
+    architecture: str
+    created: str
+    classes: list[DiagnosisName] = Field(description="In the model's own order")
+    input: InputSize
+    temperature: float = Field(description="What the logits are divided by, for calibration")
+    prevalence: float = Field(description="How much of the classes' shares the answer keeps, 0..1")
+    views: int = Field(description="Looks at a picture, from two distances, averaged")
+    conformal: Conformal
+    familiar: Familiar
+    decision: Decision = Field(description="How probabilities become a label")
+    rules: list[OfferedRule] = Field(description="What ?rule= takes; decision.default if not given")
+    metrics: dict[str, dict[str, float]] = Field(description="Split (val, test) to metric to value")
+    data: DataProvenance
+    code: CodeProvenance
+    recipe: dict[str, Any] = Field(description="Settings of the training")
+    weights: Weights
+    parity: Parity
+    card: str = Field(default=CARD_PATH, description="Address of the model card")
+    notice: str = Field(default=NOTICE, description=NOTICE)
+
+    @classmethod
+    def of_bundle(cls, info: BundleInfo) -> "Provenance":
+        """Tell all of ``model.json`` that is of use outside."""
+        told = info.model_dump(include=set(cls.model_fields) & set(BundleInfo.model_fields))
+        # JSON has no number for a metric that is undefined.
+        told["metrics"] = {
+            split: {metric: value for metric, value in values.items() if isfinite(value)}
+            for split, values in info.metrics.items()
+        }
+        expectations = {"melanoma-first": info.decision.melanoma_expectation}
+        told["rules"] = [
+            OfferedRule(
+                name=rule,
+                meaning=MEANINGS[rule],
+                expectation=expectations.get(rule),
+            )
+            for rule in info.rulebook.rules
+        ]
+        return cls(**told, weights_sha256=info.weights.sha256)
+
+
 def full_answer(prediction: Prediction, info: BundleInfo) -> Answer:
     """Return the answer for a prediction, without its map."""
-    places = {name: index for index, name in enumerate(info.class_names)}
-    return Answer(
-        **_common(prediction, info),
-        probabilities=[
-            RankedClass(**dict(shown), index=places[shown.name])
-            for shown in _ranked(prediction, info)
-        ],
-    )
+    return Answer(**_findings(prediction, info))
 
 
 def plain_answer(prediction: Prediction, info: BundleInfo) -> PlainAnswer:
     """Return the answer of ``POST /predict`` for a prediction."""
     return PlainAnswer(
-        **_common(prediction, info),
-        probabilities=_ranked(prediction, info),
-        activation_map=prediction.activation_map.tolist(),
+        **_findings(prediction, info), activation_map=prediction.activation_map.tolist()
     )
 
 
-def _common(prediction: Prediction, info: BundleInfo) -> dict[str, Any]:
+def _findings(prediction: Prediction, info: BundleInfo) -> dict[str, Any]:
+    probabilities = prediction.probabilities
+    ranked = [
+        RankedClass(
+            name=each.name,
+            full_name=each.full_name,
+            # float32 softmax can exceed 1 by a rounding.
+            probability=min(probabilities[each.name], 1.0),
+            index=index,
+        )
+        for index, each in enumerate(info.classes)
+    ]
+    ranked.sort(key=lambda each: probabilities[each.name], reverse=True)
     return {
         "label": prediction.label,
+        "full_name": next(each.full_name for each in ranked if each.name == prediction.label),
         "rule": prediction.rule,
-        "full_name": _full_names(info)[prediction.label],
+        "probabilities": ranked,
         "prediction_set": list(prediction.prediction_set),
         "abstention": prediction.abstention,
         "unfamiliarity": prediction.unfamiliarity,
@@ -177,17 +249,3 @@ def _common(prediction: Prediction, info: BundleInfo) -> dict[str, Any]:
         "model": ModelName.of(info),
         "notice": NOTICE,
     }
-
-
-def _ranked(prediction: Prediction, info: BundleInfo) -> list[Probability]:
-    full_names = _full_names(info)
-    ranked = sorted(prediction.probabilities.items(), key=lambda item: item[1], reverse=True)
-    return [
-        # float32 softmax can exceed 1 by a rounding.
-        Probability(name=name, full_name=full_names[name], probability=min(probability, 1.0))
-        for name, probability in ranked
-    ]
-
-
-def _full_names(info: BundleInfo) -> dict[str, str]:
-    return {diagnosis.name: diagnosis.full_name for diagnosis in info.classes}

@@ -1,0 +1,149 @@
+"""HTTP/1.1 by h11, with the limits on time and connections that uvicorn lacks."""
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+# From the connection, or from the end of an answer, to the end of the next request's headers.
+REQUEST_SECONDS = 10.0
+# For an answer that has filled every buffer on the way, until the client reads on.
+READING_SECONDS = 30.0
+# For a client that is refused while it sends, until it has read so and closes the connection.
+LINGERING_SECONDS = 5.0
+# Of a body that is sent in chunks, on average and in whatever has come at a time. Each is some
+# microseconds of the event loop, and nobody sends bytes one by one.
+LEAST_CHUNK_BYTES = 64
+# What an answer may gather before it goes out, so that a long one fills no memory.
+GATHERED_BYTES = 65_536
+# Of a port; with one more, one that says nothing is closed.
+MAX_CONNECTIONS = 900
+# For which a connection that says nothing is as good as one that does.
+FRESH_SECONDS = 1.0
+
+
+class BoundedProtocol(H11Protocol):
+    """Uvicorn's protocol on h11 with timeouts and a limit on connections.
+
+    h11 bounds what comes before a body, and ``read_body`` the body. What remains is a client that
+    never ends its headers (Slowloris) or begins no request, one that never reads its answer, and
+    one whose upload is refused half-way. That one would never see why: closing a connection on
+    which something unread arrives resets it, and a reset overtakes the answer (RFC 9112, section
+    9.6). So the answer goes out, and what still comes is thrown away until the client closes.
+    """
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self._timer: asyncio.TimerHandle | None = None
+        self._lingering = False
+        self._heard = self.loop.time()
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for a request, in the place of another connection where there is no more room."""
+        super().connection_made(_Gathering(transport, self))  # type: ignore[arg-type]
+        self._abort_after(REQUEST_SECONDS)
+        if len(self.connections) > MAX_CONNECTIONS:
+            self._make_room()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what comes, unless the answer is out and the end is near."""
+        if self._lingering:
+            return
+        if self._is_tiny_chunks(data):
+            self.transport.abort()
+            return
+        self._heard = self.loop.time()
+        super().data_received(data)
+        self._stop_waiting()
+
+    def on_response_complete(self) -> None:
+        """Wait for the next request, if it did not come behind the last."""
+        if not self._lingering:
+            self._abort_after(REQUEST_SECONDS)
+        super().on_response_complete()
+        self._stop_waiting()
+
+    def pause_writing(self) -> None:
+        """Wait until the client reads its answer."""
+        super().pause_writing()
+        self._abort_after(READING_SECONDS)
+
+    def resume_writing(self) -> None:
+        """The client reads on."""
+        super().resume_writing()
+        self._abort_after(None if self._answers else REQUEST_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is waited for any more."""
+        self._abort_after(None)
+        super().connection_lost(exc)
+
+    def end(self, transport: asyncio.Transport) -> None:
+        """Close the connection, slowly where the client still sends."""
+        if self._lingering or self.cycle is None or not self.cycle.more_body:
+            transport.close()
+            return
+        self._lingering = True
+        transport.write_eof()
+        self.flow.resume_reading()
+        self._abort_after(LINGERING_SECONDS)
+
+    @property
+    def _answers(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _abort_after(self, seconds: float | None) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(seconds, self.transport.abort) if seconds else None
+
+    def _stop_waiting(self) -> None:
+        if self._answers and not self.flow.write_paused:
+            self._abort_after(None)
+
+    def _is_tiny_chunks(self, data: bytes) -> bool:
+        if data.count(b"\r\n") < 2 * len(data) / LEAST_CHUNK_BYTES + 100:
+            return False
+        named = (name == b"transfer-encoding" for name, _ in self.headers or ())
+        return any(named) or b"transfer-encoding" in data.lower()
+
+    def _make_room(self) -> None:
+        """Of this port, close who asks nothing, else who has not sent all; the longest silent."""
+
+        def worth(each: Any) -> tuple[bool, bool, bool, float]:
+            fresh = self._heard - each._heard < FRESH_SECONDS
+            return fresh, each._answers, each._answers and not each.cycle.more_body, each._heard
+
+        port = self.transport.get_extra_info("sockname")[1]
+        others = [each for each in self.connections if each.server and each.server[1] == port]
+        if len(others) > MAX_CONNECTIONS:
+            last = min((each for each in others if each is not self), key=worth)
+            self.connections.discard(last)
+            last.transport.abort()
+
+
+class _Gathering:
+    """A transport that sends an answer's headers and body in one packet, and closes by ``end``."""
+
+    def __init__(self, transport: asyncio.Transport, protocol: BoundedProtocol) -> None:
+        self._transport, self._protocol = transport, protocol
+        self._gathered = bytearray()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._gathered:
+            self._protocol.loop.call_soon(self._flush)
+        self._gathered += data
+        if len(self._gathered) >= GATHERED_BYTES:
+            self._flush()
+
+    def close(self) -> None:
+        self._flush()
+        self._protocol.end(self._transport)
+
+    def _flush(self) -> None:
+        if self._gathered:
+            gathered, self._gathered = self._gathered, bytearray()
+            self._transport.write(gathered)
