@@ -30,7 +30,7 @@ TIMED_BLOCK = 32
 
 def draw(count: int, size: tuple[int, int]) -> list[bytes]:
     """Return JPEGs at quality 90; ``count`` is a multiple of 7."""
-    from doctor_derma.data.synthesis import DEFAULT_COUNTS, synthesize
+    from doctor_derma.data.synthetic.synthesis import DEFAULT_COUNTS, synthesize
 
     each = dict.fromkeys(DEFAULT_COUNTS, count // len(DEFAULT_COUNTS))
     return [picture.read() for picture in synthesize(each, size=size) if picture.read]

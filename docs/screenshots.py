@@ -19,7 +19,7 @@ import httpx
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from doctor_derma.data.synthesis import DEFAULT_COUNTS, synthesize
+from doctor_derma.data.synthetic.synthesis import DEFAULT_COUNTS, synthesize
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "docs" / "screenshots"

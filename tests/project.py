@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from doctor_derma.data.importing import import_images
+from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import Dataset, DatasetInfo, read_dataset
-from doctor_derma.data.synthesis import SYNTHETIC, synthesize
+from doctor_derma.data.synthetic.synthesis import SYNTHETIC, synthesize
 from doctor_derma.diagnoses import HAM10000_DIAGNOSES
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.runs import Run, create_run

@@ -10,7 +10,7 @@ import pytest
 
 from doctor_derma.client import AsyncClient, Client
 from doctor_derma.client.retries import Retries
-from doctor_derma.data.download import download_ham10000
+from doctor_derma.data.importers.download import download_ham10000
 from doctor_derma.errors import DermaError
 from doctor_derma.proxies import proxy_of
 

@@ -5,10 +5,10 @@ import tempfile
 from pathlib import Path
 
 from doctor_derma.bundle import read_info
-from doctor_derma.data.importing import import_images
-from doctor_derma.data.manifest import MANIFEST_FILE, Dataset, DatasetInfo, read_dataset
-from doctor_derma.data.synthesis import SYNTHETIC, synthesize
 from doctor_derma.commands.runs import start_run
+from doctor_derma.data.importers.importing import import_images
+from doctor_derma.data.manifest import MANIFEST_FILE, Dataset, DatasetInfo, read_dataset
+from doctor_derma.data.synthetic.synthesis import SYNTHETIC, synthesize
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.runs import INFO_FILE, Run, open_run
 from doctor_derma.workspace import ROOT_VARIABLE, Workspace

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from doctor_derma.audits.corruptions import CORRUPTIONS, SEVERITIES, corrupt
-from doctor_derma.data.synthetic_lesions import draw_lesion
-from doctor_derma.data.synthetic_scenes import Skin, photograph
+from doctor_derma.data.synthetic.lesions import draw_lesion
+from doctor_derma.data.synthetic.scenes import Skin, photograph
 from doctor_derma.errors import DermaError
 
 # Those that move each value one way, further with each severity, whatever the picture.

@@ -4,7 +4,7 @@ import zipfile
 from pathlib import Path
 
 from containers.checkout import REPOSITORY
-from doctor_derma.data.synthesis import synthesize
+from doctor_derma.data.synthetic.synthesis import synthesize
 
 _ARCHIVE = REPOSITORY.parent / "shared" / "ham10000" / "HAM10000_images_part_1.zip"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from doctor_derma.data.records import SourceImage
+from doctor_derma.data.importers.records import SourceImage
 
 
 def picture(seed: int, size: tuple[int, int] = (96, 72)) -> Image.Image:

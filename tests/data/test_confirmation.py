@@ -4,7 +4,7 @@ import pytest
 
 from data.pictures import sources
 from doctor_derma.data.confirmation import import_confirmations, read_confirmations
-from doctor_derma.data.importing import import_images
+from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import DatasetInfo, read_dataset
 from doctor_derma.errors import DermaError
 

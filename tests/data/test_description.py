@@ -8,9 +8,9 @@ from rich.console import Console
 
 from data.pictures import encoded, picture, source, sources
 from doctor_derma.data.description import describe, plot_description
-from doctor_derma.data.importing import import_images
+from doctor_derma.data.importers.importing import import_images
+from doctor_derma.data.importers.records import SourceImage
 from doctor_derma.data.manifest import Dataset, DatasetInfo, read_dataset
-from doctor_derma.data.records import SourceImage
 
 
 @pytest.fixture

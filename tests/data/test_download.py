@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from doctor_derma.data import download
-from doctor_derma.data.download import download_ham10000
+from doctor_derma.data.importers import download
+from doctor_derma.data.importers.download import download_ham10000
 from doctor_derma.errors import DermaError
 
 LABELS = {1: "HAM10000_images_part_1.zip", 2: "HAM10000_images_part_2.zip", 3: "HAM10000_metadata"}

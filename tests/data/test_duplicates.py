@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from data.pictures import encoded, picture
-from doctor_derma.data.duplicates import near_identical_pairs, thumbnail
+from doctor_derma.data.importers.screening import near_identical_pairs, thumbnail
 
 
 def thumbnails(images: list[Image.Image]) -> np.ndarray:
@@ -35,7 +35,7 @@ def test_equals_the_distances_pair_by_pair(monkeypatch: pytest.MonkeyPatch) -> N
     noisy = base.repeat(4, axis=0) + generator.normal(0, 3, (20, 16, 16, 3))
     rows = noisy.clip(0, 255).astype(np.uint8)
     # Blocks of a few rows, so that pairs cross blocks.
-    monkeypatch.setattr("doctor_derma.data.duplicates._DISTANCES_AT_ONCE", 60)
+    monkeypatch.setattr("doctor_derma.data.importers.screening._DISTANCES_AT_ONCE", 60)
 
     pairs = near_identical_pairs(rows, threshold=4.2)
 

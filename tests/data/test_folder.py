@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from data.pictures import class_folders, encoded, picture, write
-from doctor_derma.data.folder import read_folder
-from doctor_derma.data.importing import import_images
+from doctor_derma.data.importers.folder import read_folder
+from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import DatasetInfo
 from doctor_derma.errors import DermaError
 

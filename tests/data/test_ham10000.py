@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from data.pictures import encoded, picture, write
-from doctor_derma.data.ham10000 import read_ham10000
-from doctor_derma.data.importing import import_images
+from doctor_derma.data.importers.ham10000 import read_ham10000
+from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import DatasetInfo, read_dataset
 from doctor_derma.errors import DermaError
 

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from data.pictures import encoded, picture, source, sources
-from doctor_derma.data.importing import ImportSummary, import_images
+from doctor_derma.data.importers.importing import ImportSummary, import_images
+from doctor_derma.data.importers.records import SourceImage
 from doctor_derma.data.manifest import DatasetInfo, read_dataset
-from doctor_derma.data.records import SourceImage
 from doctor_derma.errors import DermaError
 
 INFO = DatasetInfo("test", "made up", "none", 0)
@@ -378,7 +378,7 @@ KILLED_IMPORT = """
     from pathlib import Path
     sys.path.insert(0, {tests!r})
     from data.pictures import sources
-    from doctor_derma.data.importing import import_images
+    from doctor_derma.data.importers.importing import import_images
     from doctor_derma.data.manifest import DatasetInfo
 
     moment, replace, calls = {moment}, Path.replace, 0

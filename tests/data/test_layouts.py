@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from data.pictures import class_folders, encoded, picture, write
-from doctor_derma.data.folder import read_folder
-from doctor_derma.data.importing import import_images
+from doctor_derma.data.importers.folder import read_folder
+from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import DatasetInfo
-from doctor_derma.data.split_names import mentions_split, split_named
+from doctor_derma.data.splits import mentions_split, split_named
 from doctor_derma.errors import DermaError
 from doctor_derma.images.walking import files_below
 

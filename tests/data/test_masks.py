@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from data.pictures import encoded, picture, sources, write
 from doctor_derma.commands.app import app
-from doctor_derma.data.importing import import_images
+from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import MANIFEST_FILE, DatasetInfo
 from doctor_derma.data.masks import import_masks, read_mask
 from doctor_derma.errors import DermaError

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctor_derma.data.names import match_names, same_name, shown
+from doctor_derma.data.importers.tables import match_names, same_name, shown
 from doctor_derma.errors import DermaError
 
 TABLE = Path("metadata.csv")

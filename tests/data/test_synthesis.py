@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from doctor_derma.data.importing import import_images
+from doctor_derma.data.importers.importing import import_images
+from doctor_derma.data.importers.records import SourceImage
 from doctor_derma.data.manifest import DatasetInfo, read_dataset
-from doctor_derma.data.records import SourceImage
-from doctor_derma.data.synthesis import DEFAULT_COUNTS, scaled_counts, synthesize
+from doctor_derma.data.synthetic.synthesis import DEFAULT_COUNTS, scaled_counts, synthesize
 from doctor_derma.diagnoses import HAM10000_DIAGNOSES
 from doctor_derma.errors import DermaError
 

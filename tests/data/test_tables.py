@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from doctor_derma.data.tables import as_age, read_table
+from doctor_derma.data.importers.tables import as_age, read_table
 from doctor_derma.errors import DermaError
 
 PLAIN = 'image,lesion,site\na/x.jpg,L1,"arm, left"\nÜbung.jpg,NA,\n'

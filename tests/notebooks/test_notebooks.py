@@ -13,9 +13,9 @@ from nbclient import NotebookClient
 from nbformat import NotebookNode
 from PIL import Image
 
-from doctor_derma.data.importing import import_images
+from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import DatasetInfo
-from doctor_derma.data.synthesis import SYNTHETIC, scaled_counts, synthesize
+from doctor_derma.data.synthetic.synthesis import SYNTHETIC, scaled_counts, synthesize
 from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import ROOT_VARIABLE, Workspace
 

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from data.pictures import encoded, picture, source
-from doctor_derma.data.importing import import_images
+from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import DatasetInfo, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export.graph import load_network

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from doctor_derma.data.synthesis import DEFAULT_COUNTS, synthesize
+from doctor_derma.data.synthetic.synthesis import DEFAULT_COUNTS, synthesize
 
 SIZE = (600, 450)
 

@@ -19,7 +19,7 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the sa
 @import_app.command("ham10000")
 def import_ham10000(folder: Path, val: Share = 0.15, test: Share = 0.15, seed: Seed = 0) -> None:
     """Import the published HAM10000 layout: images, zipped or not, and HAM10000_metadata.csv."""
-    from doctor_derma.data.ham10000 import HAM10000, read_ham10000
+    from doctor_derma.data.importers.ham10000 import HAM10000, read_ham10000
 
     images = read_ham10000(folder)
     _import(images, *HAM10000, place=str(folder), val=val, test=test, seed=seed)
@@ -34,8 +34,8 @@ def import_folder(
     licence: Annotated[str, typer.Option(help="Licence of the images.")] = "unknown",
 ) -> None:
     """Import class folders: train/CLASS/ and test/CLASS/, or CLASS/ to be split here."""
-    from doctor_derma.data.folder import read_folder
-    from doctor_derma.data.names import shown
+    from doctor_derma.data.importers.folder import read_folder
+    from doctor_derma.data.importers.tables import shown
 
     images = read_folder(folder)
     name = shown(folder.resolve().name)
@@ -74,7 +74,7 @@ def synthesize(
     test: Share = 0.15,
 ) -> None:
     """Draw a small set of synthetic lesions, to try everything without data."""
-    from doctor_derma.data.synthesis import SYNTHETIC, scaled_counts, synthesize
+    from doctor_derma.data.synthetic.synthesis import SYNTHETIC, scaled_counts, synthesize
 
     drawn = synthesize(scaled_counts(images), seed=seed)
     _import(drawn, *SYNTHETIC, val=val, test=test, seed=seed)
@@ -87,7 +87,7 @@ def download(
     url: Annotated[str | None, typer.Option(help="Another server with the same API.")] = None,
 ) -> None:
     """Fetch a public data set, checked and resumable; import it afterwards."""
-    from doctor_derma.data.download import download_ham10000
+    from doctor_derma.data.importers.download import download_ham10000
 
     folder = to or Workspace.find().data / "downloads" / name
     download_ham10000(folder, url)
@@ -108,7 +108,7 @@ def describe() -> None:
 
 def _import(images: Any, name: str, source: str, licence: str, **options: Any) -> None:
     from doctor_derma.data.description import describe
-    from doctor_derma.data.importing import import_images
+    from doctor_derma.data.importers.importing import import_images
     from doctor_derma.data.manifest import DatasetInfo, read_dataset
 
     folder = Workspace.find().data

@@ -6,10 +6,9 @@ It is no column of the manifest, whose bytes are the data set's fingerprint.
 from pathlib import Path
 
 from doctor_derma.atomic import replacing_file
-from doctor_derma.data.ham10000 import METADATA_NAMES
+from doctor_derma.data.importers.ham10000 import METADATA_NAMES
+from doctor_derma.data.importers.tables import read_table, require_columns, same_name
 from doctor_derma.data.manifest import read_dataset
-from doctor_derma.data.names import same_name
-from doctor_derma.data.tables import read_table, require_columns
 from doctor_derma.errors import DermaError
 
 CONFIRMATION_FILE = "confirmation.csv"

@@ -1,10 +1,14 @@
 """Lesion masks: which pixels of an image are lesion, kept as ``masks/<image>.png``."""
 
+import csv
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,13 +18,64 @@ from rich.progress import track
 
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.cpus import usable_cpus
+from doctor_derma.data.importers.pictures import MaskFile, find_masks
+from doctor_derma.data.importers.tables import same_name
 from doctor_derma.data.manifest import REPORT_FILE, read_dataset
-from doctor_derma.data.mask_files import MaskFile, find_masks
-from doctor_derma.data.mask_report import MaskReason, MaskSummary, ReportedMask, write_report
-from doctor_derma.data.names import same_name
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import UnreadableImage, open_image
 from doctor_derma.terminal import terminal
+
+REPORT_COLUMNS = ("image", "reason", "detail")
+
+
+class MaskReason(StrEnum):
+    """Why an image or a mask is in the report of the masks."""
+
+    NO_MASK = "no-mask"
+    NO_IMAGE = "no-image"
+    DUPLICATE = "duplicate"
+    UNREADABLE = "unreadable"
+    WRONG_SHAPE = "wrong-shape"
+    NOT_BINARY = "not-binary"
+    EMPTY = "empty"
+
+
+@dataclass(frozen=True)
+class ReportedMask:
+    """A row of the report: an image without a usable mask, or a mask that wasn't used."""
+
+    image: str
+    reason: MaskReason
+    detail: str
+
+
+@dataclass(frozen=True)
+class MaskSummary:
+    """What became of the masks of a source.
+
+    Attributes
+    ----------
+    seen, kept : masks in the source, masks that were written
+    reported : rows of ``masks/import_report.csv``
+    """
+
+    seen: int
+    kept: int
+    reported: tuple[ReportedMask, ...]
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Number of reported images and masks by reason, most frequent first."""
+        return dict(Counter(str(report.reason) for report in self.reported).most_common())
+
+
+def write_report(path: Path, reported: Iterable[ReportedMask]) -> None:
+    """Write one row a report as CSV."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(REPORT_COLUMNS)
+        writer.writerows((report.image, report.reason, report.detail) for report in reported)
+
 
 MASKS_FOLDER = "masks"
 # Rounding to whole pixels changes the proportions of small pictures by about this much.
@@ -66,7 +121,7 @@ def import_masks(source: Path, folder: Path) -> MaskSummary:
 
     Parameters
     ----------
-    source : folder or zip archive, see `doctor_derma.data.mask_files.find_masks`
+    source : folder or zip archive, see `doctor_derma.data.importers.pictures.find_masks`
     folder : the ``data/`` folder, which holds the manifest
 
     Raises

@@ -1,5 +1,6 @@
 """Train, val and test: stratified by class, seeded, and grouped so that no lesion crosses."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -7,6 +8,17 @@ import numpy as np
 
 from doctor_derma.data.manifest import SPLITS
 from doctor_derma.errors import DermaError
+
+# How people write the splits in the names of folders.
+_SPELLINGS = {
+    "train": ("train", "training", "trn"),
+    "val": ("val", "valid", "validation", "validate", "validating", "dev", "development"),
+    "test": ("test", "testing", "tests", "tst"),
+}
+_SPLIT_OF = {word: split for split, words in _SPELLINGS.items() for word in words}
+# What is put beside it, as in "train_set", "TrainingData" or "test images".
+_FILLING = r"(?:data)?sets?|data|images?|imgs?|pictures?|photos?|splits?|folders?|files?"
+_GLUED = re.compile(rf"^(?:{_FILLING})?({'|'.join(_SPLIT_OF)})(?:{_FILLING})?$")
 
 
 def assign_splits(
@@ -109,3 +121,23 @@ def _require_every_class(classes: Sequence[str], splits: Sequence[str]) -> None:
                     f"class '{dx}' has no usable image in {split}; add some there or leave "
                     "the class out"
                 )
+
+
+def split_named(name: str) -> str | None:
+    """Return the split that a folder's name means, such as ``val`` for ``Validation_set``."""
+    words = [word for word in _words(name) if not re.fullmatch(_FILLING, word)]
+    if len(words) != 1:
+        return None
+    found = _GLUED.match(words[0])
+    return _SPLIT_OF[found[1]] if found else None
+
+
+def mentions_split(name: str) -> bool:
+    """Say whether a name has such a word in it, as ``ISIC2018_Task3_Training_Input`` has."""
+    return any(_GLUED.match(word) for word in _words(name))
+
+
+def _words(name: str) -> list[str]:
+    # "TrainSet" is two words, "TRAIN" is one.
+    apart = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return re.findall(r"[a-z]+", apart.casefold())

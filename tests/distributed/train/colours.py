@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from data.pictures import encoded, source
-from doctor_derma.data.importing import import_images
+from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import Dataset, DatasetInfo, read_dataset
 
 SIDE = 32

@@ -8,8 +8,8 @@ from matplotlib.ticker import MaxNLocator
 
 from doctor_derma.audits.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from doctor_derma.audits.robustness import ALL, CLEAN, MEAN, find_interval
-from doctor_derma.data.synthetic_lesions import draw_lesion
-from doctor_derma.data.synthetic_scenes import Skin, photograph
+from doctor_derma.data.synthetic.lesions import draw_lesion
+from doctor_derma.data.synthetic.scenes import Skin, photograph
 from doctor_derma.evaluation.plots.style import (
     INK,
     MODEL_COLOURS,

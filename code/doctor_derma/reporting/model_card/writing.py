@@ -19,8 +19,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from doctor_derma.atomic import replacing_file
 from doctor_derma.audits.suite import AUDITS
 from doctor_derma.bundle import CARD_FILE, BundleInfo
-from doctor_derma.data.ham10000 import HAM10000
-from doctor_derma.data.synthesis import SYNTHETIC
+from doctor_derma.data.importers.ham10000 import HAM10000
+from doctor_derma.data.synthetic.synthesis import SYNTHETIC
 from doctor_derma.decisions import MEANINGS
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import LEVEL, RESAMPLES

@@ -14,9 +14,15 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from doctor_derma.data.names import same_name, shown
-from doctor_derma.data.records import SourceImage
-from doctor_derma.data.tables import as_age, as_text, read_table, require_columns
+from doctor_derma.data.importers.records import SourceImage
+from doctor_derma.data.importers.tables import (
+    as_age,
+    as_text,
+    read_table,
+    require_columns,
+    same_name,
+    shown,
+)
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import IMAGE_SUFFIXES
 from doctor_derma.images.walking import files_below

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from doctor_derma.data.synthetic_lesions import Chromophores
-from doctor_derma.data.synthetic_patterns import CANVAS, EXTENT
+from doctor_derma.data.synthetic.lesions import Chromophores
+from doctor_derma.data.synthetic.patterns import CANVAS, EXTENT
 
 # Optical density of one unit in red, green and blue.
 _MELANIN = np.array([0.55, 1.0, 1.35], dtype=np.float32)

@@ -7,9 +7,9 @@ from functools import partial
 import numpy as np
 from rich.progress import track
 
-from doctor_derma.data.records import SourceImage
-from doctor_derma.data.synthetic_lesions import draw_lesion
-from doctor_derma.data.synthetic_scenes import Skin, photograph
+from doctor_derma.data.importers.records import SourceImage
+from doctor_derma.data.synthetic.lesions import draw_lesion
+from doctor_derma.data.synthetic.scenes import Skin, photograph
 from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
 

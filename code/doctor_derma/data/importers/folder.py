@@ -5,11 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from doctor_derma.data.label_tables import SUFFIXES, contradicting_labels
-from doctor_derma.data.names import match_names, shown
-from doctor_derma.data.records import SourceImage
-from doctor_derma.data.split_names import mentions_split, split_named
-from doctor_derma.data.tables import as_age, as_text, read_table, require_columns
+from doctor_derma.data.importers.label_tables import SUFFIXES, contradicting_labels
+from doctor_derma.data.importers.records import SourceImage
+from doctor_derma.data.importers.tables import (
+    as_age,
+    as_text,
+    match_names,
+    read_table,
+    require_columns,
+    shown,
+)
+from doctor_derma.data.splits import mentions_split, split_named
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import IMAGE_SUFFIXES
 from doctor_derma.images.walking import files_below

@@ -10,8 +10,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from doctor_derma.data.names import same_name
-from doctor_derma.data.tables import read_table
+from doctor_derma.data.importers.tables import read_table, same_name
 from doctor_derma.errors import DermaError
 
 SUFFIXES = (".csv", ".tsv", ".tab")

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from doctor_derma.data import synthetic_patterns as patterns
-from doctor_derma.data.synthetic_patterns import CANVAS, EXTENT
+from doctor_derma.data.synthetic import patterns
+from doctor_derma.data.synthetic.patterns import CANVAS, EXTENT
 
 
 @dataclass(frozen=True)
