@@ -68,10 +68,11 @@ requirements: setup ## Pin what deployment/ installs again, with hashes
 	$(BIN)/pip install --quiet uv
 	PATH="$(abspath $(BIN)):$$PATH" deployment/requirements.sh
 
-lint: setup ## Ruff and mypy
+lint: setup ## Ruff, mypy and the layers of the package
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 clean: ## Remove the demo and caches
 	rm -rf $(DEMO) build .pytest_cache .ruff_cache .mypy_cache .hypothesis

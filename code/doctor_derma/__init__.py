@@ -5,12 +5,12 @@ Not a medical device.
 
 from typing import TYPE_CHECKING
 
+from doctor_derma._version import __version__
 from doctor_derma.telemetry import switch_off
 
 if TYPE_CHECKING:
     from doctor_derma.inference.classifier import Classifier, Prediction
 
-__version__ = "0.1.0"
 __all__ = ["Classifier", "Prediction", "__version__"]
 
 # Before anything else of the package, which all else is imported through.

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from doctor_derma import __version__
+from doctor_derma._version import __version__
 from doctor_derma.commands import data
 from doctor_derma.commands.audit import audit
 from doctor_derma.commands.card import card

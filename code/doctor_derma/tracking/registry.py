@@ -10,7 +10,7 @@ from mlflow.models import ModelSignature
 from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
-from doctor_derma import __version__
+from doctor_derma._version import __version__
 from doctor_derma.errors import DermaError
 from doctor_derma.tracking.database import locked
 from doctor_derma.tracking.store import model_name, open_store, package_folder

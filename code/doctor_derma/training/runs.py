@@ -15,7 +15,7 @@ from pathlib import Path
 
 import yaml
 
-from doctor_derma import __version__
+from doctor_derma._version import __version__
 from doctor_derma.atomic import replacing_file
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError

@@ -8,7 +8,7 @@ from pathlib import Path
 import ray
 from torch import distributed
 
-from doctor_derma import __version__
+from doctor_derma._version import __version__
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.training.runs import Run, open_run
