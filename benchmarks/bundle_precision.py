@@ -21,9 +21,9 @@ from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.metrics import classification_metrics
-from doctor_derma.evaluation.progress import with_progress
-from doctor_derma.export.reducing import export_reduced
+from doctor_derma.export.quantization import export_quantized
 from doctor_derma.inference.classifier import Classifier
+from doctor_derma.terminal import with_progress
 from doctor_derma.training.runs import Run, open_run
 from doctor_derma.workspace import Workspace
 
@@ -37,7 +37,7 @@ def bundles(run: Run, dataset: Dataset, scratch: Path) -> dict[Precision, Classi
     found: dict[Precision, Classifier] = {"fp32": Classifier.load(run.bundle, threads=1)}
     for precision in ("fp16", "int8"):
         try:
-            folder = export_reduced(run, dataset, precision, scratch / precision)
+            folder = export_quantized(run, dataset, precision, scratch / precision)
         except DermaError as error:
             Console(stderr=True).print(str(error), highlight=False)
         else:

@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold
 
 from doctor_derma.evaluation.calibration import ece_by_chance
 from doctor_derma.evaluation.metrics import classification_metrics
-from doctor_derma.export.calibrating import Calibration, calibrate
+from doctor_derma.export.calibration import Calibration, calibrate
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import Workspace

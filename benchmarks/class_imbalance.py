@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from doctor_derma.evaluation.metrics import classification_metrics
-from doctor_derma.export.calibrating import calibrate
+from doctor_derma.export.calibration import calibrate
 from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import Workspace
 from validation import Validation

@@ -20,7 +20,7 @@ from rich.table import Table
 from sklearn.metrics import recall_score
 
 from doctor_derma.export.exporting import network_outputs
-from doctor_derma.export.familiarity import fit_familiarity
+from doctor_derma.export.ood import fit_ood
 from doctor_derma.models.networks import create_network
 from doctor_derma.terminal import terminal
 
@@ -93,7 +93,7 @@ def share_flagged(path: Path, table: pd.DataFrame, source: str, images: int) -> 
         rows = np.sort(random.choice(rows, min(count, len(rows)), replace=False))
         return network_outputs(network, pixels, rows)[1]
 
-    fitted = fit_familiarity(
+    fitted = fit_ood(
         features(~left_out & (split == "train"), 2000),
         features(~left_out & (split == "val"), images),
     )

@@ -7,7 +7,7 @@ import numpy as np
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.export.exporting import network_outputs
-from doctor_derma.export.graph import load_network
+from doctor_derma.export.onnx import load_network
 from doctor_derma.training.runs import Run
 from doctor_derma.workspace import Workspace
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from doctor_derma.evaluation.metrics import classification_metrics
-from doctor_derma.export.calibrating import calibrate
-from doctor_derma.export.graph import load_network
+from doctor_derma.export.calibration import calibrate
+from doctor_derma.export.onnx import load_network
 from doctor_derma.models.networks import LesionNetwork
 from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.models.views import CLOSER, VIEWS, View, look

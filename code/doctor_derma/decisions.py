@@ -20,9 +20,12 @@ References
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
+import yaml
+from pydantic import TypeAdapter, ValidationError
 
 from doctor_derma.errors import DermaError
 
@@ -44,12 +47,15 @@ Costs = Mapping[str, Mapping[str, float]]
 
 
 def balanced_scores(
-    probabilities: np.ndarray, class_shares: Sequence[float], prevalence: float, temperature: float
+    probabilities: np.ndarray,
+    class_shares: Sequence[float],
+    prior_weight: float,
+    temperature: float,
 ) -> np.ndarray:
     r"""Return what a picture says for each class without the class shares, float64 [n, K].
 
     A bundle's probabilities count the class shares :math:`\pi_k` with the exponent s, its
-    prevalence, and are softened by a temperature T (`doctor_derma.export.calibrating`):
+    prior weight, and are softened by a temperature T (`doctor_derma.export.calibration`):
 
     .. math:: p_k \propto \exp((f_k + s \log \pi_k) / T)
 
@@ -64,7 +70,7 @@ def balanced_scores(
     ----------
     probabilities : float [n, K]
     class_shares : :math:`\pi_k` of the training images, K numbers; a class of 0 is never called
-    prevalence : s, from 0 to 1
+    prior_weight : s, from 0 to 1
     temperature : T, over 0
     """
     # What a float32 can't hold is 0; its logarithm has to stay a number.
@@ -72,7 +78,7 @@ def balanced_scores(
     log_probabilities = np.log(np.maximum(probabilities.astype(np.float64), smallest))
     shares = np.asarray(class_shares)
     log_shares = np.log(np.where(shares > 0, shares, 1))
-    scores = log_probabilities - prevalence / temperature * log_shares
+    scores = log_probabilities - prior_weight / temperature * log_shares
     # Of a class without training images the network knows nothing.
     return np.where(shares > 0, scores, -np.inf)
 
@@ -129,7 +135,7 @@ class Rulebook:
     Attributes
     ----------
     classes : the K short class names
-    class_shares, prevalence, temperature : as for ``balanced_scores``
+    class_shares, prior_weight, temperature : as for ``balanced_scores``
     default : the rule that decides where none is named
     threshold : of ``melanoma-first``; None where none was fitted
     costs : of the rule of that name; None where none were given
@@ -142,7 +148,7 @@ class Rulebook:
 
     classes: tuple[str, ...]
     class_shares: tuple[float, ...]
-    prevalence: float
+    prior_weight: float
     temperature: float
     default: Rule = "most-probable"
     threshold: float | None = None
@@ -191,7 +197,7 @@ class Rulebook:
             expected = probabilities.astype(np.float64) @ cost_matrix(self.costs, self.classes)
             return expected.argmin(axis=1)
         scores = balanced_scores(
-            probabilities, self.class_shares, self.prevalence, self.temperature
+            probabilities, self.class_shares, self.prior_weight, self.temperature
         )
         if rule == "balanced":
             return scores.argmax(axis=1)
@@ -211,3 +217,30 @@ class Rulebook:
         if rule == "costs" and self.costs is None:
             return "this model has no costs"
         return None
+
+
+_COSTS = TypeAdapter(dict[str, dict[str, float]])
+_EXAMPLE = "such as 'costs: {mel: {nv: 20}}' for a melanoma called a nevus"
+
+
+def read_costs(path: Path) -> dict[str, dict[str, float]]:
+    """Read true class -> called class -> cost from ``costs:`` in a YAML file.
+
+    Raises
+    ------
+    DermaError
+        When the file can't be read or holds anything else; classes are not checked here.
+    """
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise DermaError(f"{path}: can't be read ({reason}); write it in YAML") from error
+    if not isinstance(found, dict) or set(found) != {"costs"}:
+        raise DermaError(f"{path}: give costs and nothing else, {_EXAMPLE}")
+    try:
+        return _COSTS.validate_python(found["costs"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in ("costs", *first["loc"]))
+        raise DermaError(f"{path}: {where}: {first['msg']}; give costs {_EXAMPLE}") from error

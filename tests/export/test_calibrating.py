@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from doctor_derma.evaluation.metrics import classification_metrics
-from doctor_derma.export.calibrating import Calibration, calibrate
+from doctor_derma.export.calibration import Calibration, calibrate
 
 COUNTS = np.array([700, 200, 100])
 LOG_SHARES = np.log(COUNTS / 1000)

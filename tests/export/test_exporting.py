@@ -17,7 +17,7 @@ from doctor_derma.data.manifest import read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export import exporting, parity
 from doctor_derma.export.exporting import export_run
-from doctor_derma.export.graph import load_network
+from doctor_derma.export.onnx import load_network
 from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.loop import train
 from doctor_derma.training.runs import Run
@@ -59,7 +59,7 @@ def test_probabilities_are_those_of_the_network_with_temperature_and_prevalence(
     logits, maps = torch_logits_and_maps(tiny_run.run, pixels)
     # The default loss is balanced: what it left out of the logits is the classes' shares.
     shares = log_shares(tiny_run)
-    evidence = (logits + info.prevalence * shares) / info.temperature
+    evidence = (logits + info.prior_weight * shares) / info.temperature
     probabilities, exported_maps, _ = session.run(None, {"images": pixels})
     np.testing.assert_allclose(probabilities, np.exp(log_softmax(evidence)), atol=1e-4)
     np.testing.assert_allclose(exported_maps, maps, rtol=1e-3, atol=1e-4)
@@ -92,8 +92,8 @@ def test_a_graph_of_several_views_averages_over_them(
 ) -> None:
     run = tiny_run.run
     bundle = export_run(run, tiny_run.dataset, tmp_path / "views", views=views)
-    assert read_info(bundle).views == views
-    assert read_info(run.bundle).views == 1
+    assert read_info(bundle).tta == views
+    assert read_info(run.bundle).tta == 1
     network = load_network(run)
     network.views = views
     with torch.inference_mode():
@@ -103,7 +103,7 @@ def test_a_graph_of_several_views_averages_over_them(
     probabilities, maps, _ = session.run(None, {"images": pixels})
     np.testing.assert_allclose(maps, expected.numpy(), rtol=1e-3, atol=1e-4)
     info, shares = read_info(bundle), log_shares(tiny_run)
-    evidence = (logits.numpy() + info.prevalence * shares) / info.temperature
+    evidence = (logits.numpy() + info.prior_weight * shares) / info.temperature
     np.testing.assert_allclose(probabilities, np.exp(log_softmax(evidence)), atol=1e-4)
 
 

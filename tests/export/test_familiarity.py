@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from doctor_derma.export import familiarity
-from doctor_derma.export.familiarity import fit_familiarity
+from doctor_derma.export import ood as familiarity
+from doctor_derma.export.ood import fit_ood
 
 
 def normal(count: int, seed: int) -> np.ndarray:
@@ -14,13 +14,13 @@ def normal(count: int, seed: int) -> np.ndarray:
 
 def test_the_threshold_is_one() -> None:
     validation = normal(400, 1)
-    found = fit_familiarity(normal(1000, 0), validation, 0.9).unfamiliarity(validation)
+    found = fit_ood(normal(1000, 0), validation, 0.9).unfamiliarity(validation)
     assert (found > 1).mean() == pytest.approx(0.1, abs=0.005)
 
 
 def test_distance_is_proportional_to_mahalanobis() -> None:
     training = normal(5000, 0)
-    fitted = fit_familiarity(training, normal(400, 1))
+    fitted = fit_ood(training, normal(400, 1))
     some = normal(20, 2) * 1.5
     from_mean = some - training.mean(axis=0)
     inverse = np.linalg.inv(np.cov(training.T))
@@ -30,7 +30,7 @@ def test_distance_is_proportional_to_mahalanobis() -> None:
 
 
 def test_a_step_across_is_less_familiar_than_one_along() -> None:
-    fitted = fit_familiarity(normal(1000, 0), normal(400, 1))
+    fitted = fit_ood(normal(1000, 0), normal(400, 1))
     centre = np.full(3, 5.0)
     along, across = fitted.unfamiliarity(centre + np.array([[2, 0, 0], [0, 0, 2]]))
     assert across > 50 * along
@@ -38,10 +38,10 @@ def test_a_step_across_is_less_familiar_than_one_along() -> None:
 
 def test_constant_features_do_no_harm() -> None:
     training = np.concatenate([normal(10, 0), np.zeros((10, 8))], axis=1)
-    fitted = fit_familiarity(training, training)
+    fitted = fit_ood(training, training)
     found = fitted.unfamiliarity(training)
     assert bool(np.isfinite(found).all())
-    assert bool(np.isfinite(fit_familiarity(np.zeros((4, 2)), np.zeros((4, 2))).directions).all())
+    assert bool(np.isfinite(fit_ood(np.zeros((4, 2)), np.zeros((4, 2))).directions).all())
 
 
 def test_all_but_the_largest_directions_count_alike(monkeypatch: pytest.MonkeyPatch) -> None:

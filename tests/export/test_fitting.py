@@ -6,7 +6,7 @@ from scipy.special import log_softmax, softmax
 
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.metrics import RULE_METRICS, classification_metrics
-from doctor_derma.export.fitting import Fitted, fit_outputs
+from doctor_derma.export.calibration import Fitted, fit_outputs
 from doctor_derma.inference.conformal import conformal_threshold
 
 CLASSES = ("bkl", "mel", "nv")

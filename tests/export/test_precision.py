@@ -16,13 +16,12 @@ from doctor_derma.commands.export import export
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.decisions import melanoma_threshold
 from doctor_derma.errors import DermaError
-from doctor_derma.export import reducing
-from doctor_derma.export.calibrating import Calibration
+from doctor_derma.export import quantization as reducing
+from doctor_derma.export.calibration import Calibration
 from doctor_derma.export.exporting import export_run
-from doctor_derma.export.familiarity import Familiarity
-from doctor_derma.export.graph_parts import cut_network, join_head, map_convolutions
-from doctor_derma.export.graph_running import run_graph
-from doctor_derma.export.reducing import check_loss, export_reduced
+from doctor_derma.export.onnx import cut_network, join_head, map_convolutions, run_graph
+from doctor_derma.export.ood import OodScore
+from doctor_derma.export.quantization import check_loss, export_quantized
 from doctor_derma.inference.conformal import conformal_threshold
 from project import Project
 from server.tiny_bundle import SIZE, tiny_graph
@@ -51,7 +50,7 @@ def reduced(tiny_run: Project, precision: Any, tmp_path_factory: pytest.TempPath
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reducing, "MOST_LOST", {"balanced_accuracy": 1.0, "macro_auc": 1.0})
         target = tmp_path_factory.mktemp("reduced") / "bundle"
-        return export_reduced(tiny_run.run, tiny_run.dataset, precision, target)
+        return export_quantized(tiny_run.run, tiny_run.dataset, precision, target)
 
 
 def validation(project: Project) -> tuple[np.ndarray, np.ndarray]:
@@ -127,7 +126,7 @@ def test_thresholds_and_figures_are_fitted_to_its_own_outputs(
     assert chosen.threshold == pytest.approx(expected, abs=1e-6)
     assert chosen.threshold != read_info(tiny_run.run.bundle).decision.melanoma_first.threshold
     assert info.decision.default == "balanced"
-    assert info.familiar.images == info.conformal.images == 14
+    assert info.ood.images == info.conformal.images == 14
     assert np.quantile(found.unfamiliarity, 0.95) == pytest.approx(1, rel=1e-2)
 
 
@@ -180,7 +179,7 @@ def test_a_worse_one_is_not_written(
     monkeypatch.setattr(reducing, "MOST_LOST", {"macro_auc": 1, "balanced_accuracy": -0.001})
     message = r"fp16: the validation balanced accuracy of tiny falls from 0\.\d{4} to 0\.\d{4},"
     with pytest.raises(DermaError, match=message):
-        export_reduced(tiny_run.run, tiny_run.dataset, "fp16", tmp_path / "bundle")
+        export_quantized(tiny_run.run, tiny_run.dataset, "fp16", tmp_path / "bundle")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -198,12 +197,12 @@ def test_what_can_not_be_reduced_is_one_sentence(
 ) -> None:
     run, dataset = tiny_run.run, tiny_run.dataset
     with pytest.raises(DermaError, match="not the data that run 'tiny' was trained on; import"):
-        export_reduced(run, replace(dataset, fingerprint="other"), "int8", tmp_path)
+        export_quantized(run, replace(dataset, fingerprint="other"), "int8", tmp_path)
     with pytest.raises(DermaError, match="no model bundle here"):
-        export_reduced(replace(run, folder=tmp_path), dataset, "int8")
+        export_quantized(replace(run, folder=tmp_path), dataset, "int8")
     (tmp_path / "bundle").symlink_to(reduced)
     with pytest.raises(DermaError, match=r"already; export fp32 first: derma export tiny"):
-        export_reduced(replace(run, folder=tmp_path), dataset, "int8")
+        export_quantized(replace(run, folder=tmp_path), dataset, "int8")
 
 
 def test_cut_and_joined_again_a_graph_answers_by_hand() -> None:
@@ -215,7 +214,7 @@ def test_cut_and_joined_again_a_graph_answers_by_hand() -> None:
     np.testing.assert_allclose(logits, [[6, 0, 0]], atol=1e-5)
     np.testing.assert_allclose(features, [[255, 0, 0]], atol=1e-4)
     calibration = Calibration(3.0, np.log([1.0, 2.0, 3.0]))
-    familiarity = Familiarity(np.array([253.0, 0, 1]), 4.0, np.diag([0.5, 1, 2]))
+    familiarity = OodScore(np.array([253.0, 0, 1]), 4.0, np.diag([0.5, 1, 2]))
     model = join_head(network, calibration, familiarity)
     probabilities, unfamiliarity = run_graph(
         model, red, np.array([0]), ("probabilities", "unfamiliarity")
@@ -298,8 +297,8 @@ def test_a_graph_of_several_views_is_reduced_as_any_other(
     monkeypatch.setattr(reducing, "MOST_LOST", {"balanced_accuracy": 1.0, "macro_auc": 1.0})
     bundle = export_run(tiny_run.run, tiny_run.dataset, tmp_path / "run" / "bundle", views=2)
     run = replace(tiny_run.run, folder=tmp_path / "run")
-    reduced = export_reduced(run, tiny_run.dataset, "int8")
-    assert read_info(reduced).views == 2
+    reduced = export_quantized(run, tiny_run.dataset, "int8")
+    assert read_info(reduced).tta == 2
     original, found = onnx.load(bundle / "model.onnx"), onnx.load(reduced / "model.onnx")
     assert len(map_convolutions(cut_network(original))) > 1
     pixels, _ = validation(tiny_run)

@@ -8,11 +8,11 @@ import pytest
 
 from doctor_derma import Classifier
 from doctor_derma.bundle import read_card, read_info
+from doctor_derma.commands.publishing import export
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.errors import DermaError
 from doctor_derma.export.exporting import export_run
-from doctor_derma.export.reducing import export_reduced
-from doctor_derma.pipeline.publishing import export
+from doctor_derma.export.quantization import export_quantized
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.loop import train
 from doctor_derma.training.runs import Run, open_run
@@ -58,7 +58,7 @@ def test_what_is_fitted_is_fitted_to_the_twin(pair: tuple[Project, Run, Run]) ->
     info, of_twin = read_info(bundle), read_info(twin.bundle)
     unseen = parts_of(project.dataset, twin.config).val
     assert info.twin == "twin"
-    assert info.conformal.images == info.familiar.images == len(unseen)
+    assert info.conformal.images == info.ood.images == len(unseen)
     # The twin's own bundle differs in the classes' shares only, of one fold more.
     assert info.metrics["val"]["macro_auc"] == pytest.approx(
         of_twin.metrics["val"]["macro_auc"], abs=0.01
@@ -90,9 +90,9 @@ def test_fewer_bits_are_fitted_to_the_twin_in_fewer_bits(
     export_run(both, project.dataset)
     # Networks of one epoch say nothing for certain, so 8 bits may cost them more.
     monkeypatch.setattr(
-        "doctor_derma.export.reducing.MOST_LOST", {"balanced_accuracy": 1, "macro_auc": 1}
+        "doctor_derma.export.quantization.MOST_LOST", {"balanced_accuracy": 1, "macro_auc": 1}
     )
-    info = read_info(export_reduced(both, project.dataset, "int8"))
+    info = read_info(export_quantized(both, project.dataset, "int8"))
     assert info.twin == "twin"
     assert info.conformal.images == len(parts_of(project.dataset, twin.config).val)
     assert info.weights.bytes < read_info(both.bundle).weights.bytes / 2

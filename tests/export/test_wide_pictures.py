@@ -8,13 +8,13 @@ import pytest
 import yaml
 
 from doctor_derma.bundle import read_info
+from doctor_derma.commands.audit import audit_model
+from doctor_derma.commands.evaluate import evaluate_model
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.gallery import make_cards
 from doctor_derma.export.exporting import export_run
-from doctor_derma.export.reducing import export_reduced
+from doctor_derma.export.quantization import export_quantized
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.commands.audit import audit_model
-from doctor_derma.commands.evaluate import evaluate_model
 from doctor_derma.training.runs import open_run
 from project import FOREIGN, Project, copy_data, train_tiny
 
@@ -74,7 +74,7 @@ def test_it_is_evaluated_and_audited_as_any_other(wide: Project) -> None:
 
 
 def test_it_predicts_a_picture_and_so_it_does_in_8_bits(wide: Project, tmp_path: Path) -> None:
-    bundle = export_reduced(wide.run, wide.dataset, "int8", tmp_path / "int8")
+    bundle = export_quantized(wide.run, wide.dataset, "int8", tmp_path / "int8")
     assert read_info(bundle).map_scale == (0.75, 1)
     picture = wide.dataset.folder / wide.dataset.table["path"][0]
     for path in (wide.run.bundle, bundle):

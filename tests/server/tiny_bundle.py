@@ -17,16 +17,19 @@ from doctor_derma.bundle import (
     CodeProvenance,
     Conformal,
     DataProvenance,
+    Decision,
     DiagnosisName,
-    Familiar,
+    Expected,
     InputSize,
+    MelanomaFirst,
+    OodThreshold,
     Parity,
     QualityLimits,
+    RuleFigures,
     Weights,
     file_sha256,
     write_info,
 )
-from doctor_derma.export.decision import Decision, Expected, MelanomaFirst, RuleFigures
 
 SIZE = 8
 MAP = 4
@@ -127,7 +130,7 @@ def write_bundle(
         class_shares=(0.2, 0.7, 0.1),
         map_shift=(0.0, 0.0),
         conformal=Conformal(target=0.95, threshold=0.9, images=100),
-        familiar=Familiar(acceptance=0.95, images=100),
+        ood=OodThreshold(acceptance=0.95, images=100),
         quality=QualityLimits(darkest=0.05, brightest=0.95, blurriest=0.0),
         decision=decision or Decision(),
         metrics={"val": {"balanced_accuracy": 0.75, "macro_auc": 0.9}},

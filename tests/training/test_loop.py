@@ -14,7 +14,7 @@ from data.pictures import encoded, picture, source
 from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import DatasetInfo, read_dataset
 from doctor_derma.errors import DermaError
-from doctor_derma.export.graph import load_network
+from doctor_derma.export.onnx import load_network
 from doctor_derma.training import batches
 from doctor_derma.training.batches import draw_capped
 from doctor_derma.training.checkpoints import WholeCheckpoints, finished_epochs, remove_leftovers

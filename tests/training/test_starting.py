@@ -1,5 +1,6 @@
 """Training goes on from a run's or from a bundle's weights."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.errors import DermaError
-from doctor_derma.export.graph import load_network
+from doctor_derma.export.onnx import load_network
 from doctor_derma.models.networks import create_network
 from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.loop import train
@@ -74,6 +75,26 @@ def test_the_probabilities_agree_with_the_graph(tiny_run: Project) -> None:
     weights = bundle_weights(run.bundle / "model.onnx", run.config.model, pixels)
     restored = create_network(run.config.model, len(run.info.classes)).eval()
     restored.load_state_dict(weights)
+    with torch.no_grad():
+        _, found, _ = restored.logits_maps_and_features(scale_pixels(torch.from_numpy(pixels)))
+    np.testing.assert_allclose(found.numpy(), maps, atol=1e-2)
+
+
+def test_the_shipped_bundle_gives_back_its_network() -> None:
+    """Its gates share one constant, and its head is a matrix."""
+    shipped = Path(__file__).parents[2] / "deployment/models/champion"
+    info = json.loads((shipped / "model.json").read_text())
+    size = (info["input"]["height"], info["input"]["width"])
+    generator = np.random.default_rng(0)
+    coarse = torch.from_numpy(generator.uniform(0, 255, (12, 3, 9, 12)).astype(np.float32))
+    smooth = torch.nn.functional.interpolate(coarse, size, mode="bilinear")
+    pixels = smooth.permute(0, 2, 3, 1).round().byte().numpy()
+    weights = bundle_weights(shipped / "model.onnx", info["architecture"], pixels)
+    restored = create_network(info["architecture"], len(info["classes"])).eval()
+    restored.load_state_dict(weights)
+    (maps,) = onnxruntime.InferenceSession(shipped / "model.onnx").run(
+        ["activation_maps"], {"images": pixels}
+    )
     with torch.no_grad():
         _, found, _ = restored.logits_maps_and_features(scale_pixels(torch.from_numpy(pixels)))
     np.testing.assert_allclose(found.numpy(), maps, atol=1e-2)

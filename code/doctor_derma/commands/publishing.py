@@ -10,7 +10,7 @@ from doctor_derma.commands.models import dataset_if_any, find_bundle
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.decisions import Costs, Rule
 from doctor_derma.export.exporting import export_run
-from doctor_derma.export.reducing import export_reduced
+from doctor_derma.export.quantization import export_quantized
 from doctor_derma.reporting.model_card.evidence import Evidence, read_evidence
 from doctor_derma.reporting.model_card.writing import write_card
 from doctor_derma.tracking.registry import fetch_champion
@@ -36,12 +36,12 @@ def export(
     Raises
     ------
     DermaError
-        As ``export_run`` and ``export_reduced`` do.
+        As ``export_run`` and ``export_quantized`` do.
     """
     if precision == "fp32":
         bundle = export_run(run, dataset, destination, prevalence, views, rule, costs)
     else:
-        bundle = export_reduced(run, dataset, precision, destination)
+        bundle = export_quantized(run, dataset, precision, destination)
     write_card(bundle, read_info(bundle), Evidence(dataset=dataset))
     return bundle
 

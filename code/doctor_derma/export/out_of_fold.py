@@ -25,7 +25,7 @@ from doctor_derma.evaluation.bootstrap import (
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.tables import Table, with_arrow
 from doctor_derma.export.exporting import network_outputs
-from doctor_derma.export.graph import load_network
+from doctor_derma.export.onnx import load_network
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import Run
