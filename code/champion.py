@@ -486,9 +486,9 @@ def halfway(start: dict[str, Tensor], end: dict[str, Tensor]) -> dict[str, Tenso
 
 def ship(folder: Path, root: Path, name: str, jobs: list[Job]) -> None:
     """Make runs of the last two networks, and a bundle of the first: in fp32, and in int8."""
+    from doctor_derma.commands.publishing import export
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.models.weights import find_weights
-    from doctor_derma.commands.publishing import export
     from doctor_derma.training.runs import create_run
     from doctor_derma.workspace import Workspace
 

@@ -10,11 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from doctor_derma.atomic import replacing_file
 from doctor_derma.decisions import Costs, Rule, Rulebook
 from doctor_derma.errors import DermaError
-from doctor_derma.export.decision import Decision
 
 GRAPH_FILE = "model.onnx"
 INFO_FILE = "model.json"
 CARD_FILE = "README.md"
+# The graph's input and outputs; the bundle format has an older word for the OOD score.
+INPUT_NAME = "images"
+OUTPUT_NAMES = PROBABILITIES, ACTIVATION_MAPS, OOD_SCORE = (
+    "probabilities",
+    "activation_maps",
+    "unfamiliarity",
+)
 Precision = Literal["fp32", "fp16", "int8"]
 
 
@@ -94,8 +100,8 @@ class Conformal(_Strict):
     images: int
 
 
-class Familiar(_Strict):
-    """What the graph's unfamiliarity is scaled to: this share of some images is under 1."""
+class OodThreshold(_Strict):
+    """What the graph's OOD score is scaled to: this share of some images is under 1."""
 
     acceptance: float = Field(gt=0, lt=1)
     images: int
@@ -109,8 +115,78 @@ class QualityLimits(_Strict):
     blurriest: float
 
 
+class Expected(_Strict):
+    """A share of so many images, with the 95% interval over resampled lesions."""
+
+    value: float = Field(ge=0, le=1)
+    low: float = Field(ge=0, le=1)
+    high: float = Field(ge=0, le=1)
+    images: int
+
+
+class MelanomaFirst(_Strict):
+    """The threshold on the probability of melanoma, and what it did where it was chosen."""
+
+    threshold: float = Field(ge=0, le=1)
+    target_specificity: float = Field(gt=0, le=1)
+    sensitivity: Expected
+    specificity: Expected
+
+
+class RuleFigures(_Strict):
+    """What a rule did on the images that the bundle was fitted on.
+
+    ``metrics`` are those of ``RULE_METRICS``; ``called`` is each class's share of the calls.
+    """
+
+    metrics: dict[str, float]
+    called: tuple[float, ...]
+
+
+class Decision(_Strict):
+    """How probabilities become a label: the rules of a bundle, see ``decisions.py``.
+
+    Every bundle has the rules ``balanced`` and ``most-probable``. One without this section decides
+    as it always has, by the most probable class.
+    """
+
+    default: Rule = "most-probable"
+    melanoma_first: MelanomaFirst | None = None
+    costs: dict[str, dict[str, float]] | None = None
+    figures: dict[Rule, RuleFigures] = Field(default_factory=dict)
+
+    @property
+    def melanoma_expectation(self) -> str | None:
+        """What can be expected of ``melanoma-first``, in a sentence; None without a threshold."""
+        if (chosen := self.melanoma_first) is None:
+            return None
+        found, spared = chosen.sensitivity, chosen.specificity
+        return (
+            f"The threshold is {chosen.threshold:.1%}: where it was chosen it found "
+            f"{found.value:.0%} of {found.images:,} melanomas (95% interval {found.low:.0%} to "
+            f"{found.high:.0%}) and spared {spared.value:.0%} of {spared.images:,} other images "
+            f"({spared.low:.0%} to {spared.high:.0%})."
+        )
+
+
+# The keys of ``model.json`` that have an older name; either name is read.
+_OLDER_KEYS = {"prior_weight": "prevalence", "tta": "views", "ood": "familiar"}
+
+
 class BundleInfo(_Strict):
-    """Everything in ``model.json``."""
+    """Everything in ``model.json``.
+
+    Attributes
+    ----------
+    prior_weight : how much the class priors count in the probabilities, from 0 to 1
+    tta : looks at a picture that the graph averages over (test-time augmentation)
+    twin : the run whose outputs were fitted, where this one has seen all images of training and
+        validation: one of the same recipe without a fold, or those of all folds
+    """
+
+    model_config = ConfigDict(
+        alias_generator=lambda name: _OLDER_KEYS.get(name, name), populate_by_name=True
+    )
 
     format: Literal[2] = 2
     name: str
@@ -120,21 +196,19 @@ class BundleInfo(_Strict):
     classes: tuple[DiagnosisName, ...] = Field(min_length=2)
     input: InputSize
     temperature: float = Field(gt=0)
-    prevalence: float = Field(1.0, ge=0, le=1)
-    views: int = Field(1, ge=1)
+    prior_weight: float = Field(1.0, ge=0, le=1)
+    tta: int = Field(1, ge=1)
     class_shares: tuple[float, ...]
     map_shift: tuple[float, float]
     map_scale: tuple[float, float] = (1.0, 1.0)
     conformal: Conformal
-    familiar: Familiar
+    ood: OodThreshold
     quality: QualityLimits
     decision: Decision = Decision()
     metrics: dict[str, dict[str, float]]
     data: DataProvenance
     code: CodeProvenance
     pretrained: Pretrained | None = None
-    # The run whose outputs were fitted, where this one has seen all images of training and
-    # validation: trained by the same recipe without one fold.
     twin: str | None = None
     recipe: dict[str, Any]
     weights: Weights
@@ -157,7 +231,7 @@ class BundleInfo(_Strict):
         return Rulebook(
             self.class_names,
             self.class_shares,
-            self.prevalence,
+            self.prior_weight,
             self.temperature,
             self.decision.default,
             chosen.threshold if chosen else None,
@@ -246,4 +320,4 @@ def read_card(bundle: Path) -> str:
 def write_info(bundle: Path, info: BundleInfo) -> None:
     """Write ``model.json`` into a bundle, atomically."""
     with replacing_file(bundle / INFO_FILE) as scratch:
-        scratch.write_text(json.dumps(info.model_dump(mode="json"), indent=2) + "\n")
+        scratch.write_text(json.dumps(info.model_dump(mode="json", by_alias=True), indent=2) + "\n")

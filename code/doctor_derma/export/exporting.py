@@ -15,8 +15,8 @@ from doctor_derma.bundle import (
     CodeProvenance,
     DataProvenance,
     DiagnosisName,
-    Familiar,
     InputSize,
+    OodThreshold,
     Parity,
     Pretrained,
     QualityLimits,
@@ -30,9 +30,9 @@ from doctor_derma.decisions import Costs, Rule
 from doctor_derma.diagnoses import full_name
 from doctor_derma.errors import DermaError
 from doctor_derma.export.alignment import measure_map_places
-from doctor_derma.export.familiarity import ACCEPTANCE, distance_threshold, fit_distance
-from doctor_derma.export.fitting import DEFAULT_RULE, check_decision, fit_outputs
-from doctor_derma.export.graph import ServingGraph, load_network, write_graph
+from doctor_derma.export.calibration import DEFAULT_RULE, check_decision, fit_outputs
+from doctor_derma.export.onnx import ServingGraph, load_network, write_graph
+from doctor_derma.export.ood import ACCEPTANCE, fit_distance, ood_threshold
 from doctor_derma.export.parity import check_parity
 from doctor_derma.images.quality import measure_quality
 from doctor_derma.models.networks import LesionNetwork
@@ -45,7 +45,7 @@ from doctor_derma.training.size import Size
 
 PARITY_IMAGES = 64
 _BATCH = 64
-_FAMILIAR_IMAGES = 2000
+_TRAINING_SAMPLE = 2000
 # The share of training images that is beyond each limit of quality.
 _RARE = 0.002
 
@@ -54,14 +54,14 @@ def export_run(
     run: Run,
     dataset: Dataset,
     destination: Path | None = None,
-    prevalence: float | None = None,
-    views: int | None = None,
+    prior_weight: float | None = None,
+    tta: int | None = None,
     rule: Rule | None = None,
     costs: Costs | None = None,
 ) -> Path:
     """Write the bundle of a run: graph and ``model.json``.
 
-    The temperature, the conformal threshold and those of melanoma and of unfamiliarity are fitted,
+    The temperature, the conformal threshold and those of melanoma and of the OOD score are fitted,
     and the validation metrics are taken, on the validation split. A run that is trained on that
     too has a twin, trained by the same recipe without one fold: what is fitted is fitted to its
     outputs on that fold, and the distance of out-of-distribution pictures, which is alike in both
@@ -70,8 +70,8 @@ def export_run(
 
     Parameters
     ----------
-    prevalence : weight of the class shares, see `calibrate`; the recipe's unless given
-    views : of each picture that the graph averages over, see ``models/views.py``; likewise
+    prior_weight : weight of the class priors, see `calibrate`; the recipe's unless given
+    tta : looks at each picture that the graph averages over, see ``models/views.py``; likewise
     rule, costs : of the decisions, see `fit_outputs`
 
     Returns
@@ -97,7 +97,7 @@ def export_run(
     twin = twin_of(run)
     network = load_network(run)
     size = run.config.image_size
-    network.views = _views(run.config.views if views is None else views, size)
+    network.views = _checked_tta(run.config.views if tta is None else tta, size)
     pixels = pixel_cache(dataset, *size)
     parts = parts_of(dataset, run.config)
     rows, training = parts_of(dataset, twin.config).val, training_sample(parts.train)
@@ -111,13 +111,13 @@ def export_run(
         dataset.classes,
         counts,
         balanced=run.config.balanced,
-        prevalence=run.config.prevalence if prevalence is None else prevalence,
+        prior_weight=run.config.prevalence if prior_weight is None else prior_weight,
         rule=rule or DEFAULT_RULE,
         costs=costs,
     )
-    familiarity = fit_distance(network_outputs(network, pixels, training)[1]).scaled(threshold)
+    ood = fit_distance(network_outputs(network, pixels, training)[1]).scaled(threshold)
 
-    graph = ServingGraph(network, fitted.calibration, familiarity)
+    graph = ServingGraph(network, fitted.calibration, ood)
     target = destination or run.bundle
     with replacing_own_folder(target, INFO_FILE) as folder:
         path = folder / GRAPH_FILE
@@ -135,13 +135,13 @@ def export_run(
             ),
             input=_input_size(size, network),
             temperature=fitted.calibration.temperature,
-            prevalence=fitted.prevalence,
-            views=network.views,
+            prior_weight=fitted.prior_weight,
+            tta=network.views,
             class_shares=fitted.class_shares,
             map_shift=places.shift,
             map_scale=places.scale,
             conformal=fitted.conformal,
-            familiar=Familiar(acceptance=ACCEPTANCE, images=len(rows)),
+            ood=OodThreshold(acceptance=ACCEPTANCE, images=len(rows)),
             quality=_quality_limits(pixels[training]),
             decision=fitted.decision,
             metrics={"val": fitted.metrics},
@@ -190,14 +190,14 @@ def _seen_by(
     parts = parts_of(dataset, twin.config)
     logits, features = network_outputs(judge, pixels, parts.val)
     training = network_outputs(judge, pixels, training_sample(parts.train))[1]
-    return logits, distance_threshold(fit_distance(training), features)
+    return logits, ood_threshold(fit_distance(training)(features))
 
 
-def _views(count: int, size: Size) -> int:
+def _checked_tta(count: int, size: Size) -> int:
     try:
         check_views(count, size)
     except ValueError as error:
-        raise DermaError(f"--views: {count}: {error}") from error
+        raise DermaError(f"--tta: {count}: {error}") from error
     return count
 
 
@@ -229,7 +229,7 @@ def network_outputs(
 
 def training_sample(rows: np.ndarray) -> np.ndarray:
     """Choose so many training images that the distribution of their features is known well."""
-    count = min(len(rows), _FAMILIAR_IMAGES)
+    count = min(len(rows), _TRAINING_SAMPLE)
     return np.sort(np.random.default_rng(0).choice(rows, count, replace=False))
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import onnxruntime
 import torch
 
+from doctor_derma.bundle import INPUT_NAME
 from doctor_derma.errors import DermaError
-from doctor_derma.export.graph import INPUT_NAME, ServingGraph
+from doctor_derma.export.onnx import ServingGraph
 
 TOLERANCE = 1e-4
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import onnxruntime as ort
 
-from doctor_derma.bundle import BundleInfo, read_info
+from doctor_derma.bundle import INPUT_NAME, OUTPUT_NAMES, BundleInfo, read_info
 from doctor_derma.decisions import Costs, Rule, Rulebook
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import (
@@ -21,7 +21,7 @@ from doctor_derma.inference.alignment import align_maps
 from doctor_derma.inference.conformal import prediction_sets
 from doctor_derma.inference.image_quality import Fault, find_faults
 from doctor_derma.inference.prediction import Prediction
-from doctor_derma.inference.session import INPUT, OUTPUTS, open_graph
+from doctor_derma.inference.session import open_graph
 
 
 class ReadPicture(NamedTuple):
@@ -192,7 +192,9 @@ class Classifier:
                 f"pixels: {pixels.dtype} of shape {pixels.shape}; "
                 f"{self.name} takes uint8 of shape (n, {self.height}, {self.width}, 3)"
             )
-        probabilities, maps, unfamiliarity = self._session.run(list(OUTPUTS), {INPUT: pixels})
+        probabilities, maps, unfamiliarity = self._session.run(
+            list(OUTPUT_NAMES), {INPUT_NAME: pixels}
+        )
         aligned = align_maps(maps, self.info.map_shift, self.info.map_scale)
         return Outputs(probabilities, aligned, unfamiliarity)
 

@@ -5,12 +5,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from doctor_derma.bundle import INFO_FILE, BundleInfo
+from doctor_derma.bundle import INFO_FILE, INPUT_NAME, OUTPUT_NAMES, BundleInfo
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.errors import DermaError
-
-INPUT = "images"
-OUTPUTS = ("probabilities", "activation_maps", "unfamiliarity")
 
 
 def open_graph(path: Path, info: BundleInfo, threads: int | None) -> ort.InferenceSession:
@@ -44,7 +41,7 @@ def open_graph(path: Path, info: BundleInfo, threads: int | None) -> ort.Inferen
     _check_interface(session, path, info)
     try:
         black = np.zeros((1, info.input.height, info.input.width, 3), dtype=np.uint8)
-        probabilities, maps, unfamiliarity = session.run(list(OUTPUTS), {INPUT: black})
+        probabilities, maps, unfamiliarity = session.run(list(OUTPUT_NAMES), {INPUT_NAME: black})
     except Exception as error:
         raise DermaError(
             f"{path}: ONNX Runtime can't run this graph ({_first_line(error)}); "
@@ -56,10 +53,10 @@ def open_graph(path: Path, info: BundleInfo, threads: int | None) -> ort.Inferen
 
 def _check_interface(session: ort.InferenceSession, path: Path, info: BundleInfo) -> None:
     inputs = session.get_inputs()
-    if [(given.name, given.type) for given in inputs] != [(INPUT, "tensor(uint8)")]:
+    if [(given.name, given.type) for given in inputs] != [(INPUT_NAME, "tensor(uint8)")]:
         found = ", ".join(f"{given.name} {given.type}" for given in inputs)
         raise DermaError(
-            f"{path}: its input is {found or 'missing'} instead of {INPUT} tensor(uint8); "
+            f"{path}: its input is {found or 'missing'} instead of {INPUT_NAME} tensor(uint8); "
             "export the run again"
         )
     count, *size = inputs[0].shape
@@ -69,7 +66,7 @@ def _check_interface(session: ort.InferenceSession, path: Path, info: BundleInfo
             f"{path}: its input has the shape {inputs[0].shape}, but {INFO_FILE} says "
             f"{['n', *expected]}; export the run again"
         )
-    if missing := set(OUTPUTS) - {output.name for output in session.get_outputs()}:
+    if missing := set(OUTPUT_NAMES) - {output.name for output in session.get_outputs()}:
         raise DermaError(f"{path}: its output {min(missing)} is missing; export the run again")
 
 

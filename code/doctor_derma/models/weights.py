@@ -4,7 +4,6 @@ They are taken from the first of these that has them, and say where they come fr
 and licence go into the run, the bundle and its model card.
 """
 
-import hashlib
 import importlib.metadata
 import importlib.util
 import pickle
@@ -20,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from doctor_derma.bundle import file_sha256
 from doctor_derma.errors import DermaError
 
 # Packages of the extra ``train`` that carry the weights of a backbone, under Apache 2.0 (their
@@ -83,14 +83,14 @@ def find_weights(backbone_name: str, file: Path | None = None) -> tuple[Path, We
     if file:
         if not file.is_file():
             raise DermaError(f"--weights {file}: no such file; name a .safetensors or .pth file")
-        return file, WeightsSource(file.name, _sha256(file), "unknown")
+        return file, WeightsSource(file.name, file_sha256(file), "unknown")
     packaged = _packaged(backbone_name)
     if packaged:
         return packaged
     path = _from_hub(backbone_name)
     config = timm.get_pretrained_cfg(backbone_name)
     assert config is not None
-    source = WeightsSource(f"{config.hf_hub_id}", _sha256(path), config.license or "unknown")
+    source = WeightsSource(f"{config.hf_hub_id}", file_sha256(path), config.license or "unknown")
     return path, source
 
 
@@ -102,7 +102,7 @@ def _packaged(backbone_name: str) -> tuple[Path, WeightsSource] | None:
     [path] = Path(spec.submodule_search_locations[0], "models").glob("*.pth")
     version = importlib.metadata.version(package)
     name = f"{package.replace('_', '-')} {version} ({path.name})"
-    return path, WeightsSource(name, _sha256(path), _PACKAGES_LICENCE)
+    return path, WeightsSource(name, file_sha256(path), _PACKAGES_LICENCE)
 
 
 def _from_hub(backbone_name: str) -> Path:
@@ -166,8 +166,3 @@ def _in_our_names(found: dict[str, Tensor], expected: list[str]) -> Iterator[tup
     for ours, (theirs, value) in zip(expected, found.items(), strict=False):
         if ours.rpartition(".")[2] == theirs.rpartition(".")[2]:
             yield ours, value
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,300 @@
+"""A run's bundle to another one of fewer bits, int8 or fp16, if that is as good.
+
+**int8** multiplies integers. Weights are int8 with a scale for each output channel; maps are
+uint8 with one scale and zero point each, from the values that they take on training images
+(Jacob et al. [1]_). The first convolution, which sees the pixels, stays in fp32: it costs speed,
+and left in int8 it is most of the error. Weights take 7 of the 8 bits. On an x86 processor
+without VNNI instructions two products of a whole 8-bit weight and a uint8 overflow the 16 bits
+that ONNX Runtime adds them in, and a bundle would be worse there than it was measured to be.
+
+**fp16** keeps the weights in 16 bits: half the file, the same work. ONNX Runtime has no 16-bit
+convolutions for x86 processors. It turns the weights into fp32 when it loads the graph, so that
+inference takes the time and the memory of the fp32 graph.
+
+References
+----------
+.. [1] B. Jacob et al.: Quantization and Training of Neural Networks for Efficient
+       Integer-Arithmetic-Only Inference. CVPR 2018, arXiv:1712.05877.
+"""
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+from onnxruntime.quantization import (
+    CalibrationDataReader,
+    CalibrationMethod,
+    QuantFormat,
+    QuantType,
+    quantize_static,
+)
+
+from doctor_derma.atomic import replacing_own_folder
+from doctor_derma.bundle import (
+    GRAPH_FILE,
+    INFO_FILE,
+    INPUT_NAME,
+    PROBABILITIES,
+    BundleInfo,
+    OodThreshold,
+    Parity,
+    Weights,
+    file_sha256,
+    read_info,
+    write_info,
+)
+from doctor_derma.data.cache import pixel_cache
+from doctor_derma.data.manifest import Dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.metrics import classification_metrics
+from doctor_derma.export.calibration import fit_outputs
+from doctor_derma.export.exporting import training_sample, twin_of
+from doctor_derma.export.onnx import (
+    FEATURES,
+    LOGITS,
+    cut_network,
+    join_head,
+    map_convolutions,
+    run_graph,
+)
+from doctor_derma.export.ood import ACCEPTANCE, OodScore, fit_distance, ood_threshold
+from doctor_derma.terminal import terminal
+from doctor_derma.training.folds import parts_of
+from doctor_derma.training.runs import Run
+
+QuantizedPrecision = Literal["fp16", "int8"]
+MOST_LOST = {"balanced_accuracy": 0.005, "macro_auc": 0.005}
+# Training images of each class that show the ranges of the maps.
+_RANGE_IMAGES = 28
+# Of the values of a map that its range holds. Chosen on the validation images of HAM10000 by the
+# divergence from the fp32 probabilities, against the whole range, its moving average, entropy
+# and other percentiles.
+_PERCENTILE = 99.999
+
+
+def export_quantized(
+    run: Run, dataset: Dataset, precision: QuantizedPrecision, destination: Path | None = None
+) -> Path:
+    """Write a bundle whose network has fewer bits than that of the run's own bundle.
+
+    What is fitted to the network's outputs is fitted to those of the quantized network, on the
+    same images as at first: the temperature and with it the offsets of the softmax, the mean,
+    covariance and threshold of the OOD score, and the thresholds of the prediction sets and of
+    melanoma. What depends on the images or on the places of the cells alone is kept: the class
+    shares and their weight, the limits of quality, the shift of the maps; and so are the default
+    rule and the costs. The metrics in ``model.json`` are those of the validation split.
+
+    The bundle is a model of its own, ``NAME-int8``, that MLflow doesn't know, so that its
+    evaluations don't take the place of those of the fp32 bundle.
+
+    Returns
+    -------
+    the bundle's folder, ``bundle-int8/`` or so in the run's folder unless ``destination`` is given
+
+    Raises
+    ------
+    DermaError
+        When the run has no fp32 bundle of these data, ``destination`` holds something else, or
+        a validation metric of ``MOST_LOST`` falls by more than there; nothing is written then.
+    """
+    info, twin = _read_original(run, dataset), twin_of(run)
+    _read_original(twin, dataset)
+    pixels = pixel_cache(dataset, info.input.height, info.input.width)
+    targets = np.array(dataset.targets(dataset.table))
+    train = parts_of(dataset, run.config).train
+    original = run.bundle / info.weights.file
+    network = _quantize(cut_network(onnx.load(original)), precision, pixels, train, targets)
+    unscaled = _distance(network, pixels, train)
+
+    # The twin, if there is one, is quantized as well: only it has images that it has not seen.
+    judged = parts_of(dataset, twin.config)
+    judge, unscaled_judge, graph = network, unscaled, original
+    if twin is not run:
+        graph = twin.bundle / GRAPH_FILE
+        judge = _quantize(cut_network(onnx.load(graph)), precision, pixels, judged.train, targets)
+        unscaled_judge = _distance(judge, pixels, judged.train)
+    val = judged.val
+    logits, features = run_graph(judge, pixels, val, (LOGITS, FEATURES))
+    ood = unscaled.scaled(ood_threshold(unscaled_judge(features)))
+    fitted = fit_outputs(
+        logits,
+        targets[val],
+        dataset.table["lesion"].to_numpy(dtype=str)[val],
+        dataset.classes,
+        np.bincount(targets[train], minlength=len(dataset.classes)),
+        balanced=run.config.balanced,
+        prior_weight=info.prior_weight,
+        rule=info.decision.default,
+        costs=info.decision.costs,
+    )
+    model = join_head(network, fitted.calibration, ood)
+
+    [unreduced] = run_graph(graph, pixels, val, (PROBABILITIES,))
+    decided = read_info(twin.bundle).rulebook.decide(unreduced)
+    before = classification_metrics(targets[val], unreduced, dataset.classes, decided)
+    check_loss(before, fitted.metrics, run, precision)
+    [probabilities] = run_graph(model, pixels, val, (PROBABILITIES,))
+    [expected] = run_graph(original, pixels, val, (PROBABILITIES,))
+    target = destination or run.folder / f"bundle-{precision}"
+    with replacing_own_folder(target, INFO_FILE) as folder:
+        path = folder / GRAPH_FILE
+        onnx.save(model, path)
+        name = f"{info.name}-{precision}"
+        quantized = info.model_copy(
+            update={
+                "name": name,
+                "run": name,
+                "created": datetime.now(UTC).isoformat(timespec="seconds"),
+                "temperature": fitted.calibration.temperature,
+                "conformal": fitted.conformal,
+                "decision": fitted.decision,
+                "ood": OodThreshold(acceptance=ACCEPTANCE, images=len(val)),
+                "metrics": {"val": fitted.metrics},
+                "weights": Weights(
+                    sha256=file_sha256(path), bytes=path.stat().st_size, precision=precision
+                ),
+                "parity": _parity(expected, probabilities),
+            }
+        )
+        write_info(folder, quantized)
+    return target
+
+
+def check_loss(
+    before: dict[str, float], after: dict[str, float], run: Run, precision: QuantizedPrecision
+) -> None:
+    """Refuse a quantized network that is worse than the run's own.
+
+    Raises
+    ------
+    DermaError
+        When a metric of ``MOST_LOST`` has fallen by more than there.
+    """
+    for metric, most in MOST_LOST.items():
+        if before[metric] - after[metric] > most:
+            raise DermaError(
+                f"--precision {precision}: the validation {metric.replace('_', ' ')} of "
+                f"{run.name} falls from {before[metric]:.4f} to {after[metric]:.4f}, by more than "
+                f"{most:g}, so no bundle was written; use the fp32 one"
+            )
+
+
+def _read_original(run: Run, dataset: Dataset) -> BundleInfo:
+    info = read_info(run.bundle)
+    if info.data.fingerprint != dataset.fingerprint:
+        raise DermaError(
+            f"{dataset.folder}: not the data that run '{run.name}' was trained on; "
+            "import those again"
+        )
+    if info.weights.precision != "fp32":
+        raise DermaError(
+            f"{run.bundle}: {info.weights.precision} already; export fp32 first: "
+            f"derma export {run.name}"
+        )
+    return info
+
+
+def _quantize(
+    network: onnx.ModelProto,
+    precision: QuantizedPrecision,
+    pixels: np.ndarray,
+    train: np.ndarray,
+    targets: np.ndarray,
+) -> onnx.ModelProto:
+    if precision == "fp16":
+        return round_to_fp16(network)
+    rng = np.random.default_rng(0)
+    shuffled = rng.permutation(train)
+    # As many of each class, so that the ranges are not those of the commonest.
+    chosen = [shuffled[targets[shuffled] == k][:_RANGE_IMAGES] for k in np.unique(targets)]
+    return quantize_int8(network, [pixels[row] for row in np.concatenate(chosen)])
+
+
+def _distance(network: onnx.ModelProto, pixels: np.ndarray, train: np.ndarray) -> OodScore:
+    [features] = run_graph(network, pixels, training_sample(train), (FEATURES,))
+    return fit_distance(features)
+
+
+def _parity(expected: np.ndarray, found: np.ndarray) -> Parity:
+    return Parity(
+        reference="fp32 graph",
+        max_probability_difference=float(np.abs(found - expected).max()),
+        same_label=float((found.argmax(axis=1) == expected.argmax(axis=1)).mean()),
+        images=len(found),
+    )
+
+
+def round_to_fp16(network: ModelProto) -> ModelProto:
+    """Return a network whose convolutions of maps read their weights from fp16.
+
+    Parameters
+    ----------
+    network : of `onnx.cut_network`
+    """
+    halved = ModelProto()
+    halved.CopyFrom(network)
+    names = {node.input[1] for node in map_convolutions(network)}
+    casts = []
+    for weight in halved.graph.initializer:
+        if weight.name in names:
+            name = weight.name
+            rounded = numpy_helper.to_array(weight).astype(np.float16)
+            weight.CopyFrom(numpy_helper.from_array(rounded, f"{name}.fp16"))
+            casts.append(helper.make_node("Cast", [weight.name], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *halved.graph.node]
+    del halved.graph.node[:]
+    halved.graph.node.extend(nodes)
+    return halved
+
+
+def quantize_int8(network: ModelProto, pictures: Sequence[np.ndarray]) -> ModelProto:
+    """Return a network whose convolutions of maps, but the first, are in int8.
+
+    Parameters
+    ----------
+    network : of `onnx.cut_network`
+    pictures : training images that show the range of each map, uint8 (height, width, 3)
+    """
+    prepared = ModelProto()
+    prepared.CopyFrom(network)
+    # ONNX Runtime's mark for what needs no preparation: the exporter has folded and inferred.
+    onnx.helper.set_model_props(prepared, {"onnx.quant.pre_process": "onnxruntime.quant"})
+    console = terminal(error=True)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        console.status("Finding the ranges of the maps"),
+        contextlib.redirect_stdout(io.StringIO()),  # ONNX Runtime prints its settings there.
+    ):
+        path = Path(folder) / "int8.onnx"
+        quantize_static(
+            prepared,
+            path,
+            _Pictures(pictures),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            op_types_to_quantize=["Conv"],
+            reduce_range=True,
+            nodes_to_quantize=[node.name for node in map_convolutions(network)[1:]],
+            calibrate_method=CalibrationMethod.Percentile,
+            extra_options={"CalibPercentile": _PERCENTILE},
+        )
+        return onnx.load(path)
+
+
+class _Pictures(CalibrationDataReader):
+    def __init__(self, pictures: Sequence[np.ndarray]) -> None:
+        self._left = iter(pictures)
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        # One by one: ONNX Runtime takes batches of one size only.
+        picture = next(self._left, None)
+        return None if picture is None else {INPUT_NAME: picture[None]}
