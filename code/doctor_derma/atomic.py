@@ -45,12 +45,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def replacing_own_folder(path: Path, marker: str) -> Iterator[Path]:
+def replacing_own_folder(path: Path, marker: str, keep: str | None = None) -> Iterator[Path]:
     """Do as ``replacing_folder``, but never in the place of someone else's files.
 
     Parameters
     ----------
     marker : name of a file that every folder of the kind holds
+    keep : name of a subfolder that stays as it is
 
     Raises
     ------
@@ -59,7 +60,10 @@ def replacing_own_folder(path: Path, marker: str) -> Iterator[Path]:
     """
     path = path.expanduser().resolve()
     is_ours = (path / marker).is_file()
-    if path.exists() and not is_ours and (not path.is_dir() or any(path.iterdir())):
+    is_empty = path.is_dir() and all(inside.name == keep for inside in path.iterdir())
+    if path.exists() and not is_ours and not is_empty:
         raise DermaError(f"{path}: holds other files and no {marker}; name a new or empty folder")
     with replacing_folder(path) as scratch:
         yield scratch
+        if keep and (path / keep).is_dir():
+            shutil.copytree(path / keep, scratch / keep)

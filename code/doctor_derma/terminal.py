@@ -1,9 +1,13 @@
 """What people read on the terminal: names and paths as they are, never as Rich's markup."""
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.progress import track
 from rich.text import Text
+
+Step = TypeVar("Step")
 
 
 def terminal(*, error: bool = False, **options: Any) -> Console:
@@ -20,3 +24,16 @@ def terminal(*, error: bool = False, **options: Any) -> Console:
 def cells(*values: object) -> list[Text]:
     """Return the cells of a row as text that stays as it is on any console."""
     return [value if isinstance(value, Text) else Text(str(value)) for value in values]
+
+
+def with_progress(
+    steps: Iterable[Step], description: str, total: int | None = None
+) -> Iterable[Step]:
+    """Yield steps under a progress bar on standard error, gone when they are done.
+
+    Parameters
+    ----------
+    total : how many steps there are; needed where they have no length
+    """
+    console = terminal(error=True)
+    return track(steps, description=description, total=total, console=console, transient=True)

@@ -11,8 +11,8 @@ from doctor_derma.audits.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.predictions import PixelClassifier, Predictions, open_picture
-from doctor_derma.evaluation.progress import with_progress
 from doctor_derma.images.decoding import fit_pixels
+from doctor_derma.terminal import with_progress
 
 _PICTURES_AT_ONCE = 16
 

@@ -20,9 +20,9 @@ from doctor_derma.audits.group_means import ALL, group_means, interval_at
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES
 from doctor_derma.evaluation.predictions import PixelClassifier, Predictions, open_picture
-from doctor_derma.evaluation.progress import with_progress
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.images.decoding import fit_pixels
+from doctor_derma.terminal import with_progress
 
 PICTURES = 200
 CURVES = ("deletion", "insertion")

@@ -10,8 +10,8 @@ from doctor_derma.data.masks import read_mask
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES
 from doctor_derma.evaluation.predictions import Predictions
-from doctor_derma.evaluation.progress import with_progress
 from doctor_derma.evaluation.tables import Table
+from doctor_derma.terminal import with_progress
 
 MEASURES = {"mass": "Evidence inside the lesion", "hit": "Strongest point inside the lesion"}
 MODEL, GAUSSIAN, UNIFORM, MASK = "model", "gaussian", "uniform", "mask"

@@ -16,8 +16,8 @@ from scipy.ndimage import binary_dilation, distance_transform_edt, grey_closing
 
 from doctor_derma.data.masks import read_mask
 from doctor_derma.evaluation.predictions import open_picture
-from doctor_derma.evaluation.progress import with_progress
 from doctor_derma.images.decoding import fit_pixels
+from doctor_derma.terminal import with_progress
 
 UNKNOWN = "unknown"
 # Lower limits in degrees, lightest first.

@@ -11,7 +11,7 @@ from doctor_derma.workspace import Workspace
 
 if TYPE_CHECKING:
     from doctor_derma.evaluation.predictions import Predictions
-    from doctor_derma.evaluation.report import Figures
+    from doctor_derma.evaluation.report import Evaluation
 
 
 def evaluate(
@@ -38,19 +38,19 @@ def evaluate_model(
     gallery: bool = True,
     rule: Rule | None = None,
     costs: Costs | None = None,
-) -> tuple["Predictions", "Figures", Path]:
+) -> tuple["Predictions", "Evaluation", Path]:
     """Evaluate a run or bundle on a split of the data, in ``evaluation_images/<model>/``.
 
     Without ``gallery`` no picture of the data set is in the report, so that it may be
     published whatever the licence of the pictures.
 
-    Figures by another ``rule`` or other ``costs`` than the bundle's own are not what it is known
+    Evaluation by another ``rule`` or other ``costs`` than the bundle's own are not what it is known
     by: they are not tracked, and in ``evaluation_images/<model>-<rule>/``.
     """
     from doctor_derma.commands.models import predict, provenance, without_pictures
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.evaluation.report import write_evaluation
-    from doctor_derma.tracking.evaluations import log_evaluation
+    from doctor_derma.tracking.tracker import log_evaluation
 
     dataset = read_dataset(workspace.data)
     classifier, predictions = predict(workspace, reference, dataset, split, rule, costs)

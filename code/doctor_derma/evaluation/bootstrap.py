@@ -20,7 +20,7 @@ from doctor_derma.evaluation.metrics import (
     weighted_metrics,
 )
 from doctor_derma.evaluation.predictions import Predictions
-from doctor_derma.evaluation.progress import with_progress
+from doctor_derma.terminal import with_progress
 
 RESAMPLES = 1000
 LEVEL = 0.95

@@ -9,8 +9,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from doctor_derma.evaluation.predictions import PixelClassifier
-from doctor_derma.evaluation.progress import with_progress
 from doctor_derma.models.networks import count_parameters, create_network
+from doctor_derma.terminal import with_progress
 
 BATCHES = (1, 32)
 WARM_UP = 2

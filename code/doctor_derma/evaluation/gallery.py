@@ -1,14 +1,18 @@
 """Pictures that models name rightly, wrongly or differently, with class activation maps."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from PIL import Image
 
+from doctor_derma.evaluation.plots.style import DPI, INK, new_figure
 from doctor_derma.evaluation.predictions import Predictions, open_picture
-from doctor_derma.evaluation.progress import with_progress
+from doctor_derma.terminal import with_progress
 
 CARD_WIDTH = 240
 MAP_COLOURS = "viridis"
@@ -16,6 +20,15 @@ MAP_OPACITY = 0.65
 RIGHT_PER_CLASS = 2
 WRONG = 12
 DISAGREEMENTS = 8
+RIGHT_COLOUR = "#00694c"
+WRONG_COLOUR = "#b34700"
+TILES_PER_ROW = 6
+TILE_INCHES = 1.75
+JPEG_QUALITY = 85
+MAP_CAPTION = (
+    "The brighter the overlay, the more evidence for the class that the model calls, scaled "
+    "picture by picture; it shows where the model looks, not why. One picture a lesion."
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +50,16 @@ class Card:
     true_class: str
     picture: np.ndarray
     views: tuple[View, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Cards under a title; ``name`` is that of its file without suffix."""
+
+    name: str
+    title: str
+    cards: list[Card]
+    caption: str = MAP_CAPTION
 
 
 def confident_right(predictions: Predictions, per_class: int = RIGHT_PER_CLASS) -> list[int]:
@@ -133,3 +156,44 @@ def _make_card(models: tuple[Predictions, ...], row: int) -> Card:
             )
         )
     return Card(str(first.images[row]), first.classes[first.labels[row]], picture, tuple(views))
+
+
+def plot_cards(cards: list[Card], title: str) -> Figure:
+    """Draw cards in a grid; each needs at least one view and all need as many."""
+    tiles = 1 + len(cards[0].views)
+    cards_per_row = max(1, TILES_PER_ROW // tiles)
+    columns, rows = cards_per_row * tiles, math.ceil(len(cards) / cards_per_row)
+    figure = new_figure(columns * TILE_INCHES, rows * TILE_INCHES + 0.5)
+    figure.suptitle(title, x=0.012, ha="left", fontsize=11.5, fontweight="bold", color=INK)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for position, card in enumerate(cards):
+        row, first = position // cards_per_row, (position % cards_per_row) * tiles
+        _draw_card(grid[row, first : first + tiles].tolist(), card)
+    return figure
+
+
+def save_galleries(galleries: list[Gallery], folder: Path) -> list[Gallery]:
+    """Save each gallery that has cards as one JPEG, and return those."""
+    filled = [gallery for gallery in galleries if gallery.cards]
+    for gallery in with_progress(filled, "Drawing galleries"):
+        plot_cards(gallery.cards, gallery.title).savefig(
+            folder / f"{gallery.name}.jpg",
+            dpi=DPI,
+            bbox_inches="tight",
+            pad_inches=0.14,
+            pil_kwargs={"quality": JPEG_QUALITY, "optimize": True},
+        )
+    return filled
+
+
+def _draw_card(tiles: list[Axes], card: Card) -> None:
+    tiles[0].imshow(card.picture)
+    tiles[0].set_title(f"true {card.true_class}\n{card.image}", fontsize=8, color=INK)
+    for axes, view in zip(tiles[1:], card.views, strict=True):
+        axes.imshow(card.picture if view.overlay is None else view.overlay)
+        mark, colour = ("right", RIGHT_COLOUR) if view.right else ("wrong", WRONG_COLOUR)
+        axes.set_title(
+            f"{mark}: {view.label} {view.probability:.0%}\n{view.model}", fontsize=8, color=colour
+        )

@@ -1,5 +1,6 @@
 """What a model said about a split: the one thing every other file of this room reads."""
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -7,16 +8,20 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
+from doctor_derma.atomic import replacing_file
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.data.manifest import SPLITS, Dataset
 from doctor_derma.decisions import Rule, Rulebook
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.progress import with_progress
 from doctor_derma.images.decoding import UnreadableImage, fit_pixels, open_image
+from doctor_derma.terminal import with_progress
 
 BATCH_SIZE = 64
+LEADING_COLUMNS = ("image", "lesion", "class", "label", "rule")
+LAST_COLUMN = "correct"
 
 
 class PixelClassifier(Protocol):
@@ -194,6 +199,49 @@ def open_picture(path: Path) -> Image.Image:
         return open_image(path)
     except UnreadableImage as error:
         raise DermaError(f"{path}: {error}; import the data again") from error
+
+
+def write_predictions_csv(predictions: Predictions, path: Path) -> None:
+    """Write one row an image: image, lesion, class (true), label (called), rule (that
+    called it), a probability column named by each class, correct.
+
+    Raises
+    ------
+    DermaError
+        When a class has the name of one of the other columns.
+    """
+    if taken := {*LEADING_COLUMNS, LAST_COLUMN} & set(predictions.classes):
+        raise DermaError(
+            f"{path}: class '{sorted(taken)[0]}' has the name of another column; rename the class"
+        )
+    names = np.array(predictions.classes)
+    table = pd.DataFrame(
+        {
+            "image": predictions.images,
+            "lesion": predictions.lesions,
+            "class": names[predictions.labels],
+            "label": names[predictions.predicted],
+            "rule": predictions.rule,
+            **dict(zip(predictions.classes, predictions.probabilities.T, strict=True)),
+            LAST_COLUMN: predictions.correct,
+        }
+    )
+    with replacing_file(path) as scratch:
+        # Nine significant digits give back every float32 probability exactly.
+        table.to_csv(scratch, index=False, float_format="%.9g")
+
+
+def write_joint_csv(models: Sequence[Predictions], path: Path) -> None:
+    """Write one row an image: image, lesion, class, then label, probability of that label
+    and correct for each of the aligned models, as ``<model>.label`` and so on."""
+    first = models[0]
+    names = np.array(first.classes)
+    columns = {"image": first.images, "lesion": first.lesions, "class": names[first.labels]}
+    for model in models:
+        columns[f"{model.name}.label"] = names[model.predicted]
+        columns[f"{model.name}.probability"] = model.confidence
+        columns[f"{model.name}.correct"] = model.correct
+    pd.DataFrame(columns).to_csv(path, index=False, float_format="%.9g")
 
 
 def _predict_paths(classifier: PixelClassifier, paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:

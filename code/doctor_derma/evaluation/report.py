@@ -2,15 +2,12 @@
 
 import base64
 import io
-import json
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 from PIL import Image
@@ -26,13 +23,12 @@ from doctor_derma.evaluation.bootstrap import (
 )
 from doctor_derma.evaluation.comparison import Comparison, compare
 from doctor_derma.evaluation.gallery import (
-    Card,
+    Gallery,
     confident_right,
     confident_wrong,
     disagreements,
     make_cards,
-    plot_cards,
-    save_jpeg,
+    save_galleries,
 )
 from doctor_derma.evaluation.plots.classes import (
     plot_by_class,
@@ -42,16 +38,30 @@ from doctor_derma.evaluation.plots.classes import (
 from doctor_derma.evaluation.plots.comparisons import plot_differences, plot_model_metrics
 from doctor_derma.evaluation.plots.curves import plot_macro_roc, plot_pr, plot_reliability, plot_roc
 from doctor_derma.evaluation.plots.style import save_png
-from doctor_derma.evaluation.predictions import Predictions, write_predictions_csv
+from doctor_derma.evaluation.predictions import (
+    Predictions,
+    write_joint_csv,
+    write_predictions_csv,
+)
 from doctor_derma.evaluation.tables import (
     Table,
     comparison_tables,
     evaluation_tables,
     provenance_table,
 )
+from doctor_derma.finite import strict_json
 from doctor_derma.terminal import with_progress
 
+METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.csv"
 REPORT_FILE = "report.html"
+EXTERNAL_FOLDER = "external"
+TEMPLATE = "report.html.jinja"
+JPEG_QUALITY = 85
+NOTICE = (
+    "Not a medical device. These numbers describe a research model on one data set; "
+    "do not use it to diagnose or to decide on treatment."
+)
 CAPTIONS = {
     "by_class": "Sensitivity and PPV of each class when images are called by the model's rule.",
     "confusion_shares": "Rows add up to 100%; the diagonal is each class's sensitivity.",
@@ -64,15 +74,11 @@ CAPTIONS = {
     "differences": "Blue circles: Holm-corrected p below 0.05. Grey diamonds: not shown to differ.",
     "macro_roc": "The mean of the one-vs-rest curves at each false positive rate.",
 }
-MAP_CAPTION = (
-    "The brighter the overlay, the more evidence for the class that the model calls, scaled "
-    "picture by picture; it shows where the model looks, not why. One picture a lesion."
-)
 
 
 @dataclass(frozen=True, eq=False)
-class Figures:
-    """What an evaluation found, each figure with its 95% interval.
+class Evaluation:
+    """What an evaluation found, each number with its 95% interval.
 
     Attributes
     ----------
@@ -84,14 +90,36 @@ class Figures:
     rules: dict[Rule, dict[str, Interval]]
 
 
+@dataclass(frozen=True)
+class Plot:
+    """A PNG file with a sentence on how to read it."""
+
+    path: Path
+    caption: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """The contents of a report, in reading order."""
+
+    title: str
+    subtitle: str
+    tables: list[Table]
+    provenance: Table
+    plots: list[Plot] = field(default_factory=list)
+    galleries: list[Gallery] = field(default_factory=list)
+
+
 def write_evaluation(
     predictions: Predictions,
     info: Mapping[str, Any],
     folder: Path,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> Figures:
+) -> Evaluation:
     """Evaluate one model and replace its folder: CSV, JSON, plots, gallery, HTML report.
+
+    What is in its subfolder ``external`` stays.
 
     Parameters
     ----------
@@ -106,31 +134,39 @@ def write_evaluation(
     DermaError
         When ``folder`` holds something else than results, or a picture is damaged.
     """
-    with replacing_own_folder(folder, METRICS_FILE) as scratch:
+    with replacing_own_folder(folder, METRICS_FILE, keep=EXTERNAL_FOLDER) as scratch:
         intervals = bootstrap_metrics(predictions, resamples, seed)
         rules = bootstrap_rules(predictions, resamples, seed)
         write_predictions_csv(predictions, scratch / PREDICTIONS_FILE)
-        summary = evaluation_summary(predictions, intervals, rules, info, resamples, seed)
+        # The metrics are those of the rule that ``rule`` names.
+        summary = {
+            **info,
+            "model": predictions.name,
+            **count_cases(predictions),
+            "bootstrap": describe_bootstrap(resamples, seed),
+            "rule": predictions.rule,
+            "metrics": as_numbers(intervals),
+            "rules": {rule: as_numbers(found) for rule, found in rules.items()},
+        }
         write_json(summary, scratch / METRICS_FILE)
-        models = (predictions,)
+        picked = (
+            ("gallery_right", "Right with most confidence", confident_right),
+            ("gallery_wrong", "Wrong with most confidence", confident_wrong),
+        )
         galleries = [
-            _gallery(
-                "gallery_right", "Right with most confidence", models, confident_right(predictions)
-            ),
-            _gallery(
-                "gallery_wrong", "Wrong with most confidence", models, confident_wrong(predictions)
-            ),
+            Gallery(name, title, make_cards((predictions,), pick(predictions)))
+            for name, title, pick in picked
         ]
         report = Report(
             title=f"Evaluation of {predictions.name}",
             subtitle=f"{extent(predictions)}, split '{info.get('split', 'unknown')}'",
             tables=evaluation_tables(predictions, intervals, rules),
-            plots=_save_plots(evaluation_plots(predictions, intervals), scratch),
-            galleries=_save_galleries(galleries, scratch),
+            plots=save_plots(evaluation_plots(predictions, intervals), scratch),
+            galleries=save_galleries(galleries, scratch),
             provenance=provenance_table({predictions.name: info}),
         )
         write_html(report, scratch / REPORT_FILE)
-    return Figures(intervals, rules)
+    return Evaluation(intervals, rules)
 
 
 def write_comparison(
@@ -156,27 +192,36 @@ def write_comparison(
     """
     with replacing_own_folder(folder, METRICS_FILE) as scratch:
         comparison = compare(list(models), resamples, seed)
-        names = [model.name for model in comparison.models]
-        by_model = dict(zip(names, infos, strict=True))
+        by_model = {model.name: info for model, info in zip(comparison.models, infos, strict=True)}
         write_joint_csv(comparison.models, scratch / PREDICTIONS_FILE)
-        summary = comparison_summary(comparison, by_model, resamples, seed)
+        summary = {
+            **count_cases(comparison.models[0]),
+            "bootstrap": describe_bootstrap(resamples, seed),
+            "models": {
+                name: {**info, "metrics": as_numbers(comparison.intervals[name])}
+                for name, info in by_model.items()
+            },
+            "differences": [asdict(difference) for difference in comparison.differences],
+            "mcnemar": [asdict(test) for test in comparison.mcnemar],
+        }
         write_json(summary, scratch / METRICS_FILE)
-        rows = disagreements(comparison.models)
-        title = "Where the models disagree"
-        galleries = [_gallery("gallery_disagreements", title, comparison.models, rows)]
+        cards = make_cards(comparison.models, disagreements(comparison.models))
+        gallery = Gallery("gallery_disagreements", "Where the models disagree", cards)
         report = Report(
-            title=f"Comparison of {', '.join(names)}",
+            title=f"Comparison of {', '.join(by_model)}",
             subtitle=extent(comparison.models[0]),
             tables=comparison_tables(comparison),
-            plots=_save_plots(comparison_plots(comparison), scratch),
-            galleries=_save_galleries(galleries, scratch),
+            plots=save_plots(comparison_plots(comparison), scratch),
+            galleries=save_galleries([gallery], scratch),
             provenance=provenance_table(by_model),
         )
         write_html(report, scratch / REPORT_FILE)
     return comparison
 
 
-def evaluation_plots(predictions: Predictions, intervals: dict[str, Interval]) -> dict[str, Figure]:
+def evaluation_plots(
+    predictions: Predictions, intervals: Mapping[str, Interval]
+) -> dict[str, Figure]:
     """Draw one model's plots; each key is a file name without its suffix."""
     return {
         "confusion_shares": plot_confusion_shares(predictions),
@@ -197,75 +242,20 @@ def comparison_plots(comparison: Comparison) -> dict[str, Figure]:
     }
 
 
-def extent(predictions: Predictions) -> str:
-    """Say how many images, lesions and classes there are."""
-    return (
-        f"{len(predictions.images):,} images of {predictions.lesion_count:,} lesions, "
-        f"{len(predictions.classes)} classes"
-    )
-
-
-def _gallery(name: str, title: str, models: tuple[Predictions, ...], rows: list[int]) -> Gallery:
-    return Gallery(name, title, MAP_CAPTION, make_cards(models, rows))
-
-
-def _save_plots(figures: dict[str, Figure], folder: Path) -> list[Plot]:
+def save_plots(
+    figures: Mapping[str, Figure], folder: Path, captions: Mapping[str, str] = CAPTIONS
+) -> list[Plot]:
+    """Save each figure as a PNG under its name, and return them with their captions."""
     plots = []
     for name, figure in with_progress(list(figures.items()), "Drawing plots"):
         path = folder / f"{name}.png"
         save_png(figure, path)
-        plots.append(Plot(path, CAPTIONS[name]))
+        plots.append(Plot(path, captions[name]))
     return plots
 
 
-def _save_galleries(galleries: list[Gallery], folder: Path) -> list[Gallery]:
-    """Save each gallery that has cards as one JPEG, and return those."""
-    filled = [gallery for gallery in galleries if gallery.cards]
-    for gallery in with_progress(filled, "Drawing galleries"):
-        save_jpeg(plot_cards(gallery.cards, gallery.title), folder / f"{gallery.name}.jpg")
-    return filled
-
-
-TEMPLATE = "report.html.jinja"
-NOTICE = (
-    "Not a medical device. These numbers describe a research model on one data set; "
-    "do not use it to diagnose or to decide on treatment."
-)
-JPEG_QUALITY = 85
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A PNG file with a sentence on how to read it."""
-
-    path: Path
-    caption: str
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """Cards under a title, with a sentence on how to read them; ``name`` is for its file."""
-
-    name: str
-    title: str
-    caption: str
-    cards: list[Card]
-
-
-@dataclass(frozen=True)
-class Report:
-    """The contents of a report, in reading order."""
-
-    title: str
-    subtitle: str
-    tables: list[Table]
-    plots: list[Plot]
-    galleries: list[Gallery]
-    provenance: Table
-
-
 def write_html(report: Report, path: Path) -> None:
-    """Fill the template; every text is escaped and every picture embedded as a data URI."""
+    """Write one HTML file with everything in it; texts are escaped, pictures are data URIs."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -279,86 +269,22 @@ def write_html(report: Report, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def _png_uri(path: Path) -> str:
-    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
-
-
-def _jpeg_uri(pixels: np.ndarray) -> str:
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format="JPEG", quality=JPEG_QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
-
-
-METRICS_FILE = "metrics.json"
-PREDICTIONS_FILE = "predictions.csv"
-
-
-def evaluation_summary(
-    predictions: Predictions,
-    intervals: dict[str, Interval],
-    rules: Mapping[Rule, Mapping[str, Interval]],
-    info: Mapping[str, Any],
-    resamples: int,
-    seed: int,
-) -> dict[str, Any]:
-    """Sum up one model: its provenance, the cases, and every metric with its interval.
-
-    ``metrics`` are those of the model's own decision rule, which ``rule`` names; ``rules`` has
-    the figures of every rule that it has.
-    """
-    return {
-        **info,
-        "model": predictions.name,
-        **count_cases(predictions),
-        "bootstrap": describe_bootstrap(resamples, seed),
-        "rule": predictions.rule,
-        "metrics": {name: asdict(interval) for name, interval in intervals.items()},
-        "rules": {
-            rule: {name: asdict(interval) for name, interval in figures.items()}
-            for rule, figures in rules.items()
-        },
-    }
-
-
-def comparison_summary(
-    comparison: Comparison, infos: Mapping[str, Mapping[str, Any]], resamples: int, seed: int
-) -> dict[str, Any]:
-    """Sum up several models: each one's metrics, then differences and tests of every pair."""
-    return {
-        **count_cases(comparison.models[0]),
-        "bootstrap": describe_bootstrap(resamples, seed),
-        "models": {
-            name: {
-                **infos[name],
-                "metrics": {metric: asdict(interval) for metric, interval in intervals.items()},
-            }
-            for name, intervals in comparison.intervals.items()
-        },
-        "differences": [asdict(difference) for difference in comparison.differences],
-        "mcnemar": [asdict(test) for test in comparison.mcnemar],
-    }
-
-
 def write_json(summary: dict[str, Any], path: Path) -> None:
     """Write strict JSON: what is undefined (nan) becomes null."""
-    path.write_text(json.dumps(_without_nan(summary), indent=2, allow_nan=False) + "\n")
+    path.write_text(strict_json(summary), encoding="utf-8")
 
 
-def write_joint_csv(models: tuple[Predictions, ...], path: Path) -> None:
-    """Write one row an image: image, lesion, class, then label, probability of that label
-    and correct for each of the aligned models, as ``<model>.label`` and so on."""
-    first = models[0]
-    names = np.array(first.classes)
-    columns: dict[str, np.ndarray] = {
-        "image": first.images,
-        "lesion": first.lesions,
-        "class": names[first.labels],
-    }
-    for model in models:
-        columns[f"{model.name}.label"] = names[model.predicted]
-        columns[f"{model.name}.probability"] = model.confidence
-        columns[f"{model.name}.correct"] = model.correct
-    pd.DataFrame(columns).to_csv(path, index=False, float_format="%.9g")
+def extent(predictions: Predictions) -> str:
+    """Say how many images, lesions and classes there are."""
+    return (
+        f"{len(predictions.images):,} images of {predictions.lesion_count:,} lesions, "
+        f"{len(predictions.classes)} classes"
+    )
+
+
+def as_numbers(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
+    """Return intervals for JSON: name -> value, low, high."""
+    return {name: asdict(interval) for name, interval in intervals.items()}
 
 
 def count_cases(predictions: Predictions) -> dict[str, Any]:
@@ -378,9 +304,11 @@ def describe_bootstrap(resamples: int, seed: int) -> dict[str, Any]:
     return {"unit": "lesion", "resamples": resamples, "seed": seed, "level": LEVEL}
 
 
-def _without_nan(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_nan(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+def _png_uri(path: Path) -> str:
+    return f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode('ascii')}"
+
+
+def _jpeg_uri(pixels: np.ndarray) -> str:
+    stream = io.BytesIO()
+    Image.fromarray(pixels).save(stream, format="JPEG", quality=JPEG_QUALITY, optimize=True)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"

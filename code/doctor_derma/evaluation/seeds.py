@@ -1,0 +1,221 @@
+"""Which runs make a comparison over seeds: every architecture once with every seed."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
+from typing import Any
+
+import numpy as np
+
+from doctor_derma.decisions import MELANOMA
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.bootstrap import (
+    LEVEL,
+    RESAMPLES,
+    Interval,
+    bootstrap_distributions,
+    measured,
+    percentile_interval,
+)
+from doctor_derma.evaluation.comparison import align_models, bootstrap_p_value, holm
+from doctor_derma.evaluation.metrics import (
+    HEADLINE_METRICS,
+    MELANOMA_METRICS,
+)
+from doctor_derma.evaluation.predictions import Predictions
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """One run of an architecture: its name, and the seed that it was trained with."""
+
+    name: str
+    architecture: str
+    seed: int
+
+
+def pair_replicates(replicates: Sequence[Replicate]) -> dict[str, dict[int, Replicate]]:
+    """Sort runs into architecture -> seed -> run: the architectures as given, seeds ascending.
+
+    Raises
+    ------
+    DermaError
+        When there are fewer than two architectures, one was given a seed twice, or one
+        lacks a seed of another.
+    """
+    found: dict[str, dict[int, Replicate]] = {}
+    for run in replicates:
+        of = found.setdefault(run.architecture, {})
+        if other := of.get(run.seed):
+            raise DermaError(
+                f"compare: {other.name} and {run.name} are both {run.architecture} with seed "
+                f"{run.seed}; name one run for each architecture and seed"
+            )
+        of[run.seed] = run
+    if len(found) < 2:
+        given = f"only runs of {next(iter(found))}" if found else "no runs"
+        raise DermaError(f"compare: {given} given; name runs of two architectures or more")
+    seeds = sorted({run.seed for run in replicates})
+    for architecture, of in found.items():
+        if missing := [seed for seed in seeds if seed not in of]:
+            raise DermaError(
+                f"compare: {architecture} has no run with seed {missing[0]}, but another "
+                "architecture has; train it or leave that seed out"
+            )
+    return {architecture: {s: of[s] for s in seeds} for architecture, of in found.items()}
+
+
+def differing_settings(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Name the settings besides model and seed in which recipes differ, where they have them.
+
+    A recipe lacks the settings that were added after its run.
+    """
+    names = dict.fromkeys(name for recipe in recipes for name in recipe)
+    return [
+        name
+        for name in names
+        if name not in ("model", "seed")
+        and any(a != b for a, b in pairwise([r[name] for r in recipes if name in r]))
+    ]
+
+
+SIGNIFICANT = 0.05
+
+
+@dataclass(frozen=True)
+class SeedDifference:
+    """One metric of ``second`` minus that of ``first``.
+
+    ``by_seed`` holds the difference of each seed, ``interval`` their mean; ``p_value`` tests
+    no difference, and ``p_holm`` corrects it for the pairs of that metric.
+    """
+
+    first: str
+    second: str
+    metric: str
+    by_seed: tuple[float, ...]
+    interval: Interval
+    p_value: float
+    p_holm: float
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether it is larger than luck: the corrected p is below 0.05."""
+        return self.p_holm < SIGNIFICANT
+
+
+@dataclass(frozen=True, eq=False)
+class SeedComparison:
+    """What ``compare_over_seeds`` found, of A architectures and S seeds.
+
+    Attributes
+    ----------
+    architectures : their A names, in the order given
+    seeds : the S seeds, ascending
+    runs : architecture -> the names of its runs, in the order of the seeds
+    models : all A x S predictions, in the order of the first one's images
+    values : metric -> float64 [A, S]
+    differences : each metric of every pair of architectures
+    """
+
+    architectures: tuple[str, ...]
+    seeds: tuple[int, ...]
+    runs: dict[str, tuple[str, ...]]
+    models: tuple[Predictions, ...]
+    values: dict[str, np.ndarray]
+    differences: tuple[SeedDifference, ...]
+
+
+def compared_metrics(classes: Sequence[str]) -> dict[str, str]:
+    """Name the metrics that are compared: the headline, and a figure of melanoma if it's known."""
+    chosen = ("macro_auc", "balanced_accuracy", "accuracy", "ece")
+    titles = {metric: HEADLINE_METRICS[metric] for metric in chosen}
+    return titles | MELANOMA_METRICS if MELANOMA in classes else titles
+
+
+def compare_over_seeds(
+    replicates: Sequence[Replicate],
+    models: Sequence[Predictions],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> SeedComparison:
+    """Compare architectures by the mean over seeds, seeds and test lesions resampled.
+
+    Each resample draws S of the S seeds and L of the L lesions, both with replacement and
+    the same for all architectures, and takes the mean over the drawn seeds of the difference
+    on the drawn lesions. As every run sees every lesion, seeds and lesions are crossed, and
+    they are drawn independently of each other: the pigeonhole bootstrap (Owen, The pigeonhole
+    bootstrap, Annals of Applied Statistics 1, 2007, doi:10.1214/07-AOAS122). P-values and
+    their correction are those of ``compare``.
+
+    Parameters
+    ----------
+    replicates : the runs, every architecture with the same seeds
+    models : their predictions on the same images, one a run
+    resamples, seed, level : of the bootstrap, as for ``bootstrap_metrics``
+
+    Notes
+    -----
+    What so few seeds can say is limited:
+
+    - Drawing from S seeds shows (S - 1) / S of the variance that seeds have, and the seeds'
+      part of a draw is never outside the range of the S. Where all luck is the seed's, the
+      interval is too short and p too small.
+    - Luck of one seed on one lesion is counted 3 - 2 / S times (nearly, for many lesions), so
+      where runs differ by lesions here and there the interval is too long.
+    - With one seed it says nothing of seeds: it is the interval of ``compare``.
+
+    Raises
+    ------
+    DermaError
+        As ``pair_replicates`` and ``compare`` do.
+    """
+    paired = pair_replicates(replicates)
+    by_name = dict(zip((run.name for run in replicates), models, strict=True))
+    runs = {name: tuple(run.name for run in of.values()) for name, of in paired.items()}
+    aligned = align_models([by_name[run] for names in runs.values() for run in names])
+    metrics = compared_metrics(aligned[0].classes)
+    shape = (len(runs), -1)
+    found = [measured(model) for model in aligned]
+    drawn = bootstrap_distributions(aligned, resamples, seed)
+    values = {key: np.array([one[key] for one in found]).reshape(shape) for key in metrics}
+    draws = {
+        key: np.stack([one[key] for one in drawn]).reshape(*shape, resamples) for key in metrics
+    }
+    seeds = tuple(next(iter(paired.values())))
+    shares = _drawn_shares(len(seeds), resamples, seed)
+    differences = [
+        difference
+        for metric in metrics
+        for difference in _family(tuple(runs), metric, values[metric], draws[metric], shares, level)
+    ]
+    return SeedComparison(tuple(runs), seeds, runs, tuple(aligned), values, tuple(differences))
+
+
+def _family(
+    architectures: tuple[str, ...],
+    metric: str,
+    values: np.ndarray,
+    draws: np.ndarray,
+    shares: np.ndarray,
+    level: float,
+) -> list[SeedDifference]:
+    """Compare every pair by one metric: values [A, S], draws [A, S, R], shares [R, S]."""
+    family = []
+    for i, j in combinations(range(len(architectures)), 2):
+        by_seed = values[j] - values[i]
+        change = (shares * (draws[j] - draws[i]).T).sum(axis=1)
+        interval = percentile_interval(float(by_seed.mean()), change, level)
+        p_value = bootstrap_p_value(change)
+        pair, steps = (architectures[i], architectures[j]), tuple(by_seed.tolist())
+        family.append(SeedDifference(*pair, metric, steps, interval, p_value, p_value))
+    corrected = holm([difference.p_value for difference in family])
+    return [replace(d, p_holm=p) for d, p in zip(family, corrected, strict=True)]
+
+
+def _drawn_shares(count: int, resamples: int, seed: int) -> np.ndarray:
+    """Draw how much of each resample is of each seed, float64 [resamples, count]."""
+    # Another stream than that of the lesions, which starts from the seed alone.
+    generator = np.random.default_rng((seed, 1))
+    return generator.multinomial(count, np.full(count, 1 / count), size=resamples) / count
