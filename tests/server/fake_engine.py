@@ -11,15 +11,14 @@ from PIL import Image
 from doctor_derma.decisions import Rule
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.prediction import Prediction
-from doctor_derma.server.access import Access
-from doctor_derma.server.cross_origin import allow_origins
-from doctor_derma.server.headers import SecurityHeaders
+from doctor_derma.server.browser_security import SecurityHeaders, allow_origins
+from doctor_derma.server.error_handlers import add_error_handlers
 from doctor_derma.server.metrics import Metrics
-from doctor_derma.server.routes.batch import batch_routes
-from doctor_derma.server.routes.handlers import add_problems
+from doctor_derma.server.middleware import RequestLog
 from doctor_derma.server.routes.health import health_routes
 from doctor_derma.server.routes.model import model_routes
-from doctor_derma.server.routes.prediction import prediction_routes
+from doctor_derma.server.routes.pages import page_routes
+from doctor_derma.server.routes.predict import predict_routes
 from doctor_derma.server.settings import Settings
 
 
@@ -52,14 +51,14 @@ def make_api(engine: FakeEngine, bundle: Path, settings: Settings | None = None)
     settings = settings or Settings()
     info = engine._classifier.info
     app = FastAPI(title="test")
-    add_problems(app)
-    app.include_router(prediction_routes(engine, info, settings))  # type: ignore[arg-type]
-    app.include_router(batch_routes(engine, info, settings))  # type: ignore[arg-type]
+    add_error_handlers(app)
+    app.include_router(page_routes())
+    app.include_router(predict_routes(engine, info, settings))  # type: ignore[arg-type]
     app.include_router(model_routes(info, bundle))
     app.include_router(health_routes(engine, info))  # type: ignore[arg-type]
     allow_origins(app, settings.cors_origins)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(Access, Metrics(info), log_clients=False)
+    app.add_middleware(RequestLog, Metrics(info), log_clients=False)
     return app
 
 

@@ -20,7 +20,7 @@ SERVE = """
 import sys, time
 from pathlib import Path
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.server.server import serve
+from doctor_derma.server.run import serve
 
 bundle, port, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
 quick = Classifier.classify

@@ -17,8 +17,8 @@ from doctor_derma.errors import DermaError
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.notice import NOTICE
 from doctor_derma.server.app import create_app
-from doctor_derma.server.routes.upload import MAX_IMAGE_BYTES
 from doctor_derma.server.settings import Settings
+from doctor_derma.server.uploads import MAX_IMAGE_BYTES
 from server.tiny_bundle import BETWEEN, GREEN, RED
 
 FORM = {"content-type": "multipart/form-data; boundary=edge"}

@@ -10,10 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.server.routes.memory import UploadMemory
-from doctor_derma.server.routes.outcomes import pictures_ahead
-from doctor_derma.server.routes.upload import MAX_IMAGE_BYTES
+from doctor_derma.server.answers import pictures_ahead
 from doctor_derma.server.settings import Settings
+from doctor_derma.server.upload_memory import UploadMemory
+from doctor_derma.server.uploads import MAX_IMAGE_BYTES
 from server.fake_engine import FakeEngine, encoded, make_api
 from server.tiny_bundle import BLUE, GREEN, RED
 

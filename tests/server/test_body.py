@@ -8,8 +8,8 @@ from fastapi import Request
 from starlette.types import Message
 
 from doctor_derma.server.problems import ProblemError
-from doctor_derma.server.routes.body import read_body
-from doctor_derma.server.routes.memory import UploadMemory
+from doctor_derma.server.upload_memory import UploadMemory
+from doctor_derma.server.uploads import read_body
 
 
 def read(
@@ -33,8 +33,8 @@ def read(
     scope = {"type": "http", "method": "POST", "path": "/", "headers": raw}
 
     async def gather() -> bytes:
-        with UploadMemory().share() as share:
-            body: AsyncIterator[bytes] = read_body(Request(scope, receive), most, share)
+        with UploadMemory().reservation() as reservation:
+            body: AsyncIterator[bytes] = read_body(Request(scope, receive), most, reservation)
             return b"".join([chunk async for chunk in body])
 
     return asyncio.run(gather())
@@ -51,25 +51,25 @@ def test_a_body_is_its_chunks() -> None:
 
 
 def test_a_body_that_stalls_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("doctor_derma.server.routes.body.SILENCE_SECONDS", 0.02)
+    monkeypatch.setattr("doctor_derma.server.uploads.SILENCE_SECONDS", 0.02)
     stalled = refusal([b"a"])
     assert stalled.type.name == "too-slow"
     assert stalled.headers == {"Connection": "close"}
 
 
 def test_a_body_that_drips_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("doctor_derma.server.routes.body.SILENCE_SECONDS", 0.1)
+    monkeypatch.setattr("doctor_derma.server.uploads.SILENCE_SECONDS", 0.1)
     dripping = [b"a"] * 100
     assert refusal(dripping, pause=0.02).type.name == "too-slow"
-    monkeypatch.setattr("doctor_derma.server.routes.body.LEAST_BYTES", 2)
+    monkeypatch.setattr("doctor_derma.server.uploads.LEAST_BYTES", 2)
     assert read([*dripping[:20], b"end"], pause=0.02) == b"a" * 20 + b"end"
 
 
 def test_the_slowest_upload_goes_before_a_newcomer_is_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("doctor_derma.server.routes.memory.SLOW_AFTER_SECONDS", 0.05)
-    memory = UploadMemory(most=100)
+    monkeypatch.setattr("doctor_derma.server.upload_memory.SLOW_AFTER_SECONDS", 0.05)
+    memory = UploadMemory(limit=100)
     outcomes: dict[str, str] = {}
 
     async def upload(name: str, size: int, pause: float) -> None:
@@ -86,9 +86,9 @@ def test_the_slowest_upload_goes_before_a_newcomer_is_refused(
 
         scope = {"type": "http", "method": "POST", "path": "/", "headers": []}
         try:
-            with memory.share() as share:
-                async for chunk in read_body(Request(scope, receive), 1000, share):
-                    share.take(len(chunk))
+            with memory.reservation() as reservation:
+                async for chunk in read_body(Request(scope, receive), 1000, reservation):
+                    reservation.take(len(chunk))
             outcomes[name] = "whole"
         except ProblemError as refused:
             outcomes[name] = refused.type.name
@@ -101,7 +101,7 @@ def test_the_slowest_upload_goes_before_a_newcomer_is_refused(
         # All that is left is under way or young.
         young = asyncio.create_task(upload("young", 40, 0.3))
         await asyncio.sleep(0.01)
-        monkeypatch.setattr("doctor_derma.server.routes.memory.SLOW_AFTER_SECONDS", 60)
+        monkeypatch.setattr("doctor_derma.server.upload_memory.SLOW_AFTER_SECONDS", 60)
         await upload("too much", 40, 0)
         await asyncio.gather(stalled, slow, young)
 
@@ -113,7 +113,7 @@ def test_the_slowest_upload_goes_before_a_newcomer_is_refused(
         "young": "whole",
         "too much": "overloaded",
     }
-    assert memory._held == 0
+    assert memory.held == 0
 
 
 def test_other_ends() -> None:

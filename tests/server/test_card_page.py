@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from doctor_derma.server.card_page import card_html
+from doctor_derma.server.routes.pages import card_html
 
 CARD = """---
 license: other

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
-from doctor_derma.server.departures import Departures
+from doctor_derma.server.middleware import CancelOnDisconnect
 from server.server_process import served
 from server.tiny_bundle import RED
 
@@ -60,7 +60,7 @@ def test_the_work_ends_when_the_client_goes() -> None:
 
     async def scenario() -> None:
         connection = Connection(BODY)
-        request = Departures(app)(SCOPE, connection.receive, connection.send)
+        request = CancelOnDisconnect(app)(SCOPE, connection.receive, connection.send)
         task = asyncio.create_task(request)  # type: ignore[arg-type]
         await asyncio.sleep(0.01)
         connection.leaves.set()
@@ -82,7 +82,7 @@ def test_an_answer_is_no_departure() -> None:
 
     async def scenario() -> None:
         connection = Connection(BODY)
-        await Departures(app)(SCOPE, connection.receive, connection.send)
+        await CancelOnDisconnect(app)(SCOPE, connection.receive, connection.send)
         assert connection.sent == ["http.response.start", "http.response.body"]
 
     asyncio.run(scenario())
@@ -101,7 +101,7 @@ def test_a_body_in_parts_arrives_whole_and_a_cut_one_is_the_reader_s_affair() ->
     async def scenario() -> None:
         for last in (BODY, GONE):
             connection = Connection(*parts, last)
-            await Departures(app)(SCOPE, connection.receive, connection.send)
+            await CancelOnDisconnect(app)(SCOPE, connection.receive, connection.send)
             assert received[-3:] == [*parts, last]
             assert connection.sent[-1] == "http.response.body"
 
@@ -115,7 +115,7 @@ def test_cancelled_from_outside_is_cancelled() -> None:
 
     async def scenario() -> None:
         connection = Connection(BODY)
-        request = Departures(app)(SCOPE, connection.receive, connection.send)
+        request = CancelOnDisconnect(app)(SCOPE, connection.receive, connection.send)
         task = asyncio.create_task(request)  # type: ignore[arg-type]
         await asyncio.sleep(0.01)
         task.cancel()

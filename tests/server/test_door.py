@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.server.door import Door
 from doctor_derma.server.engine.admission import Draining, Overloaded
+from doctor_derma.server.logs import CURRENT, RequestRecord
 from doctor_derma.server.metrics import Metrics
-from doctor_derma.server.request import CURRENT, RequestRecord
+from doctor_derma.server.middleware import LoadShedding
 
 
 class Engine:
@@ -44,7 +44,7 @@ async def unread() -> Any:
 class Client:
     """Asks at a door, and keeps the answers."""
 
-    def __init__(self, door: Door) -> None:
+    def __init__(self, door: LoadShedding) -> None:
         self._door = door
 
     async def ask(
@@ -70,7 +70,7 @@ def make(
     metrics: Metrics, busy: Overloaded | None = None, per_client: int = 48
 ) -> tuple[App, Client]:
     app = App()
-    door = Door(app, Engine(busy), metrics, per_client)  # type: ignore[arg-type]
+    door = LoadShedding(app, Engine(busy), metrics, per_client)  # type: ignore[arg-type]
     return app, Client(door)
 
 
@@ -118,7 +118,7 @@ def test_who_was_let_in_stays_and_is_told_to_close(metrics: Metrics) -> None:
     async def scenario() -> None:
         app = App()
         engine = Engine()
-        client = Client(Door(app, engine, metrics, 48))  # type: ignore[arg-type]
+        client = Client(LoadShedding(app, engine, metrics, 48))  # type: ignore[arg-type]
         record = RequestRecord("id")
         CURRENT.set(record)
         task = asyncio.create_task(client.ask())
@@ -151,7 +151,7 @@ def test_one_address_has_no_more_than_its_share(metrics: Metrics) -> None:
 
 def test_addresses_that_have_left_are_forgotten(metrics: Metrics) -> None:
     app = App()
-    door = Door(app, Engine(), metrics, per_client=2)  # type: ignore[arg-type]
+    door = LoadShedding(app, Engine(), metrics, per_client=2)  # type: ignore[arg-type]
 
     async def scenario() -> None:
         app.may_end.set()

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from PIL import Image
 from doctor_derma.images.decoding import open_image
-from doctor_derma.server.memory import return_large_blocks
+from doctor_derma.server.process import return_large_blocks
 
 def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6

@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 
 from doctor_derma.inference.notice import NOTICE
 from doctor_derma.server.app import create_app
-from doctor_derma.server.headers import SECURITY_HEADERS
-from doctor_derma.server.routes.page import STATIC
+from doctor_derma.server.browser_security import SECURITY_HEADERS
+from doctor_derma.server.routes.pages import STATIC
 from server.page.contrast import contrast_ratio
 from server.tiny_bundle import write_bundle
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from doctor_derma.server import protocol
-from doctor_derma.server.protocol import PatientProtocol
+from doctor_derma.server import http as protocol
+from doctor_derma.server.http import BoundedProtocol
 
 LARGE = 50_000_000
 GET = b"GET / HTTP/1.1\r\nHost: test\r\n"
@@ -41,7 +41,7 @@ ended: list[str] = []
 @contextmanager
 def listening() -> Iterator[tuple[str, int]]:
     config = uvicorn.Config(
-        app, port=0, http=PatientProtocol, lifespan="off", log_level="error", ws="none"
+        app, port=0, http=BoundedProtocol, lifespan="off", log_level="error", ws="none"
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

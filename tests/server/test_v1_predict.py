@@ -12,12 +12,12 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from doctor_derma.inference.classifier import Classifier
+from doctor_derma.server.answers import VIRIDIS, draw_map
 from doctor_derma.server.engine.admission import DeadlineExceeded, Overloaded
 from doctor_derma.server.problems import ProblemError
-from doctor_derma.server.routes.memory import UploadMemory
-from doctor_derma.server.routes.overlay import VIRIDIS, draw_map
-from doctor_derma.server.routes.prediction import MAX_PICTURES
-from doctor_derma.server.routes.upload import MAX_IMAGE_BYTES
+from doctor_derma.server.routes.predict import MAX_PICTURES
+from doctor_derma.server.upload_memory import UploadMemory
+from doctor_derma.server.uploads import MAX_IMAGE_BYTES
 from server.fake_engine import FakeEngine, encoded, make_api
 from server.tiny_bundle import BETWEEN, BLUE, GREEN, RED, SIZE
 
@@ -157,15 +157,15 @@ def test_several_pictures_wait_for_a_busy_engine(client: TestClient, engine: Fak
 
 
 def test_memory_for_uploads_is_bounded_and_comes_back() -> None:
-    memory = UploadMemory(most=10)
-    with memory.share() as first, memory.share() as second:
+    memory = UploadMemory(limit=10)
+    with memory.reservation() as first, memory.reservation() as second:
         first.take(6)
         second.take(4)
         with pytest.raises(ProblemError) as refused:
             second.take(1)
         assert refused.value.status_code == 503
         assert refused.value.headers == {"Retry-After": "2"}
-        first.give(6)
+        first.give_back(6)
         second.take(6)
-    with memory.share() as again:
+    with memory.reservation() as again:
         again.take(10)

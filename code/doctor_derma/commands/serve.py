@@ -22,7 +22,7 @@ def serve(
     ] = None,
 ) -> None:
     """Serve the upload page and the API."""
-    from doctor_derma.server.server import serve
+    from doctor_derma.server.run import serve
     from doctor_derma.server.settings import Settings
 
     settings = Settings.from_environment().model_copy(update={"workers": workers, "rule": rule})

@@ -1,5 +1,6 @@
 """The web application: an upload page, a JSON API and figures about itself around one bundle."""
 
+import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,27 +8,29 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from doctor_derma._version import __version__
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.inference.notice import NOTICE
-from doctor_derma.server.access import Access
-from doctor_derma.server.cross_origin import allow_origins
-from doctor_derma.server.departures import Departures
-from doctor_derma.server.door import Door
-from doctor_derma.server.draining import draining_on_signal
+from doctor_derma.server.browser_security import SecurityHeaders, allow_origins
 from doctor_derma.server.engine.classifiers import Classifiers
 from doctor_derma.server.engine.engine import Engine
-from doctor_derma.server.head import Head
-from doctor_derma.server.headers import SecurityHeaders
-from doctor_derma.server.memory import return_large_blocks, return_small_blocks
-from doctor_derma.server.metrics import Metrics, metrics_routes
-from doctor_derma.server.routes.batch import batch_routes
-from doctor_derma.server.routes.handlers import add_problems
-from doctor_derma.server.routes.health import health_routes
+from doctor_derma.server.error_handlers import add_error_handlers
+from doctor_derma.server.metrics import Metrics
+from doctor_derma.server.middleware import (
+    CancelOnDisconnect,
+    ForwardedHeader,
+    HeadAsGet,
+    HealthPort,
+    LoadShedding,
+    RequestLog,
+)
+from doctor_derma.server.process import draining_on_signal, return_large_blocks, return_small_blocks
+from doctor_derma.server.routes.health import health_routes, metrics_routes
 from doctor_derma.server.routes.model import model_routes
-from doctor_derma.server.routes.page import STATIC, page_routes
-from doctor_derma.server.routes.prediction import prediction_routes
+from doctor_derma.server.routes.pages import STATIC, page_routes
+from doctor_derma.server.routes.predict import predict_routes
 from doctor_derma.server.routes.reference import reference_routes
 from doctor_derma.server.settings import Settings
 
@@ -42,14 +45,14 @@ def create_app(bundle: Path, settings: Settings | None = None) -> FastAPI:
     Parameters
     ----------
     bundle : folder with the model
-    settings : the defaults when None
+    settings : those of the environment when None
 
     Raises
     ------
     DermaError
         When the bundle can't be loaded, see ``Classifier.load``.
     """
-    settings = settings or Settings()
+    settings = settings or Settings.from_environment()
     sys.setswitchinterval(SWITCH_SECONDS)
     cpus = max(1, usable_cpus() // settings.workers)
     return_large_blocks()
@@ -90,16 +93,21 @@ def build_app(classifiers: Classifiers, bundle: Path, settings: Settings) -> Fas
     app.state.metrics = metrics
     app.state.settings = settings
     # Each wraps those before it: a request passes the last one first.
-    add_problems(app)
-    app.add_middleware(Head)
-    app.add_middleware(Departures)
-    app.add_middleware(Door, engine, metrics, settings.per_client_limit)
+    add_error_handlers(app)
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(CancelOnDisconnect)
+    app.add_middleware(LoadShedding, engine, metrics, settings.per_client_limit)
     allow_origins(app, settings.cors_origins)
+    if settings.health_port is not None:
+        app.add_middleware(HealthPort, settings.health_port)
     app.add_middleware(SecurityHeaders)
-    app.add_middleware(Access, metrics, settings.log_clients)
+    app.add_middleware(RequestLog, metrics, settings.log_clients)
+    # Whose word on a client's address is taken.
+    trusted = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=trusted)
+    app.add_middleware(ForwardedHeader)
     app.include_router(page_routes())
-    app.include_router(prediction_routes(engine, info, settings))
-    app.include_router(batch_routes(engine, info, settings))
+    app.include_router(predict_routes(engine, info, settings))
     app.include_router(model_routes(info, bundle))
     app.include_router(health_routes(engine, info))
     app.include_router(metrics_routes(metrics, settings.api_keys))

@@ -41,6 +41,7 @@ class BoundedProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, in the place of another connection where there is no more room."""
         super().connection_made(_Gathering(transport, self))  # type: ignore[arg-type]
+        self._port = self.server and self.server[1]
         self._abort_after(REQUEST_SECONDS)
         if len(self.connections) > MAX_CONNECTIONS:
             self._make_room()
@@ -114,10 +115,9 @@ class BoundedProtocol(H11Protocol):
             fresh = self._heard - each._heard < FRESH_SECONDS
             return fresh, each._answers, each._answers and not each.cycle.more_body, each._heard
 
-        port = self.transport.get_extra_info("sockname")[1]
-        others = [each for each in self.connections if each.server and each.server[1] == port]
-        if len(others) > MAX_CONNECTIONS:
-            last = min((each for each in others if each is not self), key=worth)
+        here = [each for each in self.connections if each._port == self._port]
+        if len(here) > MAX_CONNECTIONS:
+            last = min((each for each in here if each is not self), key=worth)
             self.connections.discard(last)
             last.transport.abort()
 

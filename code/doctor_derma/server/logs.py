@@ -3,13 +3,44 @@
 import json
 import logging
 import sys
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from doctor_derma.server.request import CURRENT
 from doctor_derma.server.settings import Settings
 
 REQUEST_LOGGER = "doctor_derma.request"
+_requests = logging.getLogger(REQUEST_LOGGER)
+
+
+@dataclass
+class RequestRecord:
+    """One request, from its first byte to its last.
+
+    Attributes
+    ----------
+    id : by which the client and the log know it
+    path : that was asked for
+    accepted : whether its pictures are classified even when the server has begun to stop
+    pictures : classified by now
+    largest_batch : pictures that one of them went through the network with, itself included
+    """
+
+    id: str
+    path: str = "/"
+    accepted: bool = False
+    pictures: int = 0
+    largest_batch: int = 0
+
+    def add_picture(self, batch: int) -> None:
+        """Count a picture that was classified in a batch of this size."""
+        self.pictures += 1
+        self.largest_batch = max(self.largest_batch, batch)
+
+
+# Tasks that a request starts see the same record.
+CURRENT: ContextVar[RequestRecord | None] = ContextVar("request", default=None)
 
 
 class JsonFormatter(logging.Formatter):
@@ -66,9 +97,6 @@ def log_config(settings: Settings) -> dict[str, Any]:
 def log_request(level: int, **fields: Any) -> None:
     """Write the line of a request."""
     _requests.log(level, "request", extra={"fields": fields})
-
-
-_requests = logging.getLogger(REQUEST_LOGGER)
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:

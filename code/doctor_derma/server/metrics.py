@@ -1,20 +1,25 @@
-"""What the server measures about itself, for Prometheus: ``GET /metrics``."""
+"""What the server measures about itself, for Prometheus, in one process or in several."""
 
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from fastapi import APIRouter, Request, Response
-from fastapi.responses import PlainTextResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.drift import ODDITIES, Drift
-from doctor_derma.server.problems import describe_problems
-from doctor_derma.server.routes.keys import key_needed
-from doctor_derma.server.shared_figures import all_processes
 
 METRICS_PATH = "/metrics"
+# Where it is set, prometheus_client keeps all metrics in files there.
+_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
+_OWNER = re.compile(r"_(\d+)\.db")
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _PICTURES = (1, 2, 4, 8, 12, 16, 24, 32, 64)
 _STAGES = ("decode", "wait", "network")
@@ -22,7 +27,7 @@ _REASONS = ("overloaded", "draining", "client_limit", "late", "gone", "unreadabl
 
 
 class Metrics:
-    """All figures of one server; a registry of its own, so that a process may have several."""
+    """All metrics of one server; a registry of its own, so that a process may have several."""
 
     def __init__(self, info: BundleInfo) -> None:
         self.registry = registry = CollectorRegistry()
@@ -118,7 +123,7 @@ class Metrics:
         self._refused.labels(reason).inc()
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
-        """Return all figures, and their content type, as a scraper with this header wants them."""
+        """Return all metrics, and their content type, as a scraper with this header wants them."""
         encode, content_type = choose_encoder(accept)
         return encode(all_processes() or self.registry), content_type
 
@@ -128,19 +133,35 @@ class Metrics:
             share.set(self._drift.share(oddity))
 
 
-def metrics_routes(metrics: Metrics, api_keys: frozenset[str] = frozenset()) -> APIRouter:
-    """Return the route that Prometheus scrapes; with one of the keys, where there are any."""
-    router = APIRouter(tags=["health"], dependencies=key_needed(api_keys))
+@contextmanager
+def shared_metrics() -> Iterator[None]:
+    """Let the processes that are started in this block share their metrics."""
+    with TemporaryDirectory(prefix="derma-metrics-") as folder:
+        os.environ[_VARIABLE] = folder
+        try:
+            yield
+        finally:
+            del os.environ[_VARIABLE]
 
-    @router.get(
-        METRICS_PATH,
-        summary="Figures for Prometheus",
-        response_class=PlainTextResponse,
-        response_description="The text format, or OpenMetrics where that is asked for",
-        responses=describe_problems(),
-    )
-    async def metrics_page(request: Request) -> Response:
-        content, content_type = metrics.exposition(request.headers.get("accept", ""))
-        return Response(content, headers={"Content-Type": content_type})
 
-    return router
+def all_processes() -> CollectorRegistry | None:
+    """Return the metrics of all processes together; None where there is only this one."""
+    if not os.environ.get(_VARIABLE):
+        return None
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    return registry
+
+
+def forget_dead_processes() -> None:
+    """Leave out what processes that have died said of their present state; counts stay."""
+    if not (folder := os.environ.get(_VARIABLE)):
+        return
+    owners = {
+        int(found[1]) for path in Path(folder).iterdir() if (found := _OWNER.search(path.name))
+    }
+    for owner in owners:
+        try:
+            os.kill(owner, 0)
+        except ProcessLookupError:
+            mark_process_dead(owner)

@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from doctor_derma.server.engine import Engine
+from doctor_derma.server.engine.engine import Engine
 
 # Heroku kills 30 seconds after SIGTERM, so both together stay under that.
 DRAIN_SECONDS = 5

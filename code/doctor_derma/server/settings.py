@@ -1,22 +1,19 @@
 """What a server can be told, from the environment variables ``DERMA_*``."""
 
-import os
 import re
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from doctor_derma.decisions import Rule
 from doctor_derma.errors import DermaError
 
 PREFIX = "DERMA_"
 _ORIGIN = re.compile(r"https?://[^/\s]+")
-# A name of several values holds them with commas between.
-_LISTS = ("api_keys", "cors_origins")
 
 
-class Settings(BaseModel):
+class Settings(BaseSettings):
     """How a server behaves; each field is read from ``DERMA_`` and its name in capitals.
 
     Attributes
@@ -28,25 +25,43 @@ class Settings(BaseModel):
     cors_origins : sites, each scheme and host such as ``https://example.org``, whose pages may
         use the API
     per_client_limit : requests with pictures that one address may have under way. Behind a
-        proxy, uvicorn's ``FORWARDED_ALLOW_IPS`` says whose word on a client's address is taken
+        proxy, ``FORWARDED_ALLOW_IPS`` says whose word on a client's address is taken
     workers : processes that share the port
+    health_port : port for ``/healthz``, ``/readyz`` and ``/metrics`` alone, besides the usual one
     rule : that decides labels where a request names none; the bundle's own when None
     log_format : ``json``, ``text``, or ``auto`` for text on a terminal and JSON elsewhere
     log_clients : whether clients' addresses are logged
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     queue_limit: int = Field(default=64, ge=1)
     max_batch: int = Field(default=4, ge=1)
     deadline_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
-    api_keys: frozenset[str] = Field(default=frozenset(), repr=False)
-    cors_origins: tuple[str, ...] = ()
+    api_keys: Annotated[frozenset[str], NoDecode] = Field(default=frozenset(), repr=False)
+    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     per_client_limit: int = Field(default=48, ge=1)
     workers: int = Field(default=1, ge=1)
+    health_port: int | None = Field(default=None, ge=1, le=65535)
     rule: Rule | None = None
     log_format: Literal["auto", "json", "text"] = "auto"
     log_clients: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_empty(cls, given: dict[str, Any]) -> dict[str, Any]:
+        tidy = {
+            name: text.strip() if isinstance(text, str) else text for name, text in given.items()
+        }
+        return {name: value for name, value in tidy.items() if value != ""}
+
+    @field_validator("api_keys", "cors_origins", mode="before")
+    @classmethod
+    def _split(cls, given: Any) -> Any:
+        """Read several values with commas between."""
+        if not isinstance(given, str):
+            return given
+        return [part.strip() for part in given.split(",") if part.strip()]
 
     @field_validator("cors_origins")
     @classmethod
@@ -57,7 +72,7 @@ class Settings(BaseModel):
         return origins
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str] | None = None) -> "Settings":
+    def from_environment(cls) -> "Settings":
         """Read the settings from environment variables; an empty one counts as unset.
 
         Raises
@@ -65,19 +80,11 @@ class Settings(BaseModel):
         DermaError
             When a variable has a value it can't have.
         """
-        environment = os.environ if environment is None else environment
-        given = {name: environment.get(PREFIX + name.upper(), "") for name in cls.model_fields}
         try:
-            return cls(**{name: _parse(name, text) for name, text in given.items() if text.strip()})
+            return cls()
         except ValidationError as error:
             first = error.errors()[0]
             raise DermaError(
                 f"{PREFIX}{str(first['loc'][0]).upper()}: {first['msg']}; "
                 "change it, or unset it for the default"
             ) from error
-
-
-def _parse(name: str, text: str) -> Any:
-    if name not in _LISTS:
-        return text.strip()
-    return [part.strip() for part in text.split(",") if part.strip()]

@@ -7,8 +7,8 @@ import pytest
 
 from deployment.scale.manifests import ROOT, SCALE, parse_derma, read
 from doctor_derma.bundle import read_info
-from doctor_derma.server.draining import DOOR_SECONDS, REQUEST_SECONDS
 from doctor_derma.server.metrics import METRICS_PATH, Metrics
+from doctor_derma.server.process import DRAIN_SECONDS, SHUTDOWN_SECONDS
 from doctor_derma.server.routes.health import health_routes
 from doctor_derma.server.settings import PREFIX, Settings
 
@@ -61,14 +61,17 @@ def test_probes_ask_paths_that_the_server_has() -> None:
     assert POD["metadata"]["annotations"]["prometheus.io/path"] == METRICS_PATH
 
 
-def test_the_server_knows_its_settings_and_takes_them() -> None:
+def test_the_server_knows_its_settings_and_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {PREFIX + name.upper() for name in Settings.model_fields}
     assert {each["name"] for each in WEB["env"]} - {"PORT"} <= known
-    settings = Settings.from_environment(variables())
+    standard = Settings.from_environment().max_batch
+    for name, value in variables().items():
+        monkeypatch.setenv(name, value)
+    settings = Settings.from_environment()
     assert settings.log_format == "json"
     # Memory and the simulation are for these.
     assert (settings.workers, settings.queue_limit) == (1, 64)
-    assert settings.max_batch == Settings().max_batch
+    assert settings.max_batch == standard
     # Nobody may read keys in a manifest.
     keys = next(each for each in WEB["env"] if each["name"] == "DERMA_API_KEYS")
     assert keys["valueFrom"]["secretKeyRef"]["optional"] is True
@@ -107,7 +110,7 @@ def test_no_accepted_request_is_lost_at_its_end() -> None:
     pause = WEB["lifecycle"]["preStop"]["sleep"]["seconds"]
     readiness = WEB["readinessProbe"]
     assert pause >= readiness["periodSeconds"] * readiness["failureThreshold"]
-    least = pause + DOOR_SECONDS + REQUEST_SECONDS
+    least = pause + DRAIN_SECONDS + SHUTDOWN_SECONDS
     assert POD["spec"]["terminationGracePeriodSeconds"] > least
 
 

@@ -15,8 +15,8 @@ from doctor_derma.server.engine.admission import (
     Overloaded,
 )
 from doctor_derma.server.engine.engine import Engine
+from doctor_derma.server.logs import CURRENT, RequestRecord
 from doctor_derma.server.metrics import Metrics
-from doctor_derma.server.request import CURRENT, RequestRecord
 from server.engine.acting import ActingClassifier, encoded, make_engine, until
 from server.tiny_bundle import BETWEEN, BLUE, GREEN, RED
 

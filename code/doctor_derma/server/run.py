@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import uvicorn
@@ -20,16 +20,14 @@ from doctor_derma.bundle import read_info
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.notice import NOTICE
 from doctor_derma.server.app import create_app
-from doctor_derma.server.draining import REQUEST_SECONDS
+from doctor_derma.server.http import BoundedProtocol
 from doctor_derma.server.logs import log_config
-from doctor_derma.server.protocol import PatientProtocol
+from doctor_derma.server.metrics import forget_dead_processes, shared_metrics
+from doctor_derma.server.process import SHUTDOWN_SECONDS, allow_connections
 from doctor_derma.server.settings import Settings
-from doctor_derma.server.shared_figures import forget_dead_processes, shared_figures
 
 # Lines before a request's body, all in all, and its address.
 HEADER_BYTES = 32_768
-# Well over protocol.MAX_CONNECTIONS: a flood of them is accepted before any of them is closed.
-OPEN_FILES = 4_096
 
 _log = logging.getLogger(__name__)
 
@@ -51,7 +49,7 @@ def serve(
         setting is wrong.
     """
     settings = settings or Settings.from_environment()
-    _allow_connections()
+    allow_connections()
     if settings.workers == 1:
         # Loaded before there is a port, so that a model that can't be served is a sentence.
         app = create_app(bundle, settings)
@@ -59,24 +57,27 @@ def serve(
     else:
         read_info(bundle).deciding(settings.rule)
         run = functools.partial(_serve_together, bundle, settings)
-    with _listen(host, port) as listener:
+    with ExitStack() as ports:
+        listeners = [ports.enter_context(_listen(host, port))]
+        if settings.health_port is not None:
+            listeners.append(ports.enter_context(_listen(host, settings.health_port)))
         logging.config.dictConfig(log_config(settings))
-        _log.info("Serving %s at %s (stop with Ctrl+C)", bundle, _address(host, listener))
+        _log.info("Serving %s at %s (stop with Ctrl+C)", bundle, _address(host, listeners[0]))
         _log.info(NOTICE)
-        run(listener)
+        run(listeners)
 
 
-def _serve_alone(app: FastAPI, settings: Settings, listener: socket.socket) -> None:
+def _serve_alone(app: FastAPI, settings: Settings, listeners: list[socket.socket]) -> None:
     # Uvicorn sends itself the signal once more when all is done, which would be its death.
     signal.signal(signal.SIGTERM, lambda number, frame: None)
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(_uvicorn_config(app, settings)).run(sockets=[listener])
+        uvicorn.Server(_uvicorn_config(app, settings)).run(sockets=listeners)
 
 
-def _serve_together(bundle: Path, settings: Settings, listener: socket.socket) -> None:
+def _serve_together(bundle: Path, settings: Settings, listeners: list[socket.socket]) -> None:
     factory = functools.partial(create_worker_app, bundle, settings)
-    with shared_figures():
-        supervisor = Multiprocess(_uvicorn_config(factory, settings), sockets=[listener])
+    with shared_metrics():
+        supervisor = Multiprocess(_uvicorn_config(factory, settings), sockets=listeners)
         supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise DermaError(f"{bundle}: can't be served; the log says why")
@@ -98,13 +99,15 @@ def _uvicorn_config(app: FastAPI | Callable[[], FastAPI], settings: Settings) ->
         app,
         factory=not isinstance(app, FastAPI),
         workers=settings.workers,
-        http=PatientProtocol,
+        http=BoundedProtocol,
         ws="none",
         log_config=log_config(settings),
         access_log=False,
         server_header=False,
+        # The application has it, behind ``ForwardedHeader``.
+        proxy_headers=False,
         h11_max_incomplete_event_size=HEADER_BYTES,
-        timeout_graceful_shutdown=REQUEST_SECONDS,
+        timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
 
 
@@ -113,20 +116,10 @@ def _address(host: str, listener: socket.socket) -> str:
     return f"http://{shown}:{listener.getsockname()[1]}"
 
 
-def _allow_connections() -> None:
-    """Have room for more open files than connections, where the system grants it."""
-    with suppress(ImportError, ValueError, OSError):
-        import resource
-
-        now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-        if now < OPEN_FILES:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, most))
-
-
 def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             reason = "already in use; stop what listens there or choose another port"
@@ -137,3 +130,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise DermaError(f"{host}:{port}: {reason}") from error
     except OverflowError as error:
         raise DermaError(f"port: {port} is out of range; choose 1 to 65535") from error
+    # Of its connections, too: Nagle's algorithm (RFC 896) and delayed acknowledgements would hold
+    # back the end of an answer for 40 ms.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -1,9 +1,12 @@
-"""Headers that keep the pages from loading, sending or being embedded anywhere else.
+"""What browsers may do: headers that keep the pages from loading, sending or being embedded
+anywhere else, and which other sites' pages may use the API.
 
-They are those of the OWASP Secure Headers Project, but for Strict-Transport-Security, which is
-for whoever terminates TLS in front of the server to promise.
+The headers are those of the OWASP Secure Headers Project, but for Strict-Transport-Security, which
+is for whoever terminates TLS in front of the server to promise.
 """
 
+from fastapi import FastAPI
+from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 # Nothing here uses any of them; a page that is broken into should not either. (The camera button
@@ -31,6 +34,7 @@ SECURITY_HEADERS = {
 }
 # Pages and scripts are asked for again, so that a new release is seen; answers say no-store.
 CACHE_CONTROL = "no-cache"
+PREFLIGHT_SECONDS = 3600
 # As they are sent: every answer has them, so they are encoded once.
 _ENCODED = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
 _NAMES = frozenset(name for name, _ in _ENCODED)
@@ -52,3 +56,22 @@ class SecurityHeaders:
             await send(message)
 
         await self._app(scope, receive, send_with_headers)
+
+
+def allow_origins(app: FastAPI, origins: tuple[str, ...]) -> None:
+    """Let the pages of these origins use the API, and no others.
+
+    Parameters
+    ----------
+    origins : each a scheme, host and port as in ``https://example.org``; none means none
+    """
+    if not origins:
+        return
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type", "X-API-Key"],
+        expose_headers=["Retry-After", "X-Request-ID"],
+        max_age=PREFLIGHT_SECONDS,
+    )

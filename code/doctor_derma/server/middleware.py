@@ -1,0 +1,290 @@
+"""ASGI middleware, in the order in which a request passes it: see ``add_middleware`` of ``app``."""
+
+import asyncio
+import logging
+import re
+from collections import Counter
+from time import perf_counter
+from uuid import uuid4
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from doctor_derma.server.engine.admission import Draining
+from doctor_derma.server.engine.engine import Engine
+from doctor_derma.server.logs import CURRENT, RequestRecord, log_request
+from doctor_derma.server.metrics import METRICS_PATH, Metrics
+from doctor_derma.server.problems import (
+    NOT_FOUND,
+    TOO_MANY,
+    ProblemError,
+    problem_response,
+    to_problem_error,
+)
+
+# Asked every few seconds by machines.
+HEALTH_PATHS = frozenset({METRICS_PATH, "/healthz", "/readyz"})
+ID_HEADER = "X-Request-ID"
+UNKNOWN_ROUTE = "unknown"
+# Nobody is there to read an answer; the number is nginx's.
+CLIENT_GONE = 499
+CLIENT_RETRY_SECONDS = 1
+# Requests that wait for room by themselves, as they hold many pictures.
+PATIENT_PATHS = frozenset({"/v1/predict/batch"})
+# A client's own id goes into the log as it is, so it may hold nothing that could mislead there.
+_SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+# A parameter of RFC 7239 and what ends it: a comma, where the next proxy's word begins.
+_FORWARDED = re.compile(
+    r"[ \t]*(?:(?P<name>[\w!#$%&'*+.^`|~-]+)="
+    r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s",;]+)))?[ \t]*(?P<end>[,;]|$)',
+    re.ASCII,
+)
+
+
+class ForwardedHeader:
+    """Has ``Forwarded`` (RFC 7239) read as ``X-Forwarded-For``, which uvicorn's middleware behind
+    this believes of trusted proxies.
+
+    A proxy writes one of the two and may pass on the other as a stranger has sent it. Where both
+    are there and differ, or ``Forwarded`` can't be read, neither is believed, and the client is the
+    proxy.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and "forwarded" in (headers := Headers(scope=scope)):
+            clients = forwarded_for(", ".join(headers.getlist("forwarded")))
+            others = ", ".join(headers.getlist("x-forwarded-for"))
+            kept = [pair for pair in scope["headers"] if pair[0] != b"x-forwarded-for"]
+            if clients and (not others or re.split(r"[ \t]*,[ \t]*", others) == clients):
+                kept.append((b"x-forwarded-for", ", ".join(clients).encode("latin-1")))
+            scope = {**scope, "headers": kept}
+        await self._app(scope, receive, send)
+
+
+def forwarded_for(value: str) -> list[str]:
+    """Return the clients that a ``Forwarded`` header names, the last by the nearest proxy.
+
+    Empty where the header is malformed or a proxy of the chain names none.
+    """
+    clients, named, at = [], "", 0
+    while found := _FORWARDED.match(value, at):
+        if (found["name"] or "").lower() == "for":
+            named = found["plain"] or re.sub(r"\\(.)", r"\1", found["quoted"] or "")
+        at = found.end()
+        if found["end"] != ";":
+            clients.append(named.strip("[]") if named.endswith("]") else named)
+            named = ""
+        if not found["end"]:
+            # What holds a comma would count as two.
+            return clients if all(clients) and "," not in "".join(clients) else []
+    return []
+
+
+class RequestLog:
+    """Identifies, times, counts and logs requests.
+
+    Parameters
+    ----------
+    metrics : is told of every request
+    log_clients : whether the log names clients' addresses
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics, log_clients: bool) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._log_clients = log_clients
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(ID_HEADER, "")
+        # As it was sent: an escaped slash divides nothing.
+        path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
+        record = RequestRecord(given if _SANE.fullmatch(given) else uuid4().hex, path)
+        CURRENT.set(record)
+        status = CLIENT_GONE
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[ID_HEADER] = record.id
+            await send(message)
+
+        start = perf_counter()
+        try:
+            await self._app(scope, receive, send_with_id)
+        finally:
+            self._note(scope, record, status, perf_counter() - start)
+
+    def _note(self, scope: Scope, record: RequestRecord, status: int, seconds: float) -> None:
+        # What clients write into paths is their own affair, and endless.
+        # A mounted folder is no route, but leaves its own path behind.
+        route = getattr(scope.get("route"), "path", None) or scope.get("root_path") or UNKNOWN_ROUTE
+        self._metrics.requested(route, scope["method"], status, seconds)
+        if route in HEALTH_PATHS and status < 400:
+            return
+        fields = {
+            "method": scope["method"],
+            "path": route,
+            "status": status,
+            "duration_ms": round(seconds * 1000, 1),
+            "pictures": record.pictures,
+            "batch": record.largest_batch,
+        }
+        if self._log_clients and (client := scope.get("client")):
+            fields["client"] = client[0]
+        log_request(logging.ERROR if status == 500 else logging.INFO, **fields)
+
+
+class HealthPort:
+    """Answers nothing but health at a port that is for health alone."""
+
+    def __init__(self, app: ASGIApp, port: int) -> None:
+        self._app = app
+        self._port = port
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        port = (scope.get("server") or (None, None))[1]
+        if scope["type"] == "http" and port == self._port and scope["path"] not in HEALTH_PATHS:
+            detail = f"This port has only {', '.join(sorted(HEALTH_PATHS))}."
+            refusal = ProblemError(NOT_FOUND, detail, {"Connection": "close"})
+            await problem_response(refusal)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+
+class LoadShedding:
+    """Refuses requests with pictures before anything of them is read, where there is no room.
+
+    An overloaded server that first receives, parses and routes what it then refuses spends
+    itself on refusals: at ten times its capacity little would be left for answers.
+
+    Parameters
+    ----------
+    engine : says whether there is room
+    metrics : is told of refusals
+    per_client : requests that one address may have under way
+    """
+
+    def __init__(self, app: ASGIApp, engine: Engine, metrics: Metrics, per_client: int) -> None:
+        self._app = app
+        self._engine = engine
+        self._metrics = metrics
+        self._per_client = per_client
+        self._under_way: Counter[str] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Pictures come with POST only; pages and health are always answered.
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        client = (scope.get("client") or ("",))[0]
+        if refusal := self._refuse(scope["path"], client):
+            await problem_response(refusal)(scope, receive, send)
+            return
+        if record := CURRENT.get():
+            record.accepted = True
+
+        async def send_and_close(message: Message) -> None:
+            # A client that keeps its connection would send its next request to a server that stops.
+            if message["type"] == "http.response.start" and not self._engine.ready:
+                MutableHeaders(scope=message)["Connection"] = "close"
+            await send(message)
+
+        self._under_way[client] += 1
+        try:
+            await self._app(scope, receive, send_and_close)
+        finally:
+            self._under_way[client] -= 1
+            if not self._under_way[client]:
+                del self._under_way[client]
+
+    def _refuse(self, path: str, client: str) -> ProblemError | None:
+        busy = self._engine.refusal()
+        if isinstance(busy, Draining):
+            self._metrics.refused("draining")
+            refusal = to_problem_error(busy)
+            refusal.headers = {**(refusal.headers or {}), "Connection": "close"}
+            return refusal
+        if self._under_way[client] >= self._per_client:
+            self._metrics.refused("client_limit")
+            detail = f"This address has {self._per_client} requests under way; wait for an answer."
+            return ProblemError(TOO_MANY, detail, retry_after=CLIENT_RETRY_SECONDS)
+        if busy and path not in PATIENT_PATHS:
+            self._metrics.refused("overloaded")
+            return to_problem_error(busy)
+        return None
+
+
+class CancelOnDisconnect:
+    """Cancels a request with pictures whose client closes the connection.
+
+    Nobody reads the answer, and under overload, when clients lose patience, the server would
+    be busy with nothing else.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] != "POST":
+            await self._app(scope, receive, send)
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        disconnect: asyncio.Task[Message] | None = None
+        gone = False
+
+        def cancel(done: asyncio.Task[Message]) -> None:
+            nonlocal gone
+            if not done.cancelled():
+                gone = True
+                task.cancel()
+
+        async def receive_and_watch() -> Message:
+            nonlocal disconnect
+            if disconnect is not None:
+                return await asyncio.shield(disconnect)
+            message = await receive()
+            # Nothing but the client's disconnection can follow the end of the body.
+            if message["type"] == "http.request" and not message.get("more_body", False):
+                disconnect = asyncio.create_task(receive())  # type: ignore[arg-type]
+                disconnect.add_done_callback(cancel)
+            return message
+
+        async def send_and_look(message: Message) -> None:
+            # From the end of the answer on, "disconnect" only means that it is over.
+            ends = message["type"] == "http.response.body" and not message.get("more_body", False)
+            if ends and disconnect is not None:
+                disconnect.cancel()
+            await send(message)
+
+        try:
+            await self._app(scope, receive_and_watch, send_and_look)
+        except asyncio.CancelledError:
+            if not gone:
+                raise
+            task.uncancel()
+        finally:
+            if disconnect is not None:
+                disconnect.cancel()
+
+
+class HeadAsGet:
+    """Has every page answer HEAD as it answers GET (RFC 9110, 9.3.2).
+
+    The HTTP server, which still knows what was asked, leaves out the body.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "HEAD":
+            scope = {**scope, "method": "GET"}
+        await self._app(scope, receive, send)
