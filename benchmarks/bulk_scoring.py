@@ -86,17 +86,17 @@ def one_process(source: Path, bundle: Path, out: Path, cpus: int | None) -> dict
 def on_ray(source: Path, bundle: Path, out: Path, block: int | None = None) -> dict[str, Any]:
     """Score on a Ray of this machine, in blocks as shipped or of a size, and time it."""
     from doctor_derma.distributed.cluster import cluster
-    from doctor_derma.distributed.scoring.plan import Sizes
-    from doctor_derma.distributed.scoring.run import score
+    from doctor_derma.distributed.predict.plan import Sizes
+    from doctor_derma.distributed.predict.run import predict_on_ray
 
     begun = time.perf_counter()
     with cluster():
         started, used = time.perf_counter(), time.process_time()
-        scored = score([str(source)], bundle, out, sizes=Sizes(block=block))
+        predicted = predict_on_ray([str(source)], bundle, out, sizes=Sizes(block=block))
         seconds, used = time.perf_counter() - started, time.process_time() - used
     return {
-        "images": scored.images,
-        "failed": scored.failed,
+        "images": predicted.images,
+        "failed": predicted.failed,
         "seconds": seconds,
         "with_start": time.perf_counter() - begun,
         "steady": _steady(out),

@@ -1,12 +1,15 @@
 """A Ray on this machine, for the tests of a module that need no other."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from doctor_derma.distributed.cluster import ADDRESS_VARIABLE, cluster
+from doctor_derma.distributed.cluster import ADDRESS_VARIABLE, LOOPBACK_VARIABLE, cluster
 
+# Before a test imports Ray, which then stays on loopback in this process.
+os.environ[LOOPBACK_VARIABLE] = "0"
 OBJECT_STORE_BYTES = 200_000_000
 
 

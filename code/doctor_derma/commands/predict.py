@@ -76,12 +76,12 @@ def _predict_on_ray(
 ) -> None:
     if out is None:
         raise DermaError("--engine ray: give the folder for the Parquet files with --out")
-    from doctor_derma.distributed.scoring.run import score
+    from doctor_derma.distributed.predict.run import predict_on_ray
 
     bundle = model or Workspace.find().champion
-    scored = score(paths, bundle, out, address, rule=rule, costs=costs)
+    predicted = predict_on_ray(paths, bundle, out, address, rule=rule, costs=costs)
     terminal(soft_wrap=True).print(
-        f"{scored.images:,} pictures, {scored.failed:,} of them unreadable: {out}"
+        f"{predicted.images:,} pictures, {predicted.failed:,} of them unreadable: {out}"
     )
-    if scored.failed:
+    if predicted.failed:
         raise typer.Exit(1)

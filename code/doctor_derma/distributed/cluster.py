@@ -1,10 +1,12 @@
 """A Ray cluster for the time of a block: the one that is named, or one on this machine."""
 
+import ipaddress
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.errors import DermaError
@@ -14,7 +16,9 @@ ADDRESS_VARIABLE = "RAY_ADDRESS"
 OBJECT_STORE_BYTES = 512_000_000
 # Ray itself waits minutes for an address where nobody answers.
 REACH_SECONDS = 10.0
-_LOOPBACK = ("127.0.0.1", "localhost")
+# At 0, as Ray has it on macOS and Windows, a node takes 127.0.0.1 for its address. Otherwise it
+# takes the one in the network and listens there, whatever it is told. Read when Ray is imported.
+LOOPBACK_VARIABLE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 
 
 @contextmanager
@@ -23,7 +27,8 @@ def cluster(
 ) -> Iterator[None]:
     """Join a Ray cluster, or start one on this machine, and leave it at the end.
 
-    A process that has joined one already stays in it.
+    A process that has joined one already stays in it. One that was in a cluster on loopback
+    can't join one in a network afterwards.
 
     Parameters
     ----------
@@ -35,12 +40,11 @@ def cluster(
     Raises
     ------
     DermaError
-        When the cluster can't be reached or joined.
+        When the cluster can't be reached or joined, or Ray was imported before and would
+        listen on the network.
     """
     address = address or os.environ.get(ADDRESS_VARIABLE) or None
-    import ray
-
-    if ray.is_initialized():
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
         _check_joined(address)
         yield
         return
@@ -48,6 +52,8 @@ def cluster(
         _start(object_store_bytes)
     else:
         _join(address)
+    import ray
+
     try:
         yield
     finally:
@@ -55,43 +61,40 @@ def cluster(
 
 
 def _start(object_store_bytes: int) -> None:
+    _stay_on_loopback()
     import ray
 
     # Ray has much to say of its own tokens.
     logging.getLogger("ray").setLevel(logging.ERROR)
-    with _on_loopback():
-        ray.init(
-            address="local",
-            num_cpus=usable_cpus(),
-            object_store_memory=object_store_bytes,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
+    ray.init(
+        address="local",
+        num_cpus=usable_cpus(),
+        object_store_memory=object_store_bytes,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level=logging.ERROR,
+    )
+
+
+def _stay_on_loopback() -> None:
+    os.environ[LOOPBACK_VARIABLE] = "0"
+    import ray
+
+    if not ipaddress.ip_address(ray.util.get_node_ip_address()).is_loopback:
+        raise DermaError(
+            "Ray was imported before, and would listen on the network; "
+            f"set {LOOPBACK_VARIABLE}=0 before that, or start it with ray.init()"
         )
 
 
-@contextmanager
-def _on_loopback() -> Iterator[None]:
-    # Ray takes the machine's address in the network for its own and listens there, whatever
-    # address it is told, but where it can't be more than one machine.
-    from ray._private import ray_constants
-
-    before = ray_constants.ENABLE_RAY_CLUSTER
-    ray_constants.ENABLE_RAY_CLUSTER = False
-    try:
-        yield
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
-
-
 def _join(address: str) -> None:
+    if _check_reachable(address):
+        _stay_on_loopback()
     import ray
     from ray.exceptions import RayError
 
-    alone = _check_reachable(address)
     try:
-        with _on_loopback() if alone else nullcontext():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DermaError(
@@ -102,8 +105,6 @@ def _join(address: str) -> None:
 
 def _check_reachable(address: str) -> bool:
     """Return whether the cluster is one that only this machine sees."""
-    import ray
-
     if "://" in address:
         raise DermaError(
             f"{address}: clients from outside are not supported; run the command on a machine of "
@@ -115,23 +116,31 @@ def _check_reachable(address: str) -> bool:
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise DermaError(f"{address}: not the address of a Ray cluster; give host:port of its head")
     host = host.strip("[]")
-    try:
-        socket.create_connection((host, int(port)), REACH_SECONDS).close()
-    except OSError as error:
+    if error := _connection_error(host, int(port)):
         raise DermaError(
             f"{address}: no Ray cluster answers there ({error.strerror or error}); check the "
             f"address and ${ADDRESS_VARIABLE}, or leave both out to run on this machine"
         ) from error
+    is_here = host in ("127.0.0.1", "localhost")
+    return is_here and _connection_error(_network_address(), int(port)) is not None
 
-    return host in _LOOPBACK and not _answers(ray.util.get_node_ip_address(), int(port))
 
-
-def _answers(host: str, port: int) -> bool:
+def _connection_error(host: str, port: int) -> OSError | None:
     try:
         socket.create_connection((host, port), REACH_SECONDS).close()
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return error
+    return None
+
+
+def _network_address() -> str:
+    """Return this machine's address in the network, as Ray finds it; loopback without one."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("8.8.8.8", 80))  # Chooses a route and sends nothing.
+        except OSError:
+            return "127.0.0.1"
+        return str(probe.getsockname()[0])
 
 
 def _check_joined(address: str | None) -> None:

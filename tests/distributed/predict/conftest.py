@@ -1,4 +1,4 @@
-"""Pictures that the tests score on one machine and on Ray."""
+"""Pictures that the tests predict on one machine and on Ray."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A scoring that is held in its middle, and what happens to its processes then."""
+"""A bulk prediction that is held in its middle, and what happens to its processes then."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 
 from distributed.predict.drawn import encoded
-from doctor_derma.distributed.scoring.plan import PLAN_FILE
+from doctor_derma.distributed.predict.plan import PLAN_FILE
 
 # A machine can be very slow, but not for ever.
 PATIENCE = 120.0
@@ -55,11 +55,11 @@ def ray_processes(pid: int | None = None) -> list[psutil.Process]:
             title = " ".join(process.cmdline())
         except psutil.Error:
             continue
-        if title.startswith("ray::") and ("Scorer" in title or "decode_unit" in title):
+        if title.startswith("ray::") and ("Predictor" in title or "decode_unit" in title):
             found.append(process)
     return found
 
 
-def parts(out: Path) -> dict[Path, int]:
-    """Return the parts that are written, each with the time of its writing."""
+def shards(out: Path) -> dict[Path, int]:
+    """Return the shards that are written, each with the time of its writing."""
     return {path: path.stat().st_mtime_ns for path in out.glob("predictions/unit-*")}

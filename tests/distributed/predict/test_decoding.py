@@ -1,21 +1,20 @@
 """Units to blocks of decoded pictures, from anywhere, without Ray."""
 
 import io
-import json
 import pickle
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import fsspec
 import pytest
 
 from distributed.predict.drawn import encoded, write_parquet, write_tar
 from doctor_derma.bundle import BundleInfo, read_info
-from doctor_derma.distributed.scoring import reading
-from doctor_derma.distributed.scoring.decoding import Decoded, decode_unit
-from doctor_derma.distributed.scoring.units import Unit, make_units
+from doctor_derma.distributed.predict import units
+from doctor_derma.distributed.predict.stages import Decoded, Work, decode_unit
+from doctor_derma.distributed.predict.units import Unit, make_units
 from doctor_derma.inference.classifier import Classifier
 
 MEMBERS = [(f"deep/p{seed}.jpg", encoded(seed)) for seed in range(10)]
@@ -29,8 +28,7 @@ def info(bundle: Path) -> BundleInfo:
 def blocks(
     unit: Unit, info: BundleInfo, block: int = 4, done: tuple[int, ...] = ()
 ) -> Iterator[dict[str, Any]]:
-    row = {"number": 5, "unit": unit.to_json(), "done": json.dumps(done)}
-    return decode_unit(row, info, block)
+    return decode_unit(Work(5, unit, done).row(), info, block)
 
 
 def decoded(unit: Unit, info: BundleInfo) -> list[Decoded]:
@@ -63,9 +61,14 @@ def test_the_last_block_is_known(
 def test_blocks_that_are_done_are_not_decoded(
     tmp_path: Path, info: BundleInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read: list[int] = []
-    load = reading._load_member
-    monkeypatch.setattr(reading, "_load_member", lambda *member: read.append(1) or load(*member))
+    read: list[tarfile.TarInfo] = []
+
+    def extract(archive: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes] | None:
+        read.append(member)
+        return extractfile(archive, member)
+
+    extractfile = tarfile.TarFile.extractfile
+    monkeypatch.setattr(tarfile.TarFile, "extractfile", extract)
     unit = Unit("tar", (str(write_tar(tmp_path / "a.tar", MEMBERS)),))
     assert shape(blocks(unit, info, done=(0, 2))) == [(1, False, 4, "")]
     assert len(read) == 4
@@ -168,7 +171,7 @@ def test_pictures_in_parquet_have_their_own_paths_or_their_number(
 def test_an_object_store_gives_the_pixels_that_a_disk_gives(
     tmp_path: Path, info: BundleInfo, classifier: Classifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "MAX_BYTES", 50_000)
+    monkeypatch.setattr(units, "MAX_BYTES", 50_000)
     store = fsspec.filesystem("memory")
     local = {
         "p.jpg": encoded(1),
@@ -179,8 +182,8 @@ def test_an_object_store_gives_the_pixels_that_a_disk_gives(
     try:
         for name, data in local.items():
             store.pipe(f"/decoding/{name}", data)
-        places = [f"memory:///decoding/{name}" for name in [*local, "missing.jpg"]]
-        found = {one.path: one for unit in make_units(places, 10) for one in decoded(unit, info)}
+        uris = [f"memory:///decoding/{name}" for name in [*local, "missing.jpg"]]
+        found = {one.path: one for unit in make_units(uris, 10) for one in decoded(unit, info)}
     finally:
         store.rm("/decoding", recursive=True)
     errors = {path.rpartition("/")[2]: one.error for path, one in found.items() if one.error}

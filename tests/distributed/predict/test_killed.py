@@ -10,24 +10,24 @@ import psutil
 import pytest
 
 from distributed.predict.drawn import assert_same, draw, files, written
-from distributed.predict.held import Held, parts, ray_processes, wait_until
-from doctor_derma.distributed.scoring.plan import Sizes
-from doctor_derma.distributed.scoring.run import Scored, score
+from distributed.predict.held import Held, ray_processes, shards, wait_until
+from doctor_derma.distributed.predict.plan import Sizes
+from doctor_derma.distributed.predict.run import Predicted, predict_on_ray
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.rows import predict_rows
 from project import own_environment
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 COUNT = 400
-# Nine units; the picture that is held is in the middle of the fifth. The rest is 54 parts.
+# Nine units; the picture that is held is in the middle of the fifth. The rest is 54 shards.
 SIZES = Sizes(unit=50, block=8)
 SCORE = """
 import sys
 from pathlib import Path
-from doctor_derma.distributed.scoring.plan import Sizes
-from doctor_derma.distributed.scoring.run import score
+from doctor_derma.distributed.predict.plan import Sizes
+from doctor_derma.distributed.predict.run import predict_on_ray
 source, bundle, out = sys.argv[1:]
-score([source], Path(bundle), Path(out), sizes=Sizes(unit=50, block=8))
+predict_on_ray([source], Path(bundle), Path(out), sizes=Sizes(unit=50, block=8))
 """
 
 
@@ -45,7 +45,7 @@ def check(classifier: Classifier, folder: Path, out: Path) -> None:
 
 def enough_is_written(out: Path) -> bool:
     # All but the rest of the unit that is held.
-    return len(parts(out)) >= 50
+    return len(shards(out)) >= 50
 
 
 def test_after_its_driver_is_killed_a_call_goes_on(
@@ -62,7 +62,7 @@ def test_after_its_driver_is_killed_a_call_goes_on(
     finally:
         driver.kill()
         driver.wait()
-    before = parts(out)
+    before = shards(out)
     held.let_go(7)
     # Ray ends its workers when the one that asked for them is gone, and its agents later.
     workers = [process for process in children if process.pid in working]
@@ -72,10 +72,10 @@ def test_after_its_driver_is_killed_a_call_goes_on(
             process.kill()
     assert alive == []
 
-    scored = score([str(folder)], bundle, out, sizes=SIZES)
-    assert scored.skipped == len(before)
-    assert 0 < scored.images <= COUNT + 1 - 8 * 50 + 64
-    after = parts(out)
+    predicted = predict_on_ray([str(folder)], bundle, out, sizes=SIZES)
+    assert predicted.skipped == len(before)
+    assert 0 < predicted.images <= COUNT + 1 - 8 * 50 + 64
+    after = shards(out)
     assert {path: after[path] for path in before} == before
     check(classifier, folder, out)
 
@@ -84,21 +84,21 @@ def test_workers_that_are_killed_are_replaced(
     bundle: Path, classifier: Classifier, held: Held, tmp_path: Path
 ) -> None:
     folder, out = tmp_path / "pictures", tmp_path / "out"
-    results: list[Scored] = []
+    results: list[Predicted] = []
     running = threading.Thread(
-        target=lambda: results.append(score([str(folder)], bundle, out, sizes=SIZES))
+        target=lambda: results.append(predict_on_ray([str(folder)], bundle, out, sizes=SIZES))
     )
     running.start()
     try:
         wait_until(lambda: enough_is_written(out) or not running.is_alive(), "nothing was written")
         victims = ray_processes()
         titles = " ".join(" ".join(victim.cmdline()) for victim in victims)
-        assert "Scorer" in titles
+        assert "Predictor" in titles
         assert "decode_unit" in titles
     finally:
         held.let_go(7)
     for victim in victims:
         victim.kill()
     running.join(timeout=240)
-    assert [(scored.images, scored.failed) for scored in results] == [(COUNT + 1, 3)]
+    assert [(predicted.images, predicted.failed) for predicted in results] == [(COUNT + 1, 3)]
     check(classifier, folder, out)

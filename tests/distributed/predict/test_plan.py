@@ -1,18 +1,18 @@
 """A folder has one plan, which later calls go on with."""
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-from distributed.predict.drawn import encoded
+from distributed.predict.drawn import encoded, write_parquet, write_tar
 from doctor_derma.bundle import BundleInfo, read_info
-from doctor_derma.distributed.scoring.inference import PackedBundle
-from doctor_derma.distributed.scoring.parts import Parts, locked
-from doctor_derma.distributed.scoring.plan import BLOCK_BYTES, Plan, Sizes, check_folder, open_plan
-from doctor_derma.distributed.scoring.rows import row_schema
-from doctor_derma.distributed.scoring.units import Unit
+from doctor_derma.distributed.predict.plan import BLOCK_BYTES, Plan, Sizes, check_folder, open_plan
+from doctor_derma.distributed.predict.shards import Shards, locked, row_schema
+from doctor_derma.distributed.predict.stages import PackedBundle
 from doctor_derma.errors import DermaError
 from server.tiny_bundle import BETWEEN
 
@@ -34,6 +34,25 @@ def test_a_plan_is_gone_on_with(
     (pictures / "new.jpg").write_bytes(encoded(99))
     monkeypatch.chdir(pictures)
     assert plan(tmp_path / "out", Path(), info) == first
+
+
+def test_a_plan_comes_back_as_it_was_made(tmp_path: Path, info: BundleInfo) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / os.fsdecode(b"not utf-8 \xff.jpg")).write_bytes(encoded(1))
+    write_tar(folder / "a.tar", [])
+    write_parquet(folder / "b.parquet", {"image": [encoded(seed) for seed in range(9)]}, group=3)
+    first = plan(tmp_path / "out", folder, info)
+    assert [unit.kind for unit in first.units] == ["tar", "files", "parquet"]
+    assert plan(tmp_path / "out", folder, info) == first
+
+    path = tmp_path / "out" / "plan.json"
+    assert path.read_bytes().isascii()
+    fields = json.loads(path.read_text()) | {"format": 2}
+    for unit in fields["units"]:
+        unit["places"] = unit.pop("uris")  # as the first release wrote it
+    path.write_text(json.dumps(fields))
+    assert plan(tmp_path / "out", folder, info) == first
 
 
 def test_a_packed_bundle_decides_as_it_was_told(bundle: Path) -> None:
@@ -65,7 +84,7 @@ def test_a_block_fits_the_memory(tmp_path: Path, pictures: Path, info: BundleInf
         ({"unit": 5}, "units of 8 pictures, not 5"),
         ({"sha": "f" * 64}, "another model"),
         ({"rule": "balanced"}, "plans labels by the rule 'most-probable'"),
-        ({"source": "0"}, "plans the scoring of"),
+        ({"source": "0"}, "plans the prediction of"),
         ({"block": -1}, "block: -1 is too few"),
     ],
 )
@@ -111,17 +130,16 @@ def test_one_call_at_a_time(tmp_path: Path) -> None:
 
 
 def test_a_unit_is_whole_with_its_last_block_and_all_before(tmp_path: Path) -> None:
-    units = [Unit("tar", ("a.tar",)), Unit("tar", ("b.tar",))]
-    parts = Parts(tmp_path)
-    parts.write(0, 2, True, b"x")
-    parts.write(0, 0, False, b"x")
-    assert parts.missing(units) == [0, 1]
+    shards = Shards(tmp_path)
+    shards.write(0, 2, True, b"x")
+    shards.write(0, 0, False, b"x")
+    assert shards.missing(2) == [0, 1]
     (tmp_path / "predictions" / ".left-over.parquet").write_bytes(b"half")
-    again = Parts(tmp_path)
+    again = Shards(tmp_path)
     assert again.done(0) == [0, 2]
     again.write(0, 1, False, b"x")
-    assert again.missing(units) == [1]
-    assert len(Parts(tmp_path)) == 3
+    assert again.missing(2) == [1]
+    assert len(Shards(tmp_path)) == 3
     assert len(list((tmp_path / "predictions").iterdir())) == 3
 
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from distributed.predict.drawn import assert_same, draw, files, written
-from distributed.predict.held import Held, parts, ray_processes, wait_until
+from distributed.predict.held import Held, ray_processes, shards, wait_until
 from distributed.two_nodes import two_nodes
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.rows import predict_rows
@@ -17,10 +17,10 @@ from project import own_environment
 SCORE = """
 import sys
 from pathlib import Path
-from doctor_derma.distributed.scoring.plan import Sizes
-from doctor_derma.distributed.scoring.run import score
+from doctor_derma.distributed.predict.plan import Sizes
+from doctor_derma.distributed.predict.run import predict_on_ray
 source, bundle, out, address = sys.argv[1:]
-print(score([source], Path(bundle), Path(out), address, Sizes(unit=50, block=8)).images)
+print(predict_on_ray([source], Path(bundle), Path(out), address, Sizes(unit=50, block=8)).images)
 """
 
 
@@ -38,7 +38,7 @@ def test_two_nodes_give_the_rows_of_one_machine(
         command = [sys.executable, "-c", SCORE, str(folder), str(bundle), str(out), address]
         driver = subprocess.Popen(command, env=own_environment(), stdout=subprocess.PIPE)
         try:
-            wait_until(lambda: len(parts(out)) >= 23 or driver.poll(), "nothing was written")
+            wait_until(lambda: len(shards(out)) >= 23 or driver.poll(), "nothing was written")
             victims = ray_processes()
             assert len(raylets(victims)) == 2
             held.let_go(7)

@@ -6,21 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distributed.predict.drawn import encoded, write_parquet
-from doctor_derma.distributed.scoring.units import Unit, join_groups, make_units
+from doctor_derma.distributed.predict.units import join_groups, make_units
 
 names = st.text(st.characters(exclude_categories=[]), min_size=1, max_size=8)
-places = st.lists(
+uris = st.lists(
     st.tuples(names, st.sampled_from([".jpg", ".png", ".tar", ".tar.gz"])).map("".join), unique=True
 )
 
 
-@given(places, st.integers(1, 9))
+@given(uris, st.integers(1, 9))
 def test_each_file_is_in_one_unit(found: list[str], size: int) -> None:
     units = make_units(found, size)
-    assert sorted(place for unit in units for place in unit.places) == sorted(found)
+    assert sorted(uri for unit in units for uri in unit.uris) == sorted(found)
     for unit in units:
-        assert 1 <= len(unit.places) <= (size if unit.kind == "files" else 1)
-        assert (unit.kind == "tar") == (".tar" in unit.places[0][-7:])
+        assert 1 <= len(unit.uris) <= (size if unit.kind == "files" else 1)
+        assert (unit.kind == "tar") == (".tar" in unit.uris[0][-7:])
 
 
 @given(st.lists(st.integers(0, 20), max_size=30), st.integers(1, 50))
@@ -36,22 +36,6 @@ def test_each_row_is_in_one_run_of_groups(rows: list[int], size: int) -> None:
         assert count >= size or sum(rows[after:]) == 0
         assert count - rows[after - 1] < size
         end = after
-
-
-@given(
-    st.builds(
-        Unit,
-        st.sampled_from(["files", "tar", "parquet"]),
-        st.lists(names).map(tuple),
-        st.none() | st.tuples(st.integers(0), st.integers(0)),
-        st.integers(0),
-        st.none() | st.integers(0),
-    )
-)
-def test_a_unit_comes_back_from_json(unit: Unit) -> None:
-    text = unit.to_json()
-    assert text.isascii()
-    assert Unit.from_json(text) == unit
 
 
 def test_parquet_is_divided_at_its_row_groups(tmp_path: Path) -> None:

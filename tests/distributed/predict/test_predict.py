@@ -1,4 +1,4 @@
-"""Scoring on Ray gives the rows of one machine, each once."""
+"""Prediction on Ray gives the rows of one machine, each once."""
 
 import functools
 import http.server
@@ -20,8 +20,8 @@ from distributed.predict.drawn import (
 )
 from doctor_derma.bundle import read_info
 from doctor_derma.distributed.cluster import cluster
-from doctor_derma.distributed.scoring.plan import Sizes
-from doctor_derma.distributed.scoring.run import score
+from doctor_derma.distributed.predict.plan import Sizes
+from doctor_derma.distributed.predict.run import predict_on_ray
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.notice import NOTICE
@@ -50,30 +50,30 @@ def site(pictures: Path) -> Iterator[str]:
             thread.join()
 
 
-def test_a_folder_is_scored_as_on_one_machine(
+def test_a_folder_is_predicted_as_on_one_machine(
     bundle: Path, classifier: Classifier, pictures: Path, tmp_path: Path
 ) -> None:
     missing = tmp_path / "missing.jpg"
     out = tmp_path / "out"
-    scored = score([str(pictures), str(missing)], bundle, out, sizes=SIZES)
+    predicted = predict_on_ray([str(pictures), str(missing)], bundle, out, sizes=SIZES)
     wanted = sorted(predict_rows(classifier, [*files(pictures), missing]), key=lambda row: row.path)
     assert_same(written(out), wanted)
-    assert (scored.images, scored.failed, scored.skipped) == (41, 4, 0)
+    assert (predicted.images, predicted.failed, predicted.skipped) == (41, 4, 0)
     assert {row.label for row in wanted} == {"mel", "nv", "vasc", None}
-    parts = sorted((out / "predictions").iterdir())
-    assert [pq.read_metadata(part).num_rows for part in parts] == [5, 5, 5, 1, 5, 5, 5, 1, 5, 4]
-    metadata = pq.read_schema(parts[0]).metadata
+    shards = sorted((out / "predictions").iterdir())
+    assert [pq.read_metadata(shard).num_rows for shard in shards] == [5, 5, 5, 1, 5, 5, 5, 1, 5, 4]
+    metadata = pq.read_schema(shards[0]).metadata
     assert metadata[b"weights_sha256"].decode() == read_info(bundle).weights.sha256
     assert metadata[b"notice"].decode() == NOTICE
     assert "not a medical device" in NOTICE
 
-    times = {part: part.stat().st_mtime_ns for part in parts}
-    again = score([str(pictures), str(missing)], bundle, out, sizes=SIZES)
+    times = {shard: shard.stat().st_mtime_ns for shard in shards}
+    again = predict_on_ray([str(pictures), str(missing)], bundle, out, sizes=SIZES)
     assert (again.images, again.failed, again.skipped) == (0, 0, 10)
-    assert {part: part.stat().st_mtime_ns for part in parts} == times
+    assert {shard: shard.stat().st_mtime_ns for shard in shards} == times
 
 
-def test_shards_and_stores_are_scored_and_broken_shards_named_at_the_end(
+def test_shards_and_stores_are_predicted_and_broken_shards_named_at_the_end(
     bundle: Path, classifier: Classifier, pictures: Path, site: str, tmp_path: Path
 ) -> None:
     shards = tmp_path / "shards"
@@ -93,7 +93,7 @@ def test_shards_and_stores_are_scored_and_broken_shards_named_at_the_end(
     given = [str(shards), f"{site}/0/*.jpg", f"{site}/web.tar", f"{site}/1/p0001.jpg"]
 
     with pytest.raises(DermaError, match=r"not read whole") as caught:
-        score(given, bundle, tmp_path / "out", sizes=SIZES)
+        predict_on_ray(given, bundle, tmp_path / "out", sizes=SIZES)
     message = str(caught.value)
     assert f"{broken} (" in message
     assert f"{shards}/e.parquet (" in message
@@ -116,20 +116,20 @@ def test_shards_and_stores_are_scored_and_broken_shards_named_at_the_end(
     write_tar(broken, members[:18])
     write_parquet(shards / "e.parquet", {"image": [data[name] for name in names[:2]]})
     kept = len(list((tmp_path / "out" / "predictions").iterdir()))
-    scored = score(given, bundle, tmp_path / "out", sizes=SIZES)
-    assert scored.skipped == kept
+    predicted = predict_on_ray(given, bundle, tmp_path / "out", sizes=SIZES)
+    assert predicted.skipped == kept
     sources += [(f"{broken}/{name}", picture) for name, picture in members[:18]]
     sources += [(f"{shards}/e.parquet#{number}", data[names[number]]) for number in (0, 1)]
     assert_same(written(tmp_path / "out"), expected(classifier, sources))
-    assert len(found) + scored.images == len(sources)
+    assert len(found) + predicted.images == len(sources)
 
 
-def test_another_model_is_refused_before_anything_is_scored(
+def test_another_model_is_refused_before_anything_is_predicted(
     bundle: Path, pictures: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "out").mkdir()
     with pytest.raises(DermaError, match="no model bundle here"):
-        score([str(pictures)], pictures, tmp_path / "out")
+        predict_on_ray([str(pictures)], pictures, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
 
 

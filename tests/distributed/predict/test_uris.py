@@ -6,8 +6,7 @@ import fsspec
 import pytest
 
 from distributed.predict.drawn import files
-from doctor_derma.distributed.scoring.listing import list_files
-from doctor_derma.distributed.scoring.places import absolute
+from doctor_derma.distributed.predict.uris import absolute, list_files
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.sources import find_images
 
@@ -23,7 +22,7 @@ def test_shards_and_pictures_are_found_together_each_once(pictures: Path) -> Non
     for name in ("a.tar", "b.TAR.GZ", "c.tgz", "d.parquet", "e.json", ".f.tar"):
         (pictures / name).write_bytes(b"")
     found = list_files([str(pictures), f"{pictures}/*.tar", f"{pictures}/1/*.jpg"])
-    shards = {Path(place).name for place in found if not place.endswith(".jpg")}
+    shards = {Path(uri).name for uri in found if not uri.endswith(".jpg")}
     assert shards == {"a.tar", "b.TAR.GZ", "c.tgz", "d.parquet"}
     assert len(found) == len(set(found)) == 44
 
@@ -66,7 +65,7 @@ def test_no_source_is_refused() -> None:
         list_files([])
 
 
-def test_places_mean_the_same_elsewhere(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uris_mean_the_same_elsewhere(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(pictures)
     assert absolute("0") == absolute(f"file://{pictures}/0") == f"{pictures}/0"
     assert absolute("s3://bucket/x") == "s3://bucket/x"

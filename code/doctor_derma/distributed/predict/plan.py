@@ -1,4 +1,4 @@
-"""The plan of a bulk scoring: written once, gone on with by every later call."""
+"""The plan of a bulk prediction: written once, gone on with by every later call."""
 
 import json
 from collections.abc import Sequence
@@ -8,15 +8,14 @@ from typing import Any
 
 from doctor_derma.atomic import replacing_file
 from doctor_derma.bundle import BundleInfo
-from doctor_derma.distributed.scoring.listing import list_files
-from doctor_derma.distributed.scoring.places import absolute, shown
-from doctor_derma.distributed.scoring.units import Unit, make_units
+from doctor_derma.distributed.predict.units import Unit, make_units
+from doctor_derma.distributed.predict.uris import absolute, list_files, printable
 from doctor_derma.errors import DermaError
 
 PLAN_FILE = "plan.json"
-FORMAT = 2
+FORMAT = 3
 UNIT_PICTURES = 1024
-# Decoded pictures that travel, are scored and are written together.
+# Decoded pictures that travel, are predicted and are written together.
 BLOCK_BYTES = 24_000_000
 BLOCK_PICTURES = 1024
 
@@ -28,7 +27,7 @@ class Sizes:
     Attributes
     ----------
     unit : loose pictures that one task reads
-    block : pictures of one part of the output; None: as many as ``BLOCK_BYTES`` hold, and
+    block : pictures of one shard of the output; None: as many as ``BLOCK_BYTES`` hold, and
         ``BLOCK_PICTURES`` at most
     """
 
@@ -38,11 +37,11 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which pictures are scored with what.
+    """Which pictures are predicted with what.
 
     Attributes
     ----------
-    sources : absolute paths and addresses
+    sources : absolute paths and URIs
     weights_sha256 : of the bundle's graph
     decision : how labels are decided, as in ``model.json``
     unit, block : sizes in pictures
@@ -83,12 +82,13 @@ def open_plan(out: Path, sources: Sequence[str], info: BundleInfo, sizes: Sizes)
     DermaError
         When the folder holds another plan, or the sources name nothing.
     """
+    fitting = BLOCK_BYTES // (info.input.height * info.input.width * 3)
     wanted: dict[str, Any] = {
         "sources": tuple(absolute(source) for source in sources),
         "weights_sha256": info.weights.sha256,
         "decision": info.decision.model_dump(mode="json"),
         "unit": sizes.unit,
-        "block": sizes.block or _fitting_block(info),
+        "block": sizes.block or max(1, min(fitting, BLOCK_PICTURES)),
     }
     for name in ("unit", "block"):
         if wanted[name] < 1:
@@ -101,33 +101,36 @@ def open_plan(out: Path, sources: Sequence[str], info: BundleInfo, sizes: Sizes)
     units = tuple(make_units(list_files(wanted["sources"]), wanted["unit"]))
     plan = Plan(**wanted, units=units)
     with replacing_file(path) as scratch:
+        # In ASCII, with file names that are not UTF-8 too.
         scratch.write_text(json.dumps({"format": FORMAT} | asdict(plan)) + "\n")
     return plan
-
-
-def _fitting_block(info: BundleInfo) -> int:
-    fitting = BLOCK_BYTES // (info.input.height * info.input.width * 3)
-    return max(1, min(fitting, BLOCK_PICTURES))
 
 
 def _read(path: Path) -> Plan:
     try:
         fields = json.loads(path.read_text())
-        if fields.pop("format") != FORMAT:
+        if fields.pop("format") not in (2, FORMAT):
             raise ValueError("of another version")
-        units = tuple(Unit.from_json(json.dumps(unit)) for unit in fields.pop("units"))
+        units = tuple(_read_unit(unit) for unit in fields.pop("units"))
         return Plan(**fields | {"sources": tuple(fields["sources"])}, units=units)
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise DermaError(f"{path}: can't be read ({error}); name a new folder") from error
 
 
+def _read_unit(fields: dict[str, Any]) -> Unit:
+    uris = fields.pop("places", None) or fields["uris"]  # "places" in format 2
+    return Unit(
+        **fields | {"uris": tuple(uris), "groups": fields["groups"] and tuple(fields["groups"])}
+    )
+
+
 def _check_same(plan: Plan, wanted: dict[str, Any], path: Path) -> None:
     if plan.sources != wanted["sources"]:
-        there = ", ".join(shown(source) for source in plan.sources)
-        raise DermaError(f"{path}: plans the scoring of {there}; name those, or a new folder")
+        there = ", ".join(printable(source) for source in plan.sources)
+        raise DermaError(f"{path}: plans the prediction of {there}; name those, or a new folder")
     if plan.weights_sha256 != wanted["weights_sha256"]:
         raise DermaError(
-            f"{path}: plans the scoring with another model, of weights "
+            f"{path}: plans the prediction with another model, of weights "
             f"{plan.weights_sha256[:12]}; take that model, or name a new folder"
         )
     if plan.decision != wanted["decision"]:

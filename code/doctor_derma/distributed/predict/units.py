@@ -1,23 +1,158 @@
-"""The pictures of a unit, one after the other, none read before it is asked for."""
+"""Units of work: some loose pictures, a tar shard, or some row groups of a Parquet file."""
 
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from doctor_derma.distributed.scoring.places import file_system, is_picture, is_remote, shown
-from doctor_derma.distributed.scoring.units import Unit
+from doctor_derma.distributed.predict.uris import (
+    file_system,
+    is_parquet,
+    is_picture,
+    is_remote,
+    is_tar,
+    printable,
+)
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import ImageSource, UnreadableImage
 
+# Reading footers of Parquet files is waiting for the network.
+FOOTERS_AT_A_TIME = 16
 # An encoded picture is in memory whole.
 MAX_BYTES = 200_000_000
 IMAGE_COLUMN, PATH_COLUMN = "image", "path"
 # Rows of Parquet in memory at a time, beside the row group itself.
 ROWS = 64
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What one task reads, in an order that is the same each time.
+
+    Attributes
+    ----------
+    uris : the pictures, or the one shard
+    groups : the first row group and the one after the last; None for all, and for no Parquet
+    first : number of the first row in the file
+    pictures : how many there are; None where only reading the shard tells
+    """
+
+    kind: Literal["files", "tar", "parquet"]
+    uris: tuple[str, ...]
+    groups: tuple[int, int] | None = None
+    first: int = 0
+    pictures: int | None = None
+
+
+class Found(NamedTuple):
+    """A picture that is not read yet.
+
+    Attributes
+    ----------
+    path : what its row is called
+    load : gives what a decoder takes, or raises UnreadableImage; to be called, if at all,
+        before the next picture is asked for
+    """
+
+    path: str
+    load: Callable[[], ImageSource]
+
+
+def make_units(files: Sequence[str], size: int) -> list[Unit]:
+    """Divide files into units that hold each of their pictures once.
+
+    Parameters
+    ----------
+    files : pictures and shards
+    size : loose pictures in a unit; a unit of Parquet ends with the row group that reaches it
+    """
+    units = [Unit("tar", (uri,)) for uri in files if is_tar(uri)]
+    tables = [uri for uri in files if is_parquet(uri)]
+    loose = [uri for uri in files if not (is_tar(uri) or is_parquet(uri))]
+    for start in range(0, len(loose), size):
+        chunk = tuple(loose[start : start + size])
+        units.append(Unit("files", chunk, pictures=len(chunk)))
+    with ThreadPoolExecutor(FOOTERS_AT_A_TIME) as pool:
+        for uri, rows in zip(tables, pool.map(_group_rows, tables), strict=True):
+            # A file that can't be read is one unit, whose task gives the reason.
+            runs = [
+                Unit("parquet", (uri,), (start, end), first, count)
+                for start, end, first, count in join_groups(rows, size)
+            ]
+            units += runs or [Unit("parquet", (uri,))]
+    return units
+
+
+def join_groups(rows: Sequence[int], size: int) -> Iterator[tuple[int, int, int, int]]:
+    """Join neighbouring row groups until they hold ``size`` rows or there are no more.
+
+    Yields
+    ------
+    first group, group after the last, number of the first row, number of rows
+    """
+    start, first, count = 0, 0, 0
+    for group, more in enumerate(rows):
+        count += more
+        if count >= size or (count and group == len(rows) - 1):
+            yield start, group + 1, first, count
+            start, first, count = group + 1, first + count, 0
+
+
+def _group_rows(uri: str) -> list[int]:
+    """Return the rows of each row group of a file; none when it can't be read."""
+    try:
+        system, path = file_system(uri)
+        with system.open(path, "rb") as stream:
+            footer = pq.read_metadata(stream)
+    # Neither Arrow's errors nor those of the object stores have a base class.
+    except Exception:
+        return []
+    return [footer.row_group(index).num_rows for index in range(footer.num_row_groups)]
+
+
+def find_pictures(unit: Unit) -> Iterator[Found]:
+    """Go through the pictures of a unit, in the same order each time.
+
+    Raises
+    ------
+    Exception
+        Whatever its file format or object store raises for a shard that can't be read.
+    """
+    if unit.kind == "files":
+        for uri in unit.uris:
+            yield Found(printable(uri), lambda uri=uri: _load_file(uri))  # type: ignore[misc]
+    else:
+        (shard,) = unit.uris
+        yield from _tar(shard) if unit.kind == "tar" else _parquet(shard, unit)
+
+
+def _load_file(uri: str) -> ImageSource:
+    if not is_remote(uri):
+        return Path(uri)
+    try:
+        system, path = file_system(uri)
+        with system.open(path, "rb") as stream:
+            return _bounded(stream.read(MAX_BYTES + 1))
+    except FileNotFoundError as error:
+        raise UnreadableImage("no such file") from error
+    except PermissionError as error:
+        raise UnreadableImage("no permission to read it") from error
+    except DermaError:
+        raise
+    # What the object stores raise has no base class.
+    except Exception as error:
+        raise UnreadableImage(f"can't be read ({error or type(error).__name__})") from error
+
+
+def _bounded(data: bytes) -> bytes:
+    if len(data) > MAX_BYTES:
+        raise UnreadableImage(f"more than {MAX_BYTES // 1_000_000} MB, scale it down")
+    return data
 
 
 class _Member(tarfile.TarInfo):
@@ -39,60 +174,6 @@ class _Member(tarfile.TarInfo):
             raise tarfile.ReadError(f"damaged archive, {error}") from error
 
 
-class Found(NamedTuple):
-    """A picture that is not read yet.
-
-    Attributes
-    ----------
-    path : what its row is called
-    load : gives what a decoder takes, or raises UnreadableImage; to be called, if at all,
-        before the next picture is asked for
-    """
-
-    path: str
-    load: Callable[[], ImageSource]
-
-
-def find_pictures(unit: Unit) -> Iterator[Found]:
-    """Go through the pictures of a unit, in the same order each time.
-
-    Raises
-    ------
-    Exception
-        Whatever its file format or object store raises for a shard that can't be read.
-    """
-    if unit.kind == "files":
-        for place in unit.places:
-            yield Found(shown(place), lambda place=place: _load_file(place))  # type: ignore[misc]
-    else:
-        (shard,) = unit.places
-        yield from _tar(shard) if unit.kind == "tar" else _parquet(shard, unit)
-
-
-def _load_file(place: str) -> ImageSource:
-    if not is_remote(place):
-        return Path(place)
-    try:
-        system, path = file_system(place)
-        with system.open(path, "rb") as stream:
-            return _bounded(stream.read(MAX_BYTES + 1))
-    except FileNotFoundError as error:
-        raise UnreadableImage("no such file") from error
-    except PermissionError as error:
-        raise UnreadableImage("no permission to read it") from error
-    except DermaError:
-        raise
-    # What the object stores raise has no base class.
-    except Exception as error:
-        raise UnreadableImage(f"can't be read ({error or type(error).__name__})") from error
-
-
-def _bounded(data: bytes) -> bytes:
-    if len(data) > MAX_BYTES:
-        raise UnreadableImage(f"more than {MAX_BYTES // 1_000_000} MB, scale it down")
-    return data
-
-
 def _tar(shard: str) -> Iterator[Found]:
     system, path = file_system(shard)
     # A stream: read once from its start to its end, compressed or not.
@@ -105,7 +186,7 @@ def _tar(shard: str) -> Iterator[Found]:
             archive.members = []  # type: ignore[attr-defined]
             if not member.isdir() and is_picture(member.name):
                 yield Found(
-                    shown(f"{shard}/{member.name}"),
+                    printable(f"{shard}/{member.name}"),
                     lambda member=member: _load_member(archive, member),  # type: ignore[misc]
                 )
 
@@ -150,7 +231,7 @@ def _columns(schema: pa.Schema) -> list[str]:
 def _row_path(row: dict[str, Any], shard: str, number: int) -> str:
     image = row[IMAGE_COLUMN]
     inner = image.get("path") if isinstance(image, dict) else None
-    return str(row.get(PATH_COLUMN) or inner or shown(f"{shard}#{number}"))
+    return str(row.get(PATH_COLUMN) or inner or printable(f"{shard}#{number}"))
 
 
 def _load_row(row: dict[str, Any]) -> bytes:

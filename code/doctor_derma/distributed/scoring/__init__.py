@@ -1,1 +1,0 @@
-"""Millions of pictures to rows of Parquet, on all processors of one machine or many."""
