@@ -12,7 +12,7 @@ DEMO_DERMA := $(BIN)/derma --root $(DEMO)
 MODELS := resnet18 se_resnet18 eca_resnet18
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve champion tracking test siege test-containers requirements lint clean
+.PHONY: help setup demo serve champion tracking test siege test-containers requirements lint docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,5 +74,8 @@ lint: setup ## Ruff, mypy and the layers of the package
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: setup ## Build the site of docs/ in site/, with every link checked
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 clean: ## Remove the demo and caches
-	rm -rf $(DEMO) build .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(DEMO) build site .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -22,7 +22,12 @@ from doctor_derma.workspace import Workspace
 from server.tiny_bundle import BLUE, RED
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCKS = [
+    block
+    for page in PAGES
+    for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL)
+]
 LINES = [
     line.strip()
     for block in BLOCKS

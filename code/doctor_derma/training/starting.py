@@ -119,9 +119,11 @@ def bundle_weights(graph: Path, model: str, pixels: np.ndarray) -> dict[str, Ten
             if found.shape != weight.shape:
                 raise _other(graph, model, name)
             weight.data = found
+    # All gates have one scale. A graph keeps equal constants once, and leaves out a factor of 1.
+    scales = [float(value) for name, value in constants.items() if name.endswith(".scale")]
     for name, buffer in network.named_buffers():
-        if name.endswith(".scale") and name in constants:  # of gates; where it is 1 it was folded
-            buffer.fill_(float(constants[name]))
+        if name.endswith(".scale"):
+            buffer.fill_(scales[0] if scales else 1.0)
     shifts = {conv: _constant(constants, f"{conv}.weight_bias", graph, model) for conv in folded}
     grown = {conv: _grow(_filters(network, conv), size) for conv, size in fresh.items()}
     _restore(network, folded, shifts, grown, scale_pixels(torch.from_numpy(pixels)))
@@ -190,10 +192,10 @@ def _restore(
 def _head(
     constants: dict[str, Tensor], classes: int, features: int, graph: Path, model: str
 ) -> Tensor:
-    # The graph has it as the 1x1 convolution that gives the activation maps.
+    # Some graphs have it as the 1x1 convolution that gives the activation maps.
     for constant in constants.values():
-        if constant.shape == (classes, features, 1, 1):
-            return constant[:, :, 0, 0]
+        if constant.shape in ((classes, features), (classes, features, 1, 1)):
+            return constant.reshape(classes, features)
     raise _other(graph, model, "head.weight")
 
 
