@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.server.engine.admission import DeadlineExceeded, Draining, Overloaded
-from doctor_derma.server.request import CURRENT
+from doctor_derma.server.logs import CURRENT
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 PROBLEMS_PATH = "/problems"

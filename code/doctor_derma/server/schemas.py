@@ -10,14 +10,14 @@ from doctor_derma.bundle import (
     CodeProvenance,
     Conformal,
     DataProvenance,
+    Decision,
     DiagnosisName,
-    Familiar,
     InputSize,
+    OodThreshold,
     Parity,
     Weights,
 )
 from doctor_derma.decisions import MEANINGS, Rule
-from doctor_derma.export.decision import Decision
 from doctor_derma.inference.image_quality import Fault
 from doctor_derma.inference.notice import NOTICE
 from doctor_derma.inference.prediction import Abstention, Prediction
@@ -179,7 +179,7 @@ class Provenance(ModelName):
     prevalence: float = Field(description="How much of the classes' shares the answer keeps, 0..1")
     views: int = Field(description="Looks at a picture, from two distances, averaged")
     conformal: Conformal
-    familiar: Familiar
+    familiar: OodThreshold
     decision: Decision = Field(description="How probabilities become a label")
     rules: list[OfferedRule] = Field(description="What ?rule= takes; decision.default if not given")
     metrics: dict[str, dict[str, float]] = Field(description="Split (val, test) to metric to value")
@@ -194,7 +194,12 @@ class Provenance(ModelName):
     @classmethod
     def of_bundle(cls, info: BundleInfo) -> "Provenance":
         """Tell all of ``model.json`` that is of use outside."""
-        told = info.model_dump(include=set(cls.model_fields) & set(BundleInfo.model_fields))
+        # By their keys in model.json, which are also those of the answer.
+        told = {
+            name: value
+            for name, value in info.model_dump(by_alias=True).items()
+            if name in cls.model_fields
+        }
         # JSON has no number for a metric that is undefined.
         told["metrics"] = {
             split: {metric: value for metric, value in values.items() if isfinite(value)}

@@ -20,8 +20,8 @@ from doctor_derma.server.engine.classifiers import Classifiers
 from doctor_derma.server.engine.job import Busy, Classified, Failed, Result, Unread
 from doctor_derma.server.engine.work import Classify
 from doctor_derma.server.helper.process import Helper
+from doctor_derma.server.logs import CURRENT
 from doctor_derma.server.metrics import Metrics
-from doctor_derma.server.request import CURRENT
 from doctor_derma.server.settings import Settings
 
 # Until one of the large pictures that wait is decoded.

@@ -1,13 +1,17 @@
-"""``GET /healthz`` and ``GET /readyz``: whether the server lives, and whether it takes pictures."""
+"""How the server is: ``GET /healthz`` and ``/readyz`` for probes, ``/metrics`` for Prometheus."""
 
 from typing import Literal
 
-from fastapi import APIRouter
+from anyio import CapacityLimiter, to_thread
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.server.engine.engine import Engine
+from doctor_derma.server.metrics import METRICS_PATH, Metrics
 from doctor_derma.server.problems import NOT_READY, ProblemError, describe_problems
+from doctor_derma.server.routes.parameters import key_needed
 from doctor_derma.server.schemas import ModelName
 
 RETRY_SECONDS = 1
@@ -48,11 +52,31 @@ def health_routes(engine: Engine, info: BundleInfo) -> APIRouter:
     )
     async def readyz() -> Readiness:
         if not engine.ready:
-            raise ProblemError(
-                NOT_READY,
-                "The server is starting or stopping; ask again in a moment.",
-                {"Retry-After": str(RETRY_SECONDS)},
-            )
+            detail = "The server is starting or stopping; ask again in a moment."
+            raise ProblemError(NOT_READY, detail, retry_after=RETRY_SECONDS)
         return Readiness()
+
+    return router
+
+
+def metrics_routes(metrics: Metrics, api_keys: frozenset[str] = frozenset()) -> APIRouter:
+    """Return the route that Prometheus scrapes; with one of the keys, where there are any."""
+    router = APIRouter(tags=["health"], dependencies=key_needed(api_keys))
+    one_at_a_time = CapacityLimiter(1)
+
+    @router.get(
+        METRICS_PATH,
+        summary="Figures for Prometheus",
+        response_class=PlainTextResponse,
+        response_description="The text format, or OpenMetrics where that is asked for",
+        responses=describe_problems(),
+    )
+    async def metrics_page(request: Request) -> Response:
+        # Milliseconds, which pictures would wait for; one at a time, however many ask.
+        accept = request.headers.get("accept", "")
+        content, content_type = await to_thread.run_sync(
+            metrics.exposition, accept, limiter=one_at_a_time
+        )
+        return Response(content, headers={"Content-Type": content_type})
 
     return router

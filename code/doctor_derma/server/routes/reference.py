@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 from fastapi.responses import HTMLResponse
 
-from doctor_derma.server.html_page import html_page
+from doctor_derma.server.routes.pages import html_page
 
 _CONTENT = """<h1>{title}</h1>
 <p><a href="./">Upload page</a> · <a href="openapi.json">openapi.json</a> (OpenAPI 3.1)</p>

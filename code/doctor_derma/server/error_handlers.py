@@ -19,27 +19,25 @@ from doctor_derma.server.problems import (
     problem_response,
     to_problem_error,
 )
-from doctor_derma.server.routes.problem_pages import problem_routes
 
 _log = logging.getLogger(__name__)
 
 
-def add_problems(app: FastAPI) -> None:
-    """Make an application answer every error with a problem, and explain their kinds.
+def add_error_handlers(app: FastAPI) -> None:
+    """Make an application answer every error with a problem.
 
     Call it before other middleware is added, so that the answer to a crash passes through
     all of that.
     """
-    app.add_middleware(Crashes)
-    app.add_exception_handler(HTTPException, _refused)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    for foreseen in EXPECTED_ERRORS:
-        app.add_exception_handler(foreseen, _foreseen)
-    app.include_router(problem_routes())
+    app.add_middleware(CrashHandler)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid_parameter)
+    for expected in EXPECTED_ERRORS:
+        app.add_exception_handler(expected, _expected_error)
     _add_schema(app)
 
 
-class Crashes:
+class CrashHandler:
     """ASGI middleware that answers an unforeseen error with a problem, and logs it."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -59,37 +57,33 @@ class Crashes:
             if started or scope["type"] != "http":
                 raise  # Half an answer is out, and the server cuts the connection.
             _log.exception("a request failed")
-            refusal = ProblemError(FAILED, "The server has failed; its log says why.")
-            await problem_response(refusal)(scope, receive, send)
+            error = ProblemError(FAILED, "The server has failed; its log says why.")
+            await problem_response(error)(scope, receive, send)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Answer with a problem error as it is, and with one for what Starlette refuses by itself."""
     assert isinstance(error, HTTPException)
-    return problem_response(_with_kind(error, request.method))
+    if not isinstance(error, ProblemError):
+        if error.status_code == 404:
+            detail = "There is nothing at this address; see /docs for those that there are."
+            error = ProblemError(NOT_FOUND, detail)
+        elif error.status_code == 405:
+            headers = dict(error.headers or {})
+            allowed = headers.get("Allow", "another method")
+            detail = f"{request.method} is not possible here, but {allowed} is."
+            error = ProblemError(WRONG_METHOD, detail, headers)
+    return problem_response(error)
 
 
-def _with_kind(error: HTTPException, method: str) -> HTTPException:
-    """Return a refusal for what Starlette refuses by itself."""
-    if isinstance(error, ProblemError):
-        return error
-    if error.status_code == 404:
-        detail = "There is nothing at this address; see /docs for those that there are."
-        return ProblemError(NOT_FOUND, detail)
-    if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "another method")
-        detail = f"{method} is not possible here, but {allowed} is."
-        return ProblemError(WRONG_METHOD, detail, dict(error.headers or {}))
-    return error
-
-
-async def _invalid(request: Request, error: Exception) -> Response:
+async def _invalid_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
     return problem_response(ProblemError(INVALID, f"{where}: {first['msg']}."))
 
 
-async def _foreseen(request: Request, error: Exception) -> Response:
+async def _expected_error(request: Request, error: Exception) -> Response:
     return problem_response(to_problem_error(error))
 
 

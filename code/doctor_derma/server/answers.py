@@ -1,0 +1,197 @@
+"""From the pictures of a request to what the client reads about them."""
+
+import asyncio
+import base64
+import io
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
+
+import numpy as np
+from anyio import to_thread
+from PIL import Image
+
+from doctor_derma.bundle import BundleInfo
+from doctor_derma.decisions import Rule
+from doctor_derma.inference.prediction import Prediction
+from doctor_derma.server.engine.admission import Draining, Overloaded
+from doctor_derma.server.engine.engine import Engine
+from doctor_derma.server.problems import (
+    EXPECTED_ERRORS,
+    ProblemError,
+    problem_of,
+    to_problem_error,
+)
+from doctor_derma.server.schemas import Answer, Item, MapForm, full_answer
+from doctor_derma.server.settings import Settings
+from doctor_derma.server.upload_memory import Reservation
+from doctor_derma.server.uploads import Upload
+
+# A request with many pictures is in no hurry: it waits this long for a busy engine.
+MAX_WAIT_SECONDS = 10.0
+MAX_AHEAD_BYTES = 20_000_000
+# Viridis (Smith and van der Walt, 2015) at five places, as on the upload page; colour-blind
+# people can read it, and it stays in order when printed in grey.
+VIRIDIS = np.array(
+    [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]], dtype=np.float32
+)
+
+
+async def answer_picture(prediction: Prediction, info: BundleInfo, form: MapForm) -> Answer:
+    """Return the answer for a prediction, with its map in the form that was asked for."""
+    answer = full_answer(prediction, info)
+    if form == "grid":
+        answer.activation_map = prediction.activation_map.tolist()
+    elif form == "png":
+        size = info.input
+        png = await to_thread.run_sync(draw_map, prediction.activation_map, size.height, size.width)
+        answer.activation_map_png = base64.b64encode(png).decode()
+    return answer
+
+
+def draw_map(activation_map: np.ndarray, height: int, width: int) -> bytes:
+    """Draw a map as a PNG, from its least value in dark blue to its greatest in yellow.
+
+    Parameters
+    ----------
+    activation_map : float32 of shape (h, w)
+    height, width : size of the PNG; values between the centres of cells are bilinear
+
+    Returns
+    -------
+    the encoded file
+    """
+    smooth = Image.fromarray(activation_map.astype(np.float32)).resize(
+        (width, height), Image.Resampling.BILINEAR
+    )
+    values = np.asarray(smooth)
+    low, span = values.min(), np.ptp(values)
+    levels = (values - low) / span if span > 0 else np.zeros_like(values)
+    stops = np.linspace(0, 1, len(VIRIDIS))
+    colours = [np.interp(levels, stops, VIRIDIS[:, channel]) for channel in range(3)]
+    stream = io.BytesIO()
+    Image.fromarray(np.stack(colours, axis=-1).round().astype(np.uint8)).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def pictures_ahead(settings: Settings) -> int:
+    """Return how many pictures of one request may be in the engine's hands at a time.
+
+    Enough for a full batch in the network and the next behind it, but never the whole queue,
+    so that other requests find room in it.
+    """
+    return max(1, min(2 * settings.max_batch, settings.queue_limit // 2))
+
+
+async def answer_uploads(
+    engine: Engine,
+    info: BundleInfo,
+    uploads: AsyncIterator[Upload],
+    reservation: Reservation,
+    *,
+    ahead: int,
+    form: MapForm = "none",
+    rule: Rule | None = None,
+) -> AsyncGenerator[Item, None]:
+    """Yield the answer to every upload, or its problem, in their order.
+
+    The next upload is read only when the engine has taken on the earlier ones, whether or not
+    anybody reads the answers: a client may send everything before it reads anything.
+
+    Parameters
+    ----------
+    reservation : to which the bytes of each picture are given back when it is classified
+    ahead : pictures in the engine's hands at a time; also never over ``MAX_AHEAD_BYTES``
+    form : of the activation maps
+    rule : by which the pictures are called; the model's own when None
+
+    Raises
+    ------
+    ProblemError
+        After the answers to the uploads before it, when the next can't be read.
+    """
+    running: asyncio.Queue[asyncio.Task[Prediction | ProblemError] | None] = asyncio.Queue()
+    started: set[asyncio.Task[Prediction | ProblemError]] = set()
+    in_flight = _InFlight(ahead)
+
+    async def start_all() -> None:
+        try:
+            async for upload in uploads:
+                size = len(upload.picture) if isinstance(upload.picture, bytes) else 0
+                await in_flight.enter(size)
+                task = asyncio.create_task(classify(upload.picture, size))
+                started.add(task)
+                running.put_nowait(task)
+        finally:
+            running.put_nowait(None)
+
+    async def classify(picture: bytes | ProblemError, size: int) -> Prediction | ProblemError:
+        try:
+            if isinstance(picture, ProblemError):
+                return picture
+            return await _predict(engine, picture, rule)
+        finally:
+            reservation.give_back(size)
+            await in_flight.leave(size)
+
+    reader = asyncio.create_task(start_all())
+    index = 0
+    try:
+        while (task := await running.get()) is not None:
+            result = await task
+            started.discard(task)
+            if isinstance(result, ProblemError):
+                yield Item(index=index, answer=None, problem=problem_of(result))
+            else:
+                answer = await answer_picture(result, info, form)
+                yield Item(index=index, answer=answer, problem=None)
+            index += 1
+        await reader
+    finally:
+        reader.cancel()
+        for left in started:
+            left.cancel()
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(reader, *started, return_exceptions=True)
+
+
+async def _predict(engine: Engine, picture: bytes, rule: Rule | None) -> Prediction | ProblemError:
+    clock = asyncio.get_running_loop().time
+    end = clock() + MAX_WAIT_SECONDS
+    while True:
+        try:
+            return await engine.predict(picture, rule)
+        except Overloaded as busy:
+            wait = busy.retry_after
+            if isinstance(busy, Draining) or clock() + wait > end:
+                return to_problem_error(busy)
+            await asyncio.sleep(wait)
+        except EXPECTED_ERRORS as error:
+            return to_problem_error(error)
+
+
+class _InFlight:
+    """How many pictures, and bytes of them, are in the engine's hands at a time."""
+
+    def __init__(self, most: int) -> None:
+        self._changed = asyncio.Condition()
+        self._most = most
+        self._pictures = 0
+        self._bytes = 0
+
+    async def enter(self, size: int) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._fits(size))
+            self._pictures += 1
+            self._bytes += size
+
+    async def leave(self, size: int) -> None:
+        async with self._changed:
+            self._pictures -= 1
+            self._bytes -= size
+            self._changed.notify_all()
+
+    def _fits(self, size: int) -> bool:
+        # One picture always may, so that none waits for ever.
+        return self._pictures == 0 or (
+            self._pictures < self._most and self._bytes + size <= MAX_AHEAD_BYTES
+        )

@@ -1,0 +1,103 @@
+"""What a request with pictures may carry: an API key, what it asks for, and the pictures."""
+
+import hmac
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+from fastapi import Depends, Query, Security
+from fastapi.params import Depends as Dependency
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+
+from doctor_derma.bundle import BundleInfo
+from doctor_derma.decisions import Rule
+from doctor_derma.errors import DermaError
+from doctor_derma.server.problems import (
+    INVALID,
+    KEY_NEEDED,
+    NOT_FOUND,
+    PICTURE_FORMATS,
+    PROBLEM_TYPES,
+    WRONG_METHOD,
+    ProblemError,
+    describe_problems,
+    sentence,
+)
+from doctor_derma.server.schemas import MapForm
+from doctor_derma.server.uploads import ANY_BYTES, FIELD, FORM, MAX_IMAGE_BYTES, RAW_TYPES
+
+POST_PROBLEMS = describe_problems(
+    *(each for each in PROBLEM_TYPES if each not in (NOT_FOUND, WRONG_METHOD))
+)
+MapQuery = Annotated[
+    MapForm, Query(description="Whether and how to draw where the evidence for the label is")
+]
+RuleQuery = Annotated[
+    Rule | None,
+    Query(description="Which of the model's rules decides the label; the server's own if none"),
+]
+_BEARER = HTTPBearer(auto_error=False, description="The key as a bearer token")
+_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The key in its own header")
+_PICTURE = {
+    "type": "string",
+    "format": "binary",
+    "description": f"{PICTURE_FORMATS}, at most {MAX_IMAGE_BYTES // 1_000_000} MB",
+}
+
+
+def key_needed(keys: frozenset[str]) -> list[Dependency]:
+    """Return the dependencies of routes that need one of the keys; none where there is no key."""
+    return [Depends(_check(keys))] if keys else []
+
+
+def _check(keys: frozenset[str]) -> Callable[..., Awaitable[None]]:
+    encoded = [key.encode() for key in keys]
+
+    async def check(
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+        header: Annotated[str | None, Security(_HEADER)],
+    ) -> None:
+        given = bearer.credentials if bearer else header
+        if given is None:
+            raise _unknown("Send an API key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'.")
+        received = given.encode("latin-1")  # As HTTP headers are decoded.
+        # Every key is compared in full, so that the time tells nothing about any of them.
+        matches = [hmac.compare_digest(received, key) for key in encoded]
+        if not any(matches):
+            raise _unknown("This API key is not one of the server's.")
+
+    return check
+
+
+def _unknown(detail: str) -> ProblemError:
+    return ProblemError(KEY_NEEDED, detail, {"WWW-Authenticate": "Bearer"})
+
+
+def check_rule(rule: Rule | None, info: BundleInfo) -> None:
+    """Refuse a rule that the model does not have.
+
+    Raises
+    ------
+    ProblemError
+        422 then.
+    """
+    try:
+        info.rulebook.check(rule or info.decision.default)
+    except DermaError as error:
+        raise ProblemError(INVALID, sentence(str(error))) from error
+
+
+def form_of(*fields: str) -> dict[str, Any]:
+    """Describe a multipart form: one picture in ``image``, any number in any other field."""
+    many = {"type": "array", "items": _PICTURE, "description": f"Several of {PICTURE_FORMATS}"}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {field: _PICTURE if field == FIELD else many for field in fields},
+    }
+    if len(fields) == 1:
+        schema["required"] = list(fields)
+    return {FORM: {"schema": schema}}
+
+
+def raw_pictures() -> dict[str, Any]:
+    """Describe a picture that is the whole body."""
+    return {media_type: {"schema": _PICTURE} for media_type in (*RAW_TYPES, ANY_BYTES)}
