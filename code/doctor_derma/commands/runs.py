@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from doctor_derma.bundle import read_info
 from doctor_derma.commands.publishing import export
 from doctor_derma.data.manifest import Dataset, read_dataset
-from doctor_derma.distributed.training.resuming import WORKERS_FILE, read_workers
+from doctor_derma.distributed.train.run import WORKERS_FILE, read_workers
 from doctor_derma.errors import DermaError
 from doctor_derma.export.out_of_fold import predict_left_out
 from doctor_derma.terminal import terminal

@@ -73,7 +73,7 @@ def _fit(engine: Engine, workers: int | None, address: str | None) -> "Fit":
         from doctor_derma.training.loop import train as train_here
 
         return train_here
-    from doctor_derma.distributed.training.run import train_on_ray
+    from doctor_derma.distributed.train.run import train_on_ray
 
     wanted = 1 if workers is None else workers
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from doctor_derma.distributed.training.agreement import View, disagreement, view
+from doctor_derma.distributed.train.worker import View, disagreement, view
 from project import new_run
 
 RUN, DATA = Path("/shared/run"), Path("/shared/data")
@@ -12,7 +12,7 @@ KEPT = replace(DRIVER, checkpoint=(1000, 5))
 
 
 def test_workers_that_see_the_same_train() -> None:
-    assert disagreement([DRIVER, replace(DRIVER, place="10.0.0.2")], DRIVER, RUN, DATA) is None
+    assert disagreement([DRIVER, replace(DRIVER, node="10.0.0.2")], DRIVER, RUN, DATA) is None
     # The driver looked before the first checkpoint was written.
     assert disagreement([KEPT, KEPT], DRIVER, RUN, DATA) is None
 

@@ -1,14 +1,18 @@
 """A run on a cluster: the counterpart of ``doctor_derma.training.loop.train``."""
 
+import json
+
+from doctor_derma.atomic import replacing_file
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.distributed.cluster import cluster
-from doctor_derma.distributed.training.resuming import how_to_go_on, read_workers, write_workers
 from doctor_derma.errors import DermaError
 from doctor_derma.training.epochs import OnEpoch
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.loop import check_data
 from doctor_derma.training.runs import Run
+
+WORKERS_FILE = "workers.json"
 
 
 def train_on_ray(
@@ -26,7 +30,7 @@ def train_on_ray(
 
     Parameters
     ----------
-    workers : number of processes, each with its share of the cluster's CPUs, or a GPU
+    workers : number of processes, each with CPUs of its own, or a GPU
     on_epoch : called in this process with each epoch and its metrics, once its checkpoint is
         written
     address : of a Ray cluster; None for one on this machine alone
@@ -45,14 +49,13 @@ def train_on_ray(
     check_data(run, dataset)
     with cluster(address):
         # Only now: the cluster's settings have to be there before Ray is imported.
-        from doctor_derma.distributed.training.driving import drive
-        from doctor_derma.distributed.training.shares import worker_share
+        from doctor_derma.distributed.train.driver import drive, worker_resources
 
-        share = worker_share(workers, run.config.accelerator)
+        resources = worker_resources(workers, run.config.accelerator)
         # Here, so that no two machines decode the same images.
         pixel_cache(dataset, *run.config.image_size)
         write_workers(run, workers)
-        drive(run, dataset, workers, share, on_epoch)
+        drive(run, dataset, workers, resources, on_epoch)
     return True
 
 
@@ -79,3 +82,31 @@ def _check(run: Run, dataset: Dataset, workers: int) -> None:
             f"--workers {workers}: run '{run.name}' began with {began}, and its learning rate "
             f"counts the steps of those; {how_to_go_on(run, began)}"
         )
+
+
+def write_workers(run: Run, workers: int) -> None:
+    """Remember with how many workers a run is trained."""
+    with replacing_file(run.folder / WORKERS_FILE) as scratch:
+        scratch.write_text(json.dumps({"workers": workers}) + "\n")
+
+
+def read_workers(run: Run) -> int:
+    """Return the number of workers a run began with, 1 where it began without Ray.
+
+    Raises
+    ------
+    DermaError
+        When the file is damaged.
+    """
+    path = run.folder / WORKERS_FILE
+    if not path.is_file():
+        return 1
+    try:
+        return int(json.loads(path.read_text())["workers"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise DermaError(f'{path}: damaged; write {{"workers": N}} into it') from error
+
+
+def how_to_go_on(run: Run, workers: int) -> str:
+    """Return the advice that ends a message about a run that stopped."""
+    return f"go on with: derma train --resume {run.name} --engine ray --workers {workers}"

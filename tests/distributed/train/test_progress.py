@@ -6,8 +6,12 @@ import pandas as pd
 import pytest
 import torch
 
-from doctor_derma.distributed.training.listening import Listener
-from doctor_derma.distributed.training.messages import EpochMeasured, EpochsKept, WorkersLost
+from doctor_derma.distributed.train.progress import (
+    EpochMeasured,
+    EpochsKept,
+    Listener,
+    WorkersFailed,
+)
 from doctor_derma.training.runs import Run
 from project import new_run
 
@@ -42,7 +46,7 @@ def test_an_epoch_trained_twice_is_handed_on_once_as_it_was_kept(
         listening.hear(EpochsKept(1))
         listening.hear(measured(1, 0.8))
         keep(run, 1)
-        listening.hear(WorkersLost({1: "RuntimeError: [/a/tcp/pair.cc:545] closed"}))
+        listening.hear(WorkersFailed({1: "RuntimeError: [/a/tcp/pair.cc:545] closed"}))
         listening.hear(EpochsKept(1))
         listening.hear(measured(1, 0.7))
         listening.hear(EpochsKept(2))

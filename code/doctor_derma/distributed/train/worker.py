@@ -1,16 +1,22 @@
-"""Workers train one run, so all of them must see the same files."""
+"""What each worker does: agree with the others on the files, then train as one process would."""
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import ray
+from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment, prepare_trainer
+from ray.util.queue import Queue
 from torch import distributed
 
-from doctor_derma._version import __version__
+from doctor_derma import __version__
 from doctor_derma.data.manifest import Dataset, read_dataset
+from doctor_derma.distributed.train.progress import Announcer, EpochMeasured
 from doctor_derma.errors import DermaError
+from doctor_derma.training.epochs import EpochTable
+from doctor_derma.training.loop import fit, make_trainer
 from doctor_derma.training.runs import Run, open_run
 
 # A network file system may show another machine's file a minute late.
@@ -24,16 +30,71 @@ class View:
 
     Attributes
     ----------
-    place : the machine's address
+    node : the machine's address
     files : what identifies the package, the run and the data; None where they can't be read
     checkpoint : size and time of change of the last checkpoint, None where there is none
     problem : why ``files`` is None
     """
 
-    place: str
+    node: str
     files: tuple[str, ...] | None
     checkpoint: tuple[int, int] | None = None
     problem: str = ""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run to train, as the process that started it sees it.
+
+    Attributes
+    ----------
+    run, data : absolute paths of the run's folder and of ``data/``
+    driver : what the process that started the run sees there
+    gpu : train on a GPU each
+    queue : takes the messages of ``progress.py``
+    """
+
+    run: Path
+    data: Path
+    driver: View
+    gpu: bool
+    queue: Queue
+
+
+def train_worker(settings: dict[str, Any]) -> str | None:
+    """Train the run ``settings["job"]`` together with the other workers.
+
+    Returns
+    -------
+    a mistake in the input that all workers meet, in one sentence, else None: an exception would
+    have Ray Train try again
+    """
+    job: Job = settings["job"]
+    if found := await_agreement(job.run, job.data, job.driver):
+        return found
+    try:
+        _train(job)
+    except DermaError as mistake:
+        return str(mistake)
+    return None
+
+
+def _train(job: Job) -> None:
+    run = open_run(job.run.parent, job.run.name)
+
+    def tell(epoch: int, metrics: dict[str, float]) -> None:
+        job.queue.put(EpochMeasured(epoch, metrics))
+
+    table = EpochTable(run.metrics_file, run.config.batch_size, tell, shown=False)
+    trainer = make_trainer(
+        run,
+        [table, Announcer(job.queue)],
+        plugins=[RayLightningEnvironment()],
+        strategy=RayDDPStrategy(),
+        accelerator="gpu" if job.gpu else "cpu",
+        devices="auto",
+    )
+    fit(prepare_trainer(trainer), run, read_dataset(job.data))
 
 
 def identity(run: Run, dataset: Dataset) -> tuple[str, ...]:
@@ -43,14 +104,14 @@ def identity(run: Run, dataset: Dataset) -> tuple[str, ...]:
 
 def view(run_folder: Path, data: Path) -> View:
     """Look at a run and its data from this process."""
-    place = ray.util.get_node_ip_address()
+    node = ray.util.get_node_ip_address()
     try:
         run = open_run(run_folder.parent, run_folder.name)
         files = identity(run, read_dataset(data))
         status = run.last_checkpoint.stat() if run.last_checkpoint.is_file() else None
     except (DermaError, OSError) as error:
-        return View(place, None, problem=str(error))
-    return View(place, files, (status.st_size, status.st_mtime_ns) if status else None)
+        return View(node, None, problem=str(error))
+    return View(node, files, (status.st_size, status.st_mtime_ns) if status else None)
 
 
 def await_agreement(run_folder: Path, data: Path, driver: View) -> str | None:
@@ -82,12 +143,12 @@ def disagreement(views: Sequence[View], driver: View, run_folder: Path, data: Pa
             continue
         if seen.files and driver.files and seen.files[0] != driver.files[0]:
             return (
-                f"worker at {seen.place}: has doctor-derma {seen.files[0]}, not "
+                f"worker at {seen.node}: has doctor-derma {seen.files[0]}, not "
                 f"{driver.files[0]}; install the same version on all machines"
             )
         reason = f" ({seen.problem})" if seen.problem else ""
         return (
-            f"worker at {seen.place}: does not see {run_folder} and {data} as the machine that "
+            f"worker at {seen.node}: does not see {run_folder} and {data} as the machine that "
             f"started the run does{reason}; keep both on a file system that all machines share"
         )
     return None

@@ -1,22 +1,82 @@
-"""The driver's side of a run: its screen, and the metrics of every epoch, once each."""
+"""What a run's workers tell the process that started it, and what that does with it."""
 
 import math
+import time
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
+import lightning
 import pandas as pd
+from ray.util.queue import Queue
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from doctor_derma.distributed.training.messages import (
-    EpochMeasured,
-    EpochsKept,
-    Position,
-    WorkersLost,
-)
 from doctor_derma.terminal import terminal
 from doctor_derma.training.checkpoints import finished_epochs
 from doctor_derma.training.epochs import OnEpoch, print_epoch
 from doctor_derma.training.runs import Run
+
+_SECONDS_BETWEEN = 1.0
+
+
+class Position(NamedTuple):
+    """Where the workers are in an epoch."""
+
+    epoch: int
+    step: int
+    steps: int
+
+
+class EpochMeasured(NamedTuple):
+    """What an epoch measured; its checkpoint isn't written yet."""
+
+    epoch: int
+    metrics: dict[str, float]
+
+
+class EpochsKept(NamedTuple):
+    """So many epochs are in the last checkpoint: no restart trains them again."""
+
+    epochs: int
+
+
+class WorkersFailed(NamedTuple):
+    """Workers that failed, each with the first line of its reason."""
+
+    reasons: dict[int, str]
+
+
+Message = Position | EpochMeasured | EpochsKept | WorkersFailed
+
+
+class Announcer(lightning.Callback):
+    """Tells the driver where the workers are, about once a second, and what is kept."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.told = 0.0
+
+    def on_train_epoch_start(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        if trainer.is_global_zero:
+            # The checkpoint of the epoch before is written: that was the end of it.
+            self.queue.put(EpochsKept(trainer.current_epoch))
+
+    on_train_end = on_train_epoch_start
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        now = time.monotonic()
+        if trainer.is_global_zero and now - self.told > _SECONDS_BETWEEN:
+            self.told = now
+            steps = int(trainer.num_training_batches)
+            self.queue.put(Position(trainer.current_epoch, batch_idx + 1, steps))
 
 
 class Listener:
@@ -62,17 +122,22 @@ class Listener:
         finally:
             self.bar.stop()
 
-    def hear(self, message: Any) -> None:
+    def hear(self, message: Message) -> None:
         """Take one message of the workers."""
-        if isinstance(message, Position):
-            self.bar.update(self.task, completed=message.epoch + message.step / message.steps)
-        elif isinstance(message, EpochMeasured):
-            self.measured[message.epoch] = message.metrics
-        elif isinstance(message, EpochsKept):
-            self._hand_on(message.count)
-            self.bar.update(self.task, completed=message.count)
-        elif isinstance(message, WorkersLost):
-            self._print_loss(message)
+        match message:
+            case Position(epoch, step, steps):
+                self.bar.update(self.task, completed=epoch + step / steps)
+            case EpochMeasured(epoch, metrics):
+                self.measured[epoch] = metrics
+            case EpochsKept(epochs):
+                self._hand_on(epochs)
+                self.bar.update(self.task, completed=epochs)
+            case WorkersFailed(reasons):
+                ranks = ", ".join(map(str, sorted(reasons)))
+                why = "; ".join(sorted(set(reasons.values())))
+                kept = finished_epochs(self.run.last_checkpoint)
+                line = f"Lost worker {ranks} ({why}); going on after epoch {kept}"
+                self.console.print(line, style="yellow")
 
     def _hand_on(self, count: int) -> None:
         while self.next < count and self.next in self.measured:
@@ -82,15 +147,6 @@ class Listener:
             print_epoch(self.console, epoch, self.run.config.epochs, metrics)
             if self.on_epoch:
                 self.on_epoch(epoch, metrics)
-
-    def _print_loss(self, lost: WorkersLost) -> None:
-        names = ", ".join(str(rank) for rank in sorted(lost.reasons))
-        reasons = "; ".join(sorted(set(lost.reasons.values())))
-        kept = finished_epochs(self.run.last_checkpoint)
-        self.console.print(
-            f"Lost worker {names} ({reasons}); going on after epoch {kept}",
-            style="yellow",
-        )
 
 
 def _written(run: Run) -> dict[int, dict[str, float]]:

@@ -13,7 +13,7 @@ from torch.nn.functional import cross_entropy
 from distributed.train.colours import import_colours
 from distributed.two_nodes import two_nodes
 from doctor_derma.data.manifest import Dataset
-from doctor_derma.distributed.training.run import train_on_ray
+from doctor_derma.distributed.train.run import train_on_ray
 from doctor_derma.errors import DermaError
 from doctor_derma.export.exporting import export_run
 from doctor_derma.inference.classifier import Classifier

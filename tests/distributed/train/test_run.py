@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from doctor_derma.data.manifest import read_dataset
-from doctor_derma.distributed.training.resuming import write_workers
-from doctor_derma.distributed.training.run import train_on_ray
+from doctor_derma.distributed.train.run import train_on_ray, write_workers
 from doctor_derma.errors import DermaError
 from project import new_run
 

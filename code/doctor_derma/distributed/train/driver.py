@@ -1,0 +1,219 @@
+"""What the process that started a run does: start the workers, listen, and stop them.
+
+Ray Train starts the workers, and all of them again when one dies.
+"""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import ray.train.torch
+from ray.exceptions import RayActorError, RayError
+from ray.train import (
+    FailureConfig,
+    ScalingConfig,
+    TrainingFailedError,
+    UserCallback,
+    WorkerGroupError,
+)
+from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from doctor_derma.data.manifest import Dataset
+from doctor_derma.distributed.train.progress import Listener, WorkersFailed
+from doctor_derma.distributed.train.run import how_to_go_on
+from doctor_derma.distributed.train.worker import Job, View, identity, train_worker
+from doctor_derma.errors import DermaError
+from doctor_derma.training.epochs import OnEpoch
+from doctor_derma.training.runs import Run
+
+RESTARTS = 3
+_SECONDS_TO_STOP = 20
+# What Ray says of its types is still that of the first Ray Train.
+_train: Any = ray.train
+
+
+def worker_resources(workers: int, accelerator: str) -> dict[str, float]:
+    """Return what each of so many workers can have of the cluster this process is in.
+
+    A worker gets one GPU or none, and as many CPUs as let all workers find room, counted node
+    by node.
+
+    Parameters
+    ----------
+    accelerator : the recipe's; ``cpu`` leaves GPUs alone, ``auto`` takes them where there are any
+
+    Raises
+    ------
+    DermaError
+        When the cluster has fewer CPUs or GPUs than there are workers.
+    """
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return divide(workers, accelerator, nodes)
+
+
+def divide(
+    workers: int, accelerator: str, nodes: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
+    """Do as ``worker_resources`` for nodes with so many ``CPU`` and ``GPU``."""
+    cpus = [int(node.get("CPU", 0)) for node in nodes]
+    gpus = [int(node.get("GPU", 0)) for node in nodes]
+    gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and sum(gpus) > 0)
+    for kind, count in (("CPU", sum(cpus)), ("GPU", sum(gpus))):
+        if count < workers and (kind == "CPU" or gpu):
+            plural = "" if count == 1 else "s"
+            raise DermaError(
+                f"--workers {workers}: the cluster has {count} {kind}{plural}, and a worker needs "
+                "one of its own; take fewer workers or add machines"
+            )
+    most = gpus if gpu else cpus
+    for each in range(max(cpus), 0, -1):
+        room = sum(min(own // each, at_most) for own, at_most in zip(cpus, most, strict=True))
+        if room >= workers:
+            return {"CPU": each, "GPU": 1} if gpu else {"CPU": each}
+    raise DermaError(
+        f"--workers {workers}: the nodes with GPUs lack a CPU for each; take fewer workers"
+    )
+
+
+def drive(
+    run: Run,
+    dataset: Dataset,
+    workers: int,
+    resources: dict[str, float],
+    on_epoch: OnEpoch | None,
+) -> None:
+    """Train a run on the cluster that this process is in.
+
+    Parameters
+    ----------
+    resources : of each worker, as ``worker_resources`` returns them
+
+    Raises
+    ------
+    DermaError
+        When the workers see other files or meet a mistake, keep failing, or the cluster is lost.
+    """
+    try:
+        outcome = _train_and_listen(run, dataset, workers, resources, on_epoch)
+    except RayError as error:
+        raise DermaError(
+            f"{run.folder}: the cluster was lost ({first_line(error)}); start it again and "
+            f"{how_to_go_on(run, workers)}"
+        ) from error
+    if outcome.mistake:
+        raise DermaError(outcome.mistake)
+    if outcome.failure:
+        raise DermaError(
+            f"{run.folder}: the workers failed {RESTARTS + 1} times ({outcome.failure}); mend "
+            f"that and {how_to_go_on(run, workers)}"
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How training ended.
+
+    Attributes
+    ----------
+    mistake : what is wrong with the input, in one sentence
+    failure : why the workers failed once more than they may
+    """
+
+    mistake: str | None = None
+    failure: str | None = None
+
+
+def _train_and_listen(
+    run: Run,
+    dataset: Dataset,
+    workers: int,
+    resources: dict[str, float],
+    on_epoch: OnEpoch | None,
+) -> Outcome:
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})
+    # The data as they were read here, whatever is in the folder by now.
+    own = View(ray.util.get_node_ip_address(), identity(run, dataset))
+    job = Job(run.folder.resolve(), dataset.folder.resolve(), own, "GPU" in resources, queue)
+    # Ray Train waits in a process of its own, which can be stopped: in this one it would take
+    # Ctrl+C for itself and end with exit status 0.
+    task = ray.remote(fit_workers).options(num_cpus=0, max_retries=0, scheduling_strategy=here)
+    group = task.remote(job, workers, resources)
+    with Listener(run, workers, on_epoch) as listener:
+        try:
+            while not ray.wait([group], timeout=0)[0]:
+                with suppress(Empty):
+                    listener.hear(queue.get(timeout=1))
+            with suppress(Empty):
+                while True:
+                    listener.hear(queue.get(block=False))
+        except BaseException:
+            _stop(group)
+            raise
+        return ray.get(group)
+
+
+def _stop(group: ray.ObjectRef) -> None:
+    """End the workers: as Ray Train does on Ctrl+C, which frees their CPUs, or else by force."""
+    for force in (False, True):
+        ray.cancel(group, force=force)
+        if ray.wait([group], timeout=_SECONDS_TO_STOP)[0]:
+            return
+
+
+def fit_workers(job: Job, workers: int, resources: dict[str, float]) -> Outcome:
+    """Train a run with a group of workers to its end; a task of Ray's."""
+    # Ray Train's own notes. Checkpoints are in the run's folder, where ``--resume`` finds them.
+    with tempfile.TemporaryDirectory(prefix="derma-ray-train-") as notes:
+        trainer = _train.torch.TorchTrainer(
+            train_worker,
+            train_loop_config={"job": job},
+            scaling_config=ScalingConfig(
+                num_workers=workers, use_gpu=job.gpu, resources_per_worker=resources
+            ),
+            run_config=_train.RunConfig(
+                name=job.run.name,
+                storage_path=notes,
+                failure_config=FailureConfig(max_failures=RESTARTS),
+                callbacks=[FailureReport(job.queue)],
+                logging_config=_train.LoggingConfig(log_level="ERROR"),
+            ),
+        )
+        try:
+            return Outcome(mistake=trainer.fit().return_value)
+        except WorkerGroupError as error:
+            reasons = failures(error.worker_failures).values()
+            return Outcome(failure="; ".join(sorted(set(reasons))))
+        except TrainingFailedError as error:
+            return Outcome(failure=first_line(error))
+
+
+class FailureReport(UserCallback):
+    """Tells which workers failed; Ray Train calls it before it starts them again."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+
+    def after_exception(self, run_context: Any, worker_exceptions: "dict[int, Exception]") -> None:
+        self.queue.put(WorkersFailed(failures(worker_exceptions)))
+
+
+def failures(errors: Mapping[int, Exception]) -> dict[int, str]:
+    """Return the first line of each worker's error.
+
+    When a worker dies the others fail too, as they wait for its gradients: then only those that
+    died are told.
+    """
+    causes = {rank: getattr(error, "health_check_failure", error) for rank, error in errors.items()}
+    died = {rank: error for rank, error in causes.items() if isinstance(error, RayActorError)}
+    return {rank: first_line(error) for rank, error in (died or causes).items()}
+
+
+def first_line(error: BaseException) -> str:
+    """Return the kind of an error and the first line of what it says."""
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0][:200]}".removesuffix(": ")
