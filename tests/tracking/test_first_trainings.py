@@ -14,10 +14,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from doctor_derma.errors import DermaError
-from doctor_derma.tracking import database as making
-from doctor_derma.tracking.database import address_of, ready_database
+from doctor_derma.tracking import store as making
 from doctor_derma.tracking.registry import fetch_champion
-from doctor_derma.tracking.store import EXPERIMENT, open_store
+from doctor_derma.tracking.store import EXPERIMENT, address_of, open_store, ready_database
 from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.workspace import Workspace
 from project import new_run
@@ -80,7 +79,7 @@ def test_one_that_is_killed_while_it_makes_the_database(when: str, workspace: Wo
     }
     script = f"""
 from pathlib import Path
-from doctor_derma.tracking import database as making
+from doctor_derma.tracking import store as making
 def die():
     {die}
 {stop[when]}
@@ -92,7 +91,7 @@ making.ready_database(Path({str(workspace.tracking_database)!r}), "any")
 
     began = time.monotonic()
     experiment = open_store(workspace)
-    assert time.monotonic() - began < making._QUIET
+    assert time.monotonic() - began < making.QUIET_SECONDS
     assert mlflow.get_experiment(experiment).name == EXPERIMENT
     assert not list(workspace.tracking_database.parent.glob(".mlflow-*"))
 
@@ -100,13 +99,13 @@ making.ready_database(Path({str(workspace.tracking_database)!r}), "any")
 def test_one_that_has_been_making_it_for_too_long_is_named(
     workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(making, "_PATIENCE", 0.3)
+    monkeypatch.setattr(making, "PATIENCE_SECONDS", 0.3)
     with making.FileLock(f"{workspace.tracking_database}.lock"):
         script = (
             "from pathlib import Path\n"
             "from doctor_derma.errors import DermaError\n"
-            "from doctor_derma.tracking import database as making\n"
-            "making._PATIENCE = 0.3\n"
+            "from doctor_derma.tracking import store as making\n"
+            "making.PATIENCE_SECONDS = 0.3\n"
             f"making.ready_database(Path({str(workspace.tracking_database)!r}), 'any')\n"
         )
         done = subprocess.run(

@@ -12,8 +12,8 @@ from mlflow.tracking import MlflowClient
 from doctor_derma.bundle import read_info
 from doctor_derma.errors import DermaError
 from doctor_derma.tracking import registry
-from doctor_derma.tracking.registry import fetch_champion, register_bundle
-from doctor_derma.tracking.store import model_name, open_store
+from doctor_derma.tracking.registry import fetch_champion, model_name, register_bundle
+from doctor_derma.tracking.store import open_store
 from doctor_derma.workspace import Workspace
 from server.tiny_bundle import write_bundle
 

@@ -9,7 +9,7 @@ from mlflow.entities import Run as TrackedRun
 from mlflow.tracking import MlflowClient
 
 from doctor_derma.inference.predict import run_predict
-from doctor_derma.tracking.store import model_name
+from doctor_derma.tracking.registry import model_name
 from project import Project
 
 

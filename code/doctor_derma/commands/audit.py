@@ -46,8 +46,7 @@ def audit_model(
     DermaError
         When a name is unknown, or as ``evaluate`` does.
     """
-    from doctor_derma.audits.report import write_audit
-    from doctor_derma.audits.suite import AUDITS, Audited
+    from doctor_derma.audits.suite import AUDITS, Audited, write_audit
     from doctor_derma.commands.models import predict, provenance
     from doctor_derma.data.manifest import read_dataset
 
@@ -61,7 +60,7 @@ def audit_model(
         predictions,
         dataset,
         temperature=info.temperature,
-        prevalence=info.prevalence,
+        prevalence=info.prior_weight,
         class_shares=info.class_shares,
         conformal_target=info.conformal.target,
         conformal_threshold=info.conformal.threshold,

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from doctor_derma.bundle import BundleInfo
     from doctor_derma.evaluation.comparison import Comparison
     from doctor_derma.evaluation.cost import Cost
-    from doctor_derma.evaluation.seeds import Replicate, SeedComparison
+    from doctor_derma.evaluation.seeds import SeedComparison, SeedRun
 
 
 def compare(
@@ -47,7 +47,7 @@ def compare_models(
     from doctor_derma.commands.models import predict, provenance, without_pictures
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.evaluation.report import write_comparison
-    from doctor_derma.tracking.evaluations import log_comparison
+    from doctor_derma.tracking.tracker import log_comparison
 
     dataset = read_dataset(workspace.data)
     predicted = [predict(workspace, reference, dataset, split) for reference in references]
@@ -75,16 +75,16 @@ def compare_seeds(
     from doctor_derma.commands.models import find_bundle, predict, provenance
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.evaluation.cost import measure_costs
-    from doctor_derma.evaluation.seeds import differing_settings, pair_replicates
+    from doctor_derma.evaluation.seeds import differing_settings, pair_runs
     from doctor_derma.evaluation.seeds_report import write_seed_comparison
     from doctor_derma.inference.classifier import Classifier
-    from doctor_derma.tracking.evaluations import log_comparison
+    from doctor_derma.tracking.tracker import log_comparison
 
     dataset = read_dataset(workspace.data)
     bundles = [find_bundle(workspace, reference) for reference in references]
     infos = [read_info(bundle) for bundle in bundles]
-    replicates = [_replicate(info) for info in infos]
-    paired = pair_replicates(replicates)
+    seed_runs = [_seed_run(info) for info in infos]
+    paired = pair_runs(seed_runs)
     if settings := differing_settings([info.recipe for info in infos]):
         terminal(error=True).print(
             f"These runs differ in more than model and seed: {', '.join(settings)}", style="yellow"
@@ -97,15 +97,15 @@ def compare_seeds(
     )
     folder = workspace.evaluation_images / "seeds"
     provenances = [provenance(info, dataset, split) for info in infos]
-    comparison = write_seed_comparison(replicates, models, provenances, costs, folder)
+    comparison = write_seed_comparison(seed_runs, models, provenances, costs, folder)
     log_comparison(workspace, [info.name for info in infos], folder)
     return comparison, costs, folder
 
 
-def _replicate(info: "BundleInfo") -> "Replicate":
-    from doctor_derma.evaluation.seeds import Replicate
+def _seed_run(info: "BundleInfo") -> "SeedRun":
+    from doctor_derma.evaluation.seeds import SeedRun
 
     seed = info.recipe.get("seed")
     if not isinstance(seed, int):
         raise DermaError(f"{info.name}: its recipe names no seed; export the run again")
-    return Replicate(info.name, info.architecture, seed)
+    return SeedRun(info.name, info.architecture, seed)

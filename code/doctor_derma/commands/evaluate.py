@@ -1,11 +1,11 @@
 """``derma evaluate``."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from doctor_derma.commands.options import CostsFile, Gallery, Reference, RuleChoice, Split, costs_in
 from doctor_derma.decisions import Costs, Rule
+from doctor_derma.finite import finite_values
 from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
 
@@ -63,7 +63,7 @@ def evaluate_model(
         folder = workspace.evaluation_images / f"{predictions.name}-{predictions.rule}"
     figures = write_evaluation(predictions, provenance(info, dataset, split), folder)
     values = {name: found.value for name, found in figures.metrics.items()}
-    finite = {name: value for name, value in values.items() if math.isfinite(value)}
+    finite = finite_values(values)
     if own and info.run != info.name:
         log_evaluation(workspace, info.run, split, finite, folder)
     return predictions, figures, folder

@@ -1,5 +1,6 @@
 """The model registry: every bundle a version, the best one the champion."""
 
+import importlib.util
 import io
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -12,11 +13,12 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 
 from doctor_derma._version import __version__
 from doctor_derma.errors import DermaError
-from doctor_derma.tracking.database import locked
-from doctor_derma.tracking.store import model_name, open_store, package_folder
+from doctor_derma.tracking.store import locked, open_store
 from doctor_derma.workspace import Workspace
 
 CHAMPION = "champion"
+# What MLflow runs to serve a logged model; it is never imported here.
+MODEL_CODE = "doctor_derma.inference.mlflow_model"
 SCORE_TAG = "val_balanced_accuracy"
 # What the logged model needs where it is loaded, the package itself being logged with it.
 _REQUIREMENTS = ("numpy", "onnxruntime", "pandas", "pillow", "pydantic", "rich", "typer")
@@ -33,9 +35,9 @@ def register_bundle(bundle: Path, data_name: str, classes: list[str], score: flo
     with redirect_stderr(io.StringIO()):
         logged = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(package_folder() / "serving" / "mlflow_model.py"),
+            python_model=_source_of(MODEL_CODE),
             artifacts={"bundle": str(bundle)},
-            code_paths=[str(package_folder())],
+            code_paths=[str(Path(__file__).resolve().parents[1])],
             pip_requirements=list(_REQUIREMENTS),
             signature=signature_of(classes),
             registered_model_name=name,
@@ -48,6 +50,12 @@ def register_bundle(bundle: Path, data_name: str, classes: list[str], score: flo
     with locked(mlflow.get_tracking_uri()):
         if score > _champion_score(client, name):
             client.set_registered_model_alias(name, CHAMPION, version)
+
+
+def model_name(data_name: str) -> str:
+    """Return the registered model's name: one a data set, as only those can be ranked."""
+    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in data_name)
+    return f"doctor-derma-{safe}"
 
 
 def fetch_champion(workspace: Workspace, data_name: str) -> Path:
@@ -97,3 +105,10 @@ def signature_of(classes: list[str]) -> ModelSignature:
     # Empty for the bundle's own rule.
     params = ParamSchema([ParamSpec("rule", DataType.string, "")])
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs), params=params)
+
+
+def _source_of(module: str) -> str:
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    return spec.origin
