@@ -122,3 +122,21 @@ def test_a_folder_of_the_kind_is_replaced_and_no_other(tmp_path: Path) -> None:
         replacing_own_folder(file, "model.json"),
     ):
         pytest.fail("the file was replaced")
+
+
+def test_a_kept_subfolder_stays_whatever_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "model"
+    (target / "external" / "clinic").mkdir(parents=True)
+    (target / "external" / "clinic" / "report.html").write_text("kept")
+    for content in ("first", "second"):
+        with replacing_own_folder(target, "metrics.json", keep="external") as folder:
+            (folder / "metrics.json").write_text(content)
+        assert (target / "metrics.json").read_text() == content
+        assert (target / "external" / "clinic" / "report.html").read_text() == "kept"
+    (target / "metrics.json").unlink()
+    (target / "notes.txt").write_text("mine")
+    with (
+        pytest.raises(DermaError, match="holds other files"),
+        replacing_own_folder(target, "metrics.json", keep="external"),
+    ):
+        pytest.fail("the folder was given")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def finite(values: Mapping[str, float]) -> dict[str, float]:
+def finite_values(values: Mapping[str, float]) -> dict[str, float]:
     """Return the values that are finite numbers, under their names."""
     return {name: float(value) for name, value in values.items() if math.isfinite(value)}
 

@@ -27,8 +27,8 @@ COSTS = {"mel": {"nv": 20.0}, "bkl": {"mel": 0.2}}
 LOGITS = arrays(np.float64, (5, 4), elements=st.floats(-8, 8))
 
 
-def book(prevalence: float = 1.0, temperature: float = 1.0, **changes: object) -> Rulebook:
-    plain = Rulebook(CLASSES, tuple(SHARES), prevalence, temperature)
+def book(prior_weight: float = 1.0, temperature: float = 1.0, **changes: object) -> Rulebook:
+    plain = Rulebook(CLASSES, tuple(SHARES), prior_weight, temperature)
     return replace(plain, **changes)  # type: ignore[arg-type]
 
 
@@ -40,11 +40,11 @@ def clear(scores: np.ndarray) -> np.ndarray:
 
 @given(LOGITS, st.floats(0, 1), st.floats(0.3, 20))
 def test_balanced_calls_the_greatest_balanced_logit(
-    logits: np.ndarray, prevalence: float, temperature: float
+    logits: np.ndarray, prior_weight: float, temperature: float
 ) -> None:
     sure = clear(logits / temperature)
-    probabilities = softmax((logits + prevalence * np.log(SHARES)) / temperature, axis=1)
-    found = book(prevalence, temperature).decide(probabilities, "balanced")
+    probabilities = softmax((logits + prior_weight * np.log(SHARES)) / temperature, axis=1)
+    found = book(prior_weight, temperature).decide(probabilities, "balanced")
     assert np.array_equal(found[sure], logits.argmax(axis=1)[sure])
 
 

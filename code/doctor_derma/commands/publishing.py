@@ -1,6 +1,5 @@
 """A run to its bundle, a bundle to where it is served; each with its model card."""
 
-import math
 import shutil
 from pathlib import Path
 
@@ -11,8 +10,9 @@ from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.decisions import Costs, Rule
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.quantization import export_quantized
-from doctor_derma.reporting.model_card.evidence import Evidence, read_evidence
-from doctor_derma.reporting.model_card.writing import write_card
+from doctor_derma.finite import finite_values
+from doctor_derma.reporting.evidence import Evidence, read_evidence
+from doctor_derma.reporting.model_card import write_card
 from doctor_derma.tracking.registry import fetch_champion
 from doctor_derma.training.runs import Run
 from doctor_derma.workspace import Workspace
@@ -96,7 +96,7 @@ def with_test_metrics(info: BundleInfo, evidence: Evidence) -> BundleInfo:
     if evidence.evaluation is None:
         return info
     values = {name: metric.value for name, metric in evidence.evaluation.metrics.items()}
-    test = {name: value for name, value in values.items() if math.isfinite(value)}
+    test = finite_values(values)
     return info.model_copy(update={"metrics": info.metrics | {"test": test}})
 
 

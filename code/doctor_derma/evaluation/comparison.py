@@ -1,7 +1,9 @@
 """Models in comparison on the same images: paired differences, intervals, p-values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 from scipy.stats import binomtest
@@ -18,6 +20,8 @@ from doctor_derma.evaluation.bootstrap import (
 from doctor_derma.evaluation.metrics import HEADLINE_METRICS
 from doctor_derma.evaluation.predictions import Predictions
 
+SIGNIFICANT = 0.05
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -33,6 +37,11 @@ class Difference:
     p_value: float
     p_holm: float
 
+    @property
+    def is_significant(self) -> bool:
+        """Whether the corrected p is below 0.05."""
+        return self.p_holm < SIGNIFICANT
+
 
 @dataclass(frozen=True)
 class McNemar:
@@ -44,6 +53,9 @@ class McNemar:
     only_second_right: int
     p_value: float
     p_holm: float
+
+
+Tested = TypeVar("Tested", bound=Difference | McNemar)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,15 +115,12 @@ def compare(
             family.append(
                 Difference(models[i].name, models[j].name, metric, interval, p_value, p_value)
             )
-        corrected = holm([difference.p_value for difference in family])
-        differences += [replace(d, p_holm=p) for d, p in zip(family, corrected, strict=True)]
-    tests = [mcnemar(first, second) for first, second in combinations(models, 2)]
-    corrected = holm([test.p_value for test in tests])
+        differences += with_holm(family)
     return Comparison(
         models=tuple(models),
         intervals=intervals,
         differences=tuple(differences),
-        mcnemar=tuple(replace(t, p_holm=p) for t, p in zip(tests, corrected, strict=True)),
+        mcnemar=tuple(with_holm([mcnemar(*pair) for pair in combinations(models, 2)])),
     )
 
 
@@ -130,6 +139,12 @@ def holm(p_values: list[float]) -> list[float]:
         highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
         corrected[index] = highest
     return corrected.tolist()
+
+
+def with_holm(tests: Sequence[Tested]) -> list[Tested]:
+    """Correct tests of one family for their number."""
+    corrected = holm([test.p_value for test in tests])
+    return [replace(test, p_holm=p) for test, p in zip(tests, corrected, strict=True)]
 
 
 def mcnemar(first: Predictions, second: Predictions) -> McNemar:

@@ -1,7 +1,13 @@
-"""Which runs make a comparison over seeds: every architecture once with every seed."""
+"""Architectures in comparison over several seeds each, on the same images.
+
+Two runs of one recipe differ by luck alone when their seeds do. A difference between two
+architectures is worth a word only if it outlasts that luck as well as the choice of test
+lesions (Bouthillier et al., Accounting for Variance in Machine Learning Benchmarks, MLSys
+2021, arXiv:2103.03098).
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Any
 
@@ -12,12 +18,16 @@ from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import (
     LEVEL,
     RESAMPLES,
-    Interval,
     bootstrap_distributions,
     measured,
     percentile_interval,
 )
-from doctor_derma.evaluation.comparison import align_models, bootstrap_p_value, holm
+from doctor_derma.evaluation.comparison import (
+    Difference,
+    align_models,
+    bootstrap_p_value,
+    with_holm,
+)
 from doctor_derma.evaluation.metrics import (
     HEADLINE_METRICS,
     MELANOMA_METRICS,
@@ -26,15 +36,15 @@ from doctor_derma.evaluation.predictions import Predictions
 
 
 @dataclass(frozen=True)
-class Replicate:
-    """One run of an architecture: its name, and the seed that it was trained with."""
+class SeedRun:
+    """A run of an architecture: its name, and the seed that it was trained with."""
 
     name: str
     architecture: str
     seed: int
 
 
-def pair_replicates(replicates: Sequence[Replicate]) -> dict[str, dict[int, Replicate]]:
+def pair_runs(runs: Sequence[SeedRun]) -> dict[str, dict[int, SeedRun]]:
     """Sort runs into architecture -> seed -> run: the architectures as given, seeds ascending.
 
     Raises
@@ -43,8 +53,8 @@ def pair_replicates(replicates: Sequence[Replicate]) -> dict[str, dict[int, Repl
         When there are fewer than two architectures, one was given a seed twice, or one
         lacks a seed of another.
     """
-    found: dict[str, dict[int, Replicate]] = {}
-    for run in replicates:
+    found: dict[str, dict[int, SeedRun]] = {}
+    for run in runs:
         of = found.setdefault(run.architecture, {})
         if other := of.get(run.seed):
             raise DermaError(
@@ -55,7 +65,7 @@ def pair_replicates(replicates: Sequence[Replicate]) -> dict[str, dict[int, Repl
     if len(found) < 2:
         given = f"only runs of {next(iter(found))}" if found else "no runs"
         raise DermaError(f"compare: {given} given; name runs of two architectures or more")
-    seeds = sorted({run.seed for run in replicates})
+    seeds = sorted({run.seed for run in runs})
     for architecture, of in found.items():
         if missing := [seed for seed in seeds if seed not in of]:
             raise DermaError(
@@ -79,29 +89,11 @@ def differing_settings(recipes: Sequence[Mapping[str, Any]]) -> list[str]:
     ]
 
 
-SIGNIFICANT = 0.05
-
-
 @dataclass(frozen=True)
-class SeedDifference:
-    """One metric of ``second`` minus that of ``first``.
+class SeedDifference(Difference):
+    """A difference of each seed, ``by_seed``, and its mean over the seeds, ``interval``."""
 
-    ``by_seed`` holds the difference of each seed, ``interval`` their mean; ``p_value`` tests
-    no difference, and ``p_holm`` corrects it for the pairs of that metric.
-    """
-
-    first: str
-    second: str
-    metric: str
     by_seed: tuple[float, ...]
-    interval: Interval
-    p_value: float
-    p_holm: float
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether it is larger than luck: the corrected p is below 0.05."""
-        return self.p_holm < SIGNIFICANT
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +126,7 @@ def compared_metrics(classes: Sequence[str]) -> dict[str, str]:
 
 
 def compare_over_seeds(
-    replicates: Sequence[Replicate],
+    runs: Sequence[SeedRun],
     models: Sequence[Predictions],
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -151,7 +143,7 @@ def compare_over_seeds(
 
     Parameters
     ----------
-    replicates : the runs, every architecture with the same seeds
+    runs : every architecture with the same seeds
     models : their predictions on the same images, one a run
     resamples, seed, level : of the bootstrap, as for ``bootstrap_metrics``
 
@@ -169,14 +161,14 @@ def compare_over_seeds(
     Raises
     ------
     DermaError
-        As ``pair_replicates`` and ``compare`` do.
+        As ``pair_runs`` and ``compare`` do.
     """
-    paired = pair_replicates(replicates)
-    by_name = dict(zip((run.name for run in replicates), models, strict=True))
-    runs = {name: tuple(run.name for run in of.values()) for name, of in paired.items()}
-    aligned = align_models([by_name[run] for names in runs.values() for run in names])
+    paired = pair_runs(runs)
+    by_name = dict(zip((run.name for run in runs), models, strict=True))
+    names = {name: tuple(run.name for run in of.values()) for name, of in paired.items()}
+    aligned = align_models([by_name[run] for of in names.values() for run in of])
     metrics = compared_metrics(aligned[0].classes)
-    shape = (len(runs), -1)
+    shape = (len(names), -1)
     found = [measured(model) for model in aligned]
     drawn = bootstrap_distributions(aligned, resamples, seed)
     values = {key: np.array([one[key] for one in found]).reshape(shape) for key in metrics}
@@ -185,33 +177,18 @@ def compare_over_seeds(
     }
     seeds = tuple(next(iter(paired.values())))
     shares = _drawn_shares(len(seeds), resamples, seed)
-    differences = [
-        difference
-        for metric in metrics
-        for difference in _family(tuple(runs), metric, values[metric], draws[metric], shares, level)
-    ]
-    return SeedComparison(tuple(runs), seeds, runs, tuple(aligned), values, tuple(differences))
-
-
-def _family(
-    architectures: tuple[str, ...],
-    metric: str,
-    values: np.ndarray,
-    draws: np.ndarray,
-    shares: np.ndarray,
-    level: float,
-) -> list[SeedDifference]:
-    """Compare every pair by one metric: values [A, S], draws [A, S, R], shares [R, S]."""
-    family = []
-    for i, j in combinations(range(len(architectures)), 2):
-        by_seed = values[j] - values[i]
-        change = (shares * (draws[j] - draws[i]).T).sum(axis=1)
-        interval = percentile_interval(float(by_seed.mean()), change, level)
-        p_value = bootstrap_p_value(change)
-        pair, steps = (architectures[i], architectures[j]), tuple(by_seed.tolist())
-        family.append(SeedDifference(*pair, metric, steps, interval, p_value, p_value))
-    corrected = holm([difference.p_value for difference in family])
-    return [replace(d, p_holm=p) for d, p in zip(family, corrected, strict=True)]
+    differences: list[SeedDifference] = []
+    for metric, value in values.items():
+        family = []
+        for (i, first), (j, second) in combinations(enumerate(names), 2):
+            by_seed = value[j] - value[i]
+            change = (shares * (draws[metric][j] - draws[metric][i]).T).sum(axis=1)
+            interval = percentile_interval(float(by_seed.mean()), change, level)
+            p = bootstrap_p_value(change)
+            steps = tuple(by_seed.tolist())
+            family.append(SeedDifference(first, second, metric, interval, p, p, steps))
+        differences += with_holm(family)
+    return SeedComparison(tuple(names), seeds, names, tuple(aligned), values, tuple(differences))
 
 
 def _drawn_shares(count: int, resamples: int, seed: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Everything that is kept of a comparison over seeds, in one folder."""
+"""A comparison over seeds as tables, sentences, plot and report, in one folder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -12,37 +12,42 @@ from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.evaluation.bootstrap import RESAMPLES
 from doctor_derma.evaluation.cost import BATCHES, Cost
 from doctor_derma.evaluation.plots.comparisons import plot_seed_differences
-from doctor_derma.evaluation.plots.style import save_png
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.report import (
     METRICS_FILE,
     REPORT_FILE,
-    Plot,
     Report,
     count_cases,
     describe_bootstrap,
     extent,
+    save_plots,
     write_html,
     write_json,
 )
 from doctor_derma.evaluation.seeds import (
-    Replicate,
     SeedComparison,
     SeedDifference,
+    SeedRun,
     compare_over_seeds,
     compared_metrics,
 )
-from doctor_derma.evaluation.tables import Table, as_text, counted, format_p, state_p, with_arrow
-
-PLOT_FILE = "replicates.png"
-CAPTION = (
-    "The interval is of the mean, over seeds and lesions resampled; with few seeds it is rough. "
-    "Blue circles: Holm-corrected p below 0.05. Grey diamonds: not shown to differ."
+from doctor_derma.evaluation.tables import (
+    Table,
+    as_text,
+    counted,
+    difference_tables,
+    state_p,
+    with_arrow,
 )
+
+CAPTIONS = {
+    "replicates": "The interval is of the mean, over seeds and lesions resampled; with few seeds "
+    "it is rough. Blue circles: Holm-corrected p below 0.05. Grey diamonds: not shown to differ."
+}
 
 
 def write_seed_comparison(
-    replicates: Sequence[Replicate],
+    runs: Sequence[SeedRun],
     models: Sequence[Predictions],
     infos: Sequence[Mapping[str, Any]],
     costs: dict[str, Cost],
@@ -57,7 +62,7 @@ def write_seed_comparison(
 
     Parameters
     ----------
-    replicates, models : the runs and their predictions of the same images
+    runs, models : the runs and their predictions of the same images
     infos : what is known of each run, as for ``write_evaluation``
     costs : architecture -> what it costs on one thread
     folder : such as ``evaluation_images/seeds``
@@ -69,19 +74,18 @@ def write_seed_comparison(
         As ``compare_over_seeds`` does, or when ``folder`` holds something else than results.
     """
     with replacing_own_folder(folder, METRICS_FILE) as scratch:
-        comparison = compare_over_seeds(replicates, models, resamples, seed)
-        by_run = {run.name: info for run, info in zip(replicates, infos, strict=True)}
+        comparison = compare_over_seeds(runs, models, resamples, seed)
+        by_run = {run.name: info for run, info in zip(runs, infos, strict=True)}
         write_seed_tables(comparison, costs, scratch)
         summary = seed_comparison_summary(comparison, by_run, costs, resamples, seed)
         write_json(summary, scratch / METRICS_FILE)
-        save_png(plot_seed_differences(comparison), scratch / PLOT_FILE)
+        figures = {"replicates": plot_seed_differences(comparison)}
         names = ", ".join(comparison.architectures)
         report = Report(
             title=f"Comparison of {names} over {counted(len(comparison.seeds), 'seed')}",
             subtitle=f"{extent(comparison.models[0])}, split '{infos[0].get('split', 'unknown')}'",
             tables=seed_comparison_tables(comparison, costs),
-            plots=[Plot(scratch / PLOT_FILE, CAPTION)],
-            galleries=[],
+            plots=save_plots(figures, scratch, CAPTIONS),
             provenance=runs_provenance_table(by_run),
         )
         write_html(report, scratch / REPORT_FILE)
@@ -164,32 +168,33 @@ def write_seed_tables(comparison: SeedComparison, costs: Mapping[str, Cost], fol
 
 def seed_comparison_tables(comparison: SeedComparison, costs: dict[str, Cost]) -> list[Table]:
     """Tabulate what the data say, the architectures, their differences and their costs."""
-    pairs = dict.fromkeys((d.first, d.second) for d in comparison.differences)
+    titles = compared_metrics(comparison.models[0].classes)
+    resampled = "Seeds and lesions resampled, the same for both."
     return [
         _findings_table(comparison),
         _means_table(comparison),
-        *(_difference_table(comparison, first, second) for first, second in pairs),
+        *difference_tables(comparison.differences, titles, resampled),
         _cost_table(costs),
     ]
 
 
 def describe_outcome(comparison: SeedComparison) -> str:
-    """Say in plain words which differences, if any, are larger than luck."""
+    """Say in plain words which differences, if any, are significant."""
     titles = compared_metrics(comparison.models[0].classes)
     count, lesions = len(comparison.seeds), comparison.models[0].lesion_count
-    luck = f"the luck of {counted(count, 'seed')} and {counted(lesions, 'lesion')}"
+    over = f"over {counted(count, 'seed')} and {counted(lesions, 'lesion')}"
     caveat = " One seed says nothing of how much seeds matter." if count == 1 else ""
-    clear = [d for d in comparison.differences if d.is_clear]
-    if not clear:
+    significant = [d for d in comparison.differences if d.is_significant]
+    if not significant:
         names = _listed(comparison.architectures)
-        return f"Between {names}, no difference in any metric is larger than {luck}.{caveat}"
+        return f"Between {names}, no difference in any metric is significant {over}.{caveat}"
     found = "; ".join(
         f"{_lower(titles[d.metric])} of {d.second} minus {d.first}, {d.interval.signed}"
-        for d in clear
+        for d in significant
     )
-    others = len(comparison.differences) - len(clear)
+    others = len(comparison.differences) - len(significant)
     rest = f" The other {others} {'is' if others == 1 else 'are'} not." if others else ""
-    return f"Differences larger than {luck}: {found}.{rest}{caveat}"
+    return f"Significant {over}: {found}.{rest}{caveat}"
 
 
 def describe_metric(family: Sequence[SeedDifference]) -> str:
@@ -197,12 +202,12 @@ def describe_metric(family: Sequence[SeedDifference]) -> str:
     defined = [d for d in family if np.isfinite(d.interval.value)]
     if not defined:
         return "Undefined: a class has no images."
-    if clear := [d for d in defined if d.is_clear]:
-        others = "; no other difference is larger than luck" if len(clear) < len(family) else ""
-        return f"Larger than luck: {'; '.join(map(_described, clear))}{others}."
+    if significant := [d for d in defined if d.is_significant]:
+        others = "; no other difference is significant" if len(significant) < len(family) else ""
+        return f"Significant: {'; '.join(map(_described, significant))}{others}."
     largest = max(defined, key=lambda d: abs(d.interval.value))
     which = "" if len(family) == 1 else "; the largest is"
-    return f"No difference larger than luck{which or ':'} {_described(largest)}."
+    return f"No significant difference{which or ':'} {_described(largest)}."
 
 
 def runs_provenance_table(infos: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -255,28 +260,6 @@ def _means_table(comparison: SeedComparison) -> Table:
         ("Metric", *comparison.architectures),
         tuple(rows),
         "↑ higher is better, ↓ lower is better.",
-    )
-
-
-def _difference_table(comparison: SeedComparison, first: str, second: str) -> Table:
-    titles = compared_metrics(comparison.models[0].classes)
-    rows = (
-        (
-            with_arrow(d.metric, titles[d.metric]),
-            "  ".join(f"{step:+.3f}" for step in d.by_seed),
-            d.interval.signed,
-            format_p(d.p_value),
-            format_p(d.p_holm),
-        )
-        for d in comparison.differences
-        if (d.first, d.second) == (first, second)
-    )
-    return Table(
-        f"{second} minus {first}",
-        ("Metric", "By seed", "Mean (95% interval)", "p", "p (Holm)"),
-        tuple(rows),
-        "Seeds and lesions resampled, the same for both. Two-sided bootstrap p, corrected by "
-        "Holm's method for the pairs of each metric.",
     )
 
 

@@ -1,7 +1,7 @@
 """The numbers of an evaluation or a comparison as tables, for the terminal and the report."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from rich.text import Text
 from doctor_derma.decisions import Rule
 from doctor_derma.diagnoses import full_name
 from doctor_derma.evaluation.bootstrap import Interval
-from doctor_derma.evaluation.comparison import Comparison
+from doctor_derma.evaluation.comparison import Comparison, Difference
 from doctor_derma.evaluation.metrics import (
     CLASS_METRICS,
     HEADLINE_METRICS,
@@ -20,6 +20,7 @@ from doctor_derma.evaluation.metrics import (
     RULE_METRICS,
 )
 from doctor_derma.evaluation.predictions import Predictions
+from doctor_derma.evaluation.seeds import SeedDifference
 
 BOOTSTRAP_NOTE = (
     "↑ higher is better, ↓ lower is better. Intervals: percentile bootstrap over lesions."
@@ -110,8 +111,8 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
         ),
         BOOTSTRAP_NOTE,
     )
-    pairs = dict.fromkeys((d.first, d.second) for d in comparison.differences)
-    differences = [_difference_table(comparison, first, second) for first, second in pairs]
+    resampled = "The same resampled lesions for both."
+    differences = difference_tables(comparison.differences, HEADLINE_METRICS, resampled)
     mcnemar = Table(
         "Lesions named rightly by one model only (exact McNemar test)",
         ("Pair", "Only first", "Only second", "p", "p (Holm)"),
@@ -128,6 +129,31 @@ def comparison_tables(comparison: Comparison) -> list[Table]:
         "A lesion is called by its model's rule at the mean of the probabilities over its images.",
     )
     return [metrics, *differences, mcnemar]
+
+
+def difference_tables(
+    differences: Sequence[Difference], titles: Mapping[str, str], resampled: str
+) -> list[Table]:
+    """Tabulate the differences of each pair, a row a metric, with each seed's where there are."""
+    over_seeds = isinstance(differences[0], SeedDifference)
+    header = ("By seed", "Mean (95% interval)") if over_seeds else ("Difference (95% interval)",)
+    rows: dict[tuple[str, str], list[tuple[str, ...]]] = {}
+    for d in differences:
+        steps = d.by_seed if isinstance(d, SeedDifference) else ()
+        row = (
+            with_arrow(d.metric, titles[d.metric]),
+            *(["  ".join(f"{step:+.3f}" for step in steps)] if over_seeds else []),
+            *(d.interval.signed, format_p(d.p_value), format_p(d.p_holm)),
+        )
+        rows.setdefault((d.first, d.second), []).append(row)
+    note = (
+        f"{resampled} Two-sided bootstrap p, corrected by Holm's method for the pairs of each "
+        "metric."
+    )
+    return [
+        Table(f"{second} minus {first}", ("Metric", *header, "p", "p (Holm)"), tuple(found), note)
+        for (first, second), found in rows.items()
+    ]
 
 
 def counted(number: int, name: str) -> str:
@@ -150,21 +176,6 @@ def provenance_table(infos: Mapping[str, Mapping[str, Any]]) -> Table:
     keys = list(dict.fromkeys(key for info in infos.values() for key in info))
     rows = ((key, *(as_text(info.get(key, "")) for info in infos.values())) for key in keys)
     return Table("Provenance", ("", *infos), tuple(rows), words=1 + len(infos))
-
-
-def _difference_table(comparison: Comparison, first: str, second: str) -> Table:
-    rows = (
-        (_titled(d.metric), d.interval.signed, format_p(d.p_value), format_p(d.p_holm))
-        for d in comparison.differences
-        if (d.first, d.second) == (first, second)
-    )
-    return Table(
-        f"{second} minus {first}",
-        ("Metric", "Difference (95% interval)", "p", "p (Holm)"),
-        tuple(rows),
-        "The same resampled lesions for both. Two-sided bootstrap p, corrected by Holm's "
-        "method for the pairs of each metric.",
-    )
 
 
 def _by_class_table(

@@ -25,6 +25,7 @@ from doctor_derma.evaluation.metrics import (
     classification_metrics,
     weighted_decision_metrics,
 )
+from doctor_derma.finite import finite_values
 from doctor_derma.inference.conformal import TARGET, conformal_threshold
 
 DEFAULT_RULE: Rule = "balanced"
@@ -180,7 +181,7 @@ def fit_outputs(
             costs=None if costs is None else {true: dict(of) for true, of in costs.items()},
             figures={name: _figures(labels, called, classes) for name, called in decided.items()},
         ),
-        metrics={name: value for name, value in metrics.items() if np.isfinite(value)},
+        metrics=finite_values(metrics),
     )
 
 
@@ -238,6 +239,6 @@ def _figures(labels: np.ndarray, called: np.ndarray, classes: Sequence[str]) -> 
     values = {name: float(found[name][0]) for name in RULE_METRICS if name in found}
     calls = np.bincount(called, minlength=len(classes))
     return RuleFigures(
-        metrics={name: value for name, value in values.items() if np.isfinite(value)},
+        metrics=finite_values(values),
         called=tuple(float(share) for share in calls / len(called)),
     )

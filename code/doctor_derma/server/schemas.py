@@ -1,6 +1,5 @@
 """What the API answers about pictures and about its model: shared with the client."""
 
-from math import isfinite
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +17,7 @@ from doctor_derma.bundle import (
     Weights,
 )
 from doctor_derma.decisions import MEANINGS, Rule
+from doctor_derma.finite import finite_values
 from doctor_derma.inference.image_quality import Fault
 from doctor_derma.inference.notice import NOTICE
 from doctor_derma.inference.prediction import Abstention, Prediction
@@ -201,10 +201,7 @@ class Provenance(ModelName):
             if name in cls.model_fields
         }
         # JSON has no number for a metric that is undefined.
-        told["metrics"] = {
-            split: {metric: value for metric, value in values.items() if isfinite(value)}
-            for split, values in info.metrics.items()
-        }
+        told["metrics"] = {split: finite_values(values) for split, values in info.metrics.items()}
         expectations = {"melanoma-first": info.decision.melanoma_expectation}
         told["rules"] = [
             OfferedRule(

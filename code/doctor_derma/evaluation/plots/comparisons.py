@@ -1,4 +1,6 @@
-"""Models side by side: their metrics and paired differences."""
+"""Models side by side: their metrics, and paired differences, over seeds as well."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +23,8 @@ from doctor_derma.evaluation.seeds import SeedComparison, SeedDifference, compar
 from doctor_derma.evaluation.tables import counted, state_p
 
 SIGNIFICANT_COLOUR = "#0072b2"
+SEED_COLOUR = "#d55e00"
+SEED_ABOVE = 0.27
 
 
 def plot_model_metrics(comparison: Comparison) -> Figure:
@@ -35,7 +39,7 @@ def plot_model_metrics(comparison: Comparison) -> Figure:
             interval = comparison.intervals[name][metric]
             draw_interval(axes, row, interval, colours[name], markers[name])
             write_beside(axes, row, str(interval))
-        style_panel(axes, metric, title)
+        _style_panel(axes, metric, title)
         axes.set_yticks(rows, names)
         axes.set_ylim(-0.6, len(names) - 0.4)
     return figure
@@ -43,67 +47,18 @@ def plot_model_metrics(comparison: Comparison) -> Figure:
 
 def plot_differences(comparison: Comparison) -> Figure:
     """Draw the paired differences: one panel a headline metric, one row a pair of models."""
-    pairs = len(comparison.mcnemar)
-    rows = np.arange(pairs)[::-1]
-    figure = new_figure(7.0, (1.0 + 0.36 * pairs) * len(HEADLINE_METRICS) + 0.3)
-    panels = figure.subplots(len(HEADLINE_METRICS), 1)
-    for axes, (metric, title) in zip(panels, HEADLINE_METRICS.items(), strict=True):
-        family = [d for d in comparison.differences if d.metric == metric]
-        for row, difference in zip(rows, family, strict=True):
-            _draw_difference(axes, row, difference)
-        widest = max(
-            (abs(edge) for d in family for edge in (d.interval.low, d.interval.high)), default=0.0
-        )
-        limit = 1.12 * widest if np.isfinite(widest) and widest > 0 else 0.01
-        axes.axvline(0, color=INK, linewidth=1)
-        style_panel(axes, metric, title)
-        axes.set_xlim(-limit, limit)
-        axes.set_yticks(rows, [f"{d.second}\nminus {d.first}" for d in family])
-        axes.set_ylim(-0.6, pairs - 0.4)
-    panels[-1].set_xlabel(
-        "Difference, second model minus first, with 95% interval and Holm-corrected p",
-        color=INK,
-        fontsize=10,
-    )
-    return figure
-
-
-def _draw_difference(axes: Axes, row: int, difference: Difference) -> None:
-    clear = difference.p_holm < 0.05
-    colour, marker = (SIGNIFICANT_COLOUR, "o") if clear else (MUTED, "D")
-    draw_interval(axes, row, difference.interval, colour, marker)
-    write_beside(axes, row, f"{difference.interval.value:+.3f}   p = {difference.p_holm:.3f}")
-
-
-def style_panel(axes: Axes, metric: str, title: str) -> None:
-    """Title the panel of a metric, with the direction that is better, and space its ticks."""
-    direction = "lower" if metric in LOWER_IS_BETTER else "higher"
-    style_axes(axes, f"{title}  ({direction} is better)", "", "")
-    axes.title.set_fontsize(10.5)
-    axes.margins(x=0.08)
-    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
-
-
-SEED_COLOUR = "#d55e00"
-SEED_ABOVE = 0.27
+    note = "Difference, second model minus first, with 95% interval and Holm-corrected p"
+    return _plot_differences(comparison.differences, HEADLINE_METRICS, note)
 
 
 def plot_seed_differences(comparison: SeedComparison) -> Figure:
     """Draw a panel a metric and a row a pair: dots of the seeds above their mean's interval."""
+    note = (
+        "Small dots: one seed each. Large marks: their mean with its 95% interval over seeds\n"
+        "and lesions, and Holm-corrected p; blue where significant, else grey."
+    )
     metrics = compared_metrics(comparison.models[0].classes)
-    pairs = len(comparison.differences) // len(metrics)
-    rows = np.arange(pairs)[::-1]
-    figure = new_figure(7.2, (0.85 + 0.52 * pairs) * len(metrics) + 0.9)
-    panels = figure.subplots(len(metrics), 1)
-    for axes, (metric, title) in zip(panels, metrics.items(), strict=True):
-        family = [d for d in comparison.differences if d.metric == metric]
-        for row, difference in zip(rows, family, strict=True):
-            _draw(axes, row, difference)
-        axes.axvline(0, color=INK, linewidth=1, zorder=1)
-        style_panel(axes, metric, title)
-        axes.set_xlim(*_limits(family))
-        axes.set_yticks(rows, [f"{d.second}\nminus {d.first}" for d in family])
-        axes.set_ylim(-0.5, pairs - 0.4)
+    figure = _plot_differences(comparison.differences, metrics, note)
     figure.suptitle(
         f"Paired differences over {counted(len(comparison.seeds), 'seed')}, "
         f"{comparison.models[0].lesion_count:,} lesions",
@@ -113,21 +68,39 @@ def plot_seed_differences(comparison: SeedComparison) -> Figure:
         fontweight="bold",
         color=INK,
     )
-    panels[-1].set_xlabel(
-        "Small dots: one seed each. Large marks: their mean with its 95% interval over seeds\n"
-        "and lesions, and Holm-corrected p; blue where larger than luck, else grey.",
-        color=INK,
-        fontsize=10,
-    )
     return figure
 
 
-def _draw(axes: Axes, row: int, difference: SeedDifference) -> None:
-    colour, marker = (SIGNIFICANT_COLOUR, "o") if difference.is_clear else (MUTED, "D")
+def _plot_differences(
+    differences: Sequence[Difference], metrics: Mapping[str, str], note: str
+) -> Figure:
+    pairs = len(differences) // len(metrics)
+    rows = np.arange(pairs)[::-1]
+    figure = new_figure(7.2, (0.9 + 0.48 * pairs) * len(metrics) + 0.6)
+    panels = figure.subplots(len(metrics), 1)
+    for axes, (metric, title) in zip(panels, metrics.items(), strict=True):
+        family = [d for d in differences if d.metric == metric]
+        for row, difference in zip(rows, family, strict=True):
+            _draw_difference(axes, row, difference)
+        drawn = [v for d in family for v in (d.interval.low, d.interval.high, *_steps(d))]
+        # As far to the left of zero as to the right, with all that is drawn.
+        limit = 1.12 * max((abs(v) for v in drawn if np.isfinite(v)), default=0.0) or 0.01
+        axes.axvline(0, color=INK, linewidth=1, zorder=1)
+        _style_panel(axes, metric, title)
+        axes.set_xlim(-limit, limit)
+        axes.set_yticks(rows, [f"{d.second}\nminus {d.first}" for d in family])
+        axes.set_ylim(-0.5, pairs - 0.4)
+    panels[-1].set_xlabel(note, color=INK, fontsize=10)
+    return figure
+
+
+def _draw_difference(axes: Axes, row: int, difference: Difference) -> None:
+    colour, marker = (SIGNIFICANT_COLOUR, "o") if difference.is_significant else (MUTED, "D")
     draw_interval(axes, row, difference.interval, colour, marker)
+    steps = _steps(difference)
     axes.plot(
-        difference.by_seed,
-        [row + SEED_ABOVE] * len(difference.by_seed),
+        steps,
+        [row + SEED_ABOVE] * len(steps),
         linestyle="",
         marker="o",
         markersize=5,
@@ -136,14 +109,19 @@ def _draw(axes: Axes, row: int, difference: SeedDifference) -> None:
         markeredgewidth=0,
         zorder=3,
     )
-    mean = difference.interval.value
-    text = f"{mean:+.3f}   {state_p(difference.p_holm)}" if np.isfinite(mean) else "undefined"
+    value = difference.interval.value
+    text = f"{value:+.3f}   {state_p(difference.p_holm)}" if np.isfinite(value) else "undefined"
     write_beside(axes, row, text)
 
 
-def _limits(family: list[SeedDifference]) -> tuple[float, float]:
-    """Return limits as far to the left of zero as to the right, with all that is drawn."""
-    drawn = [v for d in family for v in (d.interval.low, d.interval.high, *d.by_seed)]
-    widest = max((abs(value) for value in drawn if np.isfinite(value)), default=0.0)
-    limit = 1.12 * widest or 0.01
-    return -limit, limit
+def _steps(difference: Difference) -> tuple[float, ...]:
+    return difference.by_seed if isinstance(difference, SeedDifference) else ()
+
+
+def _style_panel(axes: Axes, metric: str, title: str) -> None:
+    """Title the panel of a metric, with the direction that is better, and space its ticks."""
+    direction = "lower" if metric in LOWER_IS_BETTER else "higher"
+    style_axes(axes, f"{title}  ({direction} is better)", "", "")
+    axes.title.set_fontsize(10.5)
+    axes.margins(x=0.08)
+    axes.xaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))

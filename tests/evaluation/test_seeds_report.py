@@ -22,7 +22,7 @@ from doctor_derma.evaluation.seeds_report import (
     seed_comparison_tables,
     write_seed_comparison,
 )
-from evaluation.test_replicates import make_runs
+from evaluation.test_seeds import make_runs
 
 SKILLS = {"resnet18": 2.0, "eca_resnet18": 4.0}
 COSTS = {
@@ -59,7 +59,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 def difference(value: float, p_value: float, first: str = "resnet18") -> SeedDifference:
     interval = Interval(value, value - 0.01, value + 0.01)
     steps = (value - 0.02, value, value + 0.02)
-    return SeedDifference(first, "se_resnet18", "accuracy", steps, interval, p_value, p_value)
+    return SeedDifference(first, "se_resnet18", "accuracy", interval, p_value, p_value, steps)
 
 
 def test_every_file_is_left(folder: Path) -> None:
@@ -114,16 +114,16 @@ def test_a_metric_in_words() -> None:
     luck, other = difference(0.01, 0.4), difference(-0.015, 1.0, "eca_resnet18")
     clear = difference(0.05, 0.0004)
     assert describe_metric([luck, other]) == (
-        "No difference larger than luck; the largest is se_resnet18 minus eca_resnet18, -0.015 "
+        "No significant difference; the largest is se_resnet18 minus eca_resnet18, -0.015 "
         "(-0.025 to -0.005), with that sign in 2 of 3 seeds, p = 1.000."
     )
     assert describe_metric([luck]) == (
-        "No difference larger than luck: se_resnet18 minus resnet18, +0.010 (+0.000 to +0.020), "
+        "No significant difference: se_resnet18 minus resnet18, +0.010 (+0.000 to +0.020), "
         "with that sign in 2 of 3 seeds, p = 0.400."
     )
     assert describe_metric([clear, other]) == (
-        "Larger than luck: se_resnet18 minus resnet18, +0.050 (+0.040 to +0.060), with that sign "
-        "in 3 of 3 seeds, p < 0.001; no other difference is larger than luck."
+        "Significant: se_resnet18 minus resnet18, +0.050 (+0.040 to +0.060), with that sign "
+        "in 3 of 3 seeds, p < 0.001; no other difference is significant."
     )
     assert describe_metric([difference(np.nan, 1.0)]) == "Undefined: a class has no images."
 
@@ -132,15 +132,15 @@ def test_the_outcome_in_words(comparison: SeedComparison) -> None:
     lesions = comparison.models[0].lesion_count
     none = replace(comparison, differences=(difference(0.01, 0.4),))
     assert describe_outcome(none) == (
-        "Between resnet18 and eca_resnet18, no difference in any metric is larger than the luck "
-        f"of 2 seeds and {lesions} lesions."
+        "Between resnet18 and eca_resnet18, no difference in any metric is significant over "
+        f"2 seeds and {lesions} lesions."
     )
     one = describe_outcome(replace(none, seeds=(0,)))
-    assert "the luck of 1 seed and" in one
+    assert "significant over 1 seed and" in one
     assert one.endswith("One seed says nothing of how much seeds matter.")
     some = replace(comparison, differences=(difference(0.05, 0.001), difference(0.01, 0.4)))
     assert describe_outcome(some) == (
-        f"Differences larger than the luck of 2 seeds and {lesions} lesions: accuracy of "
+        f"Significant over 2 seeds and {lesions} lesions: accuracy of "
         "se_resnet18 minus resnet18, +0.050 (+0.040 to +0.060). The other 1 is not."
     )
 

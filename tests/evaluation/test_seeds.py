@@ -11,12 +11,12 @@ from doctor_derma.evaluation.comparison import compare
 from doctor_derma.evaluation.metrics import classification_metrics
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.seeds import (
-    Replicate,
     SeedComparison,
+    SeedRun,
     compare_over_seeds,
     compared_metrics,
     differing_settings,
-    pair_replicates,
+    pair_runs,
 )
 from evaluation.fake_predictions import fake_predictions
 
@@ -26,9 +26,9 @@ SKILLS = {"resnet18": 2.0, "se_resnet18": 2.0, "eca_resnet18": 3.5}
 
 def make_runs(
     skills: dict[str, float], seeds: tuple[int, ...] = SEEDS, images: int = 300
-) -> tuple[list[Replicate], list[Predictions]]:
+) -> tuple[list[SeedRun], list[Predictions]]:
     """Fake a run for each architecture and seed, the better the more skill."""
-    runs = [Replicate(f"{a}_seed{s}", a, s) for a, s in product(skills, seeds)]
+    runs = [SeedRun(f"{a}_seed{s}", a, s) for a, s in product(skills, seeds)]
     models = [
         fake_predictions(images, skills[run.architecture], run.name, model_seed=10 + index)
         for index, run in enumerate(runs)
@@ -66,14 +66,14 @@ def test_differences_pair_the_seeds(comparison: SeedComparison) -> None:
         assert d.p_holm >= d.p_value
 
 
-def test_what_is_better_with_every_seed_is_told_from_luck(comparison: SeedComparison) -> None:
+def test_what_is_better_with_every_seed_is_significant(comparison: SeedComparison) -> None:
     found = {(d.first, d.second, d.metric): d for d in comparison.differences}
     clear = found["resnet18", "eca_resnet18", "accuracy"]
     assert clear.interval.low > 0
-    assert clear.is_clear
+    assert clear.is_significant
     unclear = found["resnet18", "se_resnet18", "accuracy"]
     assert unclear.interval.low < 0 < unclear.interval.high
-    assert not unclear.is_clear
+    assert not unclear.is_significant
 
 
 def test_one_seed_is_the_plain_comparison() -> None:
@@ -108,7 +108,7 @@ def one_lesion(accuracies: list[float], name: str) -> list[Predictions]:
 def test_luck_of_the_seeds_by_hand() -> None:
     """Differences 0.1, 0.2 and 0.6: draws are means of three of them, drawn equally often."""
     models = one_lesion([0.2, 0.2, 0.2], "plain") + one_lesion([0.3, 0.4, 0.8], "eca")
-    runs = [Replicate(m.name, m.name.split("_")[0], int(m.name[-1])) for m in models]
+    runs = [SeedRun(m.name, m.name.split("_")[0], int(m.name[-1])) for m in models]
     found = compare_over_seeds(runs, models, resamples=4000, level=0.8)
     (accuracy,) = (d for d in found.differences if d.metric == "accuracy")
     assert accuracy.by_seed == pytest.approx((0.1, 0.2, 0.6))
@@ -134,13 +134,13 @@ def test_an_absent_class_leaves_its_figure_undefined() -> None:
     models = [replace(m, labels=np.where(m.labels == 4, 5, m.labels)) for m in models]
     found = compare_over_seeds(runs, models, resamples=20)
     assert np.isnan(found.differences[-1].interval.value)
-    assert not found.differences[-1].is_clear
+    assert not found.differences[-1].is_significant
     assert np.isfinite(found.differences[0].interval.high)
 
 
 def test_runs_are_sorted_by_architecture_and_seed() -> None:
-    runs = [Replicate("d", "se", 3), Replicate("a", "eca", 3), Replicate("c", "se", 1)]
-    paired = pair_replicates([*runs, Replicate("b", "eca", 1)])
+    runs = [SeedRun("d", "se", 3), SeedRun("a", "eca", 3), SeedRun("c", "se", 1)]
+    paired = pair_runs([*runs, SeedRun("b", "eca", 1)])
     names = {architecture: [run.name for run in of.values()] for architecture, of in paired.items()}
     assert names == {"se": ["c", "d"], "eca": ["b", "a"]}
     assert list(paired["se"]) == [1, 3]
@@ -165,7 +165,7 @@ def test_designs_that_do_not_pair_are_named(
     runs: list[tuple[str, str, int]], sentence: str
 ) -> None:
     with pytest.raises(DermaError, match=sentence):
-        pair_replicates([Replicate(*run) for run in runs])
+        pair_runs([SeedRun(*run) for run in runs])
 
 
 def test_other_settings_that_differ_are_named() -> None:
