@@ -73,7 +73,7 @@ def one_process(source: Path, bundle: Path, out: Path, cpus: int | None) -> dict
     if cpus:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cpus])
     from doctor_derma.inference.classifier import Classifier
-    from doctor_derma.inference.rows import predict_rows
+    from doctor_derma.inference.predict import predict_rows
     from doctor_derma.inference.sources import find_images
 
     paths = find_images([str(source)]).images

@@ -15,7 +15,7 @@ from PIL import Image
 
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.inference.notice import NOTICE
+from doctor_derma.inference.prediction import NOTICE
 from doctor_derma.server.app import create_app
 from doctor_derma.server.settings import Settings
 from doctor_derma.server.uploads import MAX_IMAGE_BYTES

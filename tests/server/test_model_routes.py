@@ -9,7 +9,7 @@ from fastapi.testclient import TestClient
 
 from doctor_derma.decisions import MEANINGS, RULES
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.inference.notice import NOTICE
+from doctor_derma.inference.prediction import NOTICE
 from server.fake_engine import FakeEngine, make_api
 from server.tiny_bundle import ALL_RULES, write_bundle
 

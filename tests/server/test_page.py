@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlparse
 import pytest
 from fastapi.testclient import TestClient
 
-from doctor_derma.inference.notice import NOTICE
+from doctor_derma.inference.prediction import NOTICE
 from doctor_derma.server.app import create_app
 from doctor_derma.server.browser_security import SECURITY_HEADERS
 from doctor_derma.server.routes.pages import STATIC

@@ -13,8 +13,8 @@ from PIL import Image
 
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.inference.notice import NOTICE
 from doctor_derma.inference.predict import run_predict
+from doctor_derma.inference.prediction import NOTICE
 from server.tiny_bundle import BETWEEN
 
 
@@ -111,7 +111,7 @@ def test_a_failed_run_keeps_the_old_output(
     def full(*args: object) -> str:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("doctor_derma.inference.writing.json.dumps", full)
+    monkeypatch.setattr("doctor_derma.inference.output.json.dumps", full)
     with pytest.raises(DermaError, match=r"rows\.json: can't be written \(No space left"):
         run_predict(sources, bundle, "json", output)
     assert output.read_text() == "old"

@@ -11,7 +11,7 @@ from PIL import Image
 
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.inference.rows import predict_rows, predict_sources
+from doctor_derma.inference.predict import predict_rows, predict_sources
 from server.tiny_bundle import BLUE, GREEN, RED
 
 KINDS = {

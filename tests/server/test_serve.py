@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from doctor_derma.errors import DermaError
-from doctor_derma.inference.notice import NOTICE
+from doctor_derma.inference.prediction import NOTICE
 from doctor_derma.server.run import serve
 from server.server_process import SERVE, ServerProcess, served, wait_until_ready
 from server.tiny_bundle import RED, write_bundle

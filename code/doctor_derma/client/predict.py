@@ -9,9 +9,8 @@ from doctor_derma.client.errors import ProblemError
 from doctor_derma.client.exchange import Outcome
 from doctor_derma.client.synchronous import Client
 from doctor_derma.decisions import Rule
-from doctor_derma.inference.prediction import Prediction
-from doctor_derma.inference.reporting import Format, check_output, report_rows, say_others
-from doctor_derma.inference.row import Row
+from doctor_derma.inference.output import Format, check_output, report_rows, say_others
+from doctor_derma.inference.prediction import Prediction, Row
 from doctor_derma.inference.sources import find_images
 from doctor_derma.terminal import terminal
 

@@ -16,8 +16,8 @@ from doctor_derma.decisions import Rule
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import ImageSource
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.inference.rows import predict_sources
-from doctor_derma.inference.writing import columns
+from doctor_derma.inference.output import columns
+from doctor_derma.inference.predict import predict_sources
 
 ARTIFACT = "bundle"
 

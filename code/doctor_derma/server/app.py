@@ -12,10 +12,9 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from doctor_derma._version import __version__
 from doctor_derma.cpus import usable_cpus
-from doctor_derma.inference.notice import NOTICE
+from doctor_derma.inference.prediction import NOTICE
 from doctor_derma.server.browser_security import SecurityHeaders, allow_origins
-from doctor_derma.server.engine.classifiers import Classifiers
-from doctor_derma.server.engine.engine import Engine
+from doctor_derma.server.engine.engine import Classifiers, Engine
 from doctor_derma.server.error_handlers import add_error_handlers
 from doctor_derma.server.metrics import Metrics
 from doctor_derma.server.middleware import (

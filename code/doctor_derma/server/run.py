@@ -18,7 +18,7 @@ from uvicorn.supervisors import Multiprocess
 
 from doctor_derma.bundle import read_info
 from doctor_derma.errors import DermaError
-from doctor_derma.inference.notice import NOTICE
+from doctor_derma.inference.prediction import NOTICE
 from doctor_derma.server.app import create_app
 from doctor_derma.server.http import BoundedProtocol
 from doctor_derma.server.logs import log_config

@@ -18,9 +18,8 @@ from doctor_derma.bundle import (
 )
 from doctor_derma.decisions import MEANINGS, Rule
 from doctor_derma.finite import finite_values
-from doctor_derma.inference.image_quality import Fault
-from doctor_derma.inference.notice import NOTICE
-from doctor_derma.inference.prediction import Abstention, Prediction
+from doctor_derma.inference.image_quality import QualityWarning
+from doctor_derma.inference.prediction import NOTICE, Abstention, Prediction
 from doctor_derma.server.problems import UNREADABLE, Problem
 
 MODEL_PATH = "/v1/model"
@@ -94,7 +93,7 @@ class _Finding(BaseModel):
     unfamiliarity: float = Field(
         ge=0, description="How unlike the training pictures it is; over 1 is unfamiliar"
     )
-    warnings: list[Fault] = Field(description="Faults of the picture")
+    warnings: list[QualityWarning] = Field(description="What is wrong with the picture")
     model: ModelName
     notice: str = Field(description=NOTICE)
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from doctor_derma.images.decoding import IMAGE_SUFFIXES
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.inference.row import Row
-from doctor_derma.inference.rows import predict_sources
+from doctor_derma.inference.predict import predict_sources
+from doctor_derma.inference.prediction import Row
 
 BAD = {3: b"no picture", 17: b"", 25: None}
 

@@ -14,7 +14,7 @@ from distributed.predict.held import Held, ray_processes, shards, wait_until
 from doctor_derma.distributed.predict.plan import Sizes
 from doctor_derma.distributed.predict.run import Predicted, predict_on_ray
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.inference.rows import predict_rows
+from doctor_derma.inference.predict import predict_rows
 from project import own_environment
 
 pytestmark = pytest.mark.usefixtures("ray_here")

@@ -24,8 +24,8 @@ from doctor_derma.distributed.predict.plan import Sizes
 from doctor_derma.distributed.predict.run import predict_on_ray
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.inference.notice import NOTICE
-from doctor_derma.inference.rows import predict_rows
+from doctor_derma.inference.predict import predict_rows
+from doctor_derma.inference.prediction import NOTICE
 
 pytestmark = pytest.mark.usefixtures("ray_here")
 SIZES = Sizes(unit=16, block=5)

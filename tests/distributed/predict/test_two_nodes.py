@@ -11,7 +11,7 @@ from distributed.predict.drawn import assert_same, draw, files, written
 from distributed.predict.held import Held, ray_processes, shards, wait_until
 from distributed.two_nodes import two_nodes
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.inference.rows import predict_rows
+from doctor_derma.inference.predict import predict_rows
 from project import own_environment
 
 SCORE = """

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect
 
-from doctor_derma.inference.notice import NOTICE
+from doctor_derma.inference.prediction import NOTICE
 from server.page.driving import choose, expect_answer
 
 

@@ -13,8 +13,7 @@ import pyarrow.parquet as pq
 from doctor_derma.atomic import replacing_file
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.errors import DermaError
-from doctor_derma.inference.notice import NOTICE
-from doctor_derma.inference.row import Row
+from doctor_derma.inference.prediction import NOTICE, Row
 
 FOLDER = "predictions"
 LOCK_FILE = ".lock"

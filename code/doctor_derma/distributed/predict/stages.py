@@ -13,7 +13,7 @@ from doctor_derma.distributed.predict.units import Found, Unit, find_pictures
 from doctor_derma.distributed.predict.uris import printable
 from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.inference.classifier import Classifier, ReadPicture, read_picture
-from doctor_derma.inference.row import Row
+from doctor_derma.inference.prediction import Row
 
 # Pictures in the network at a time.
 BATCH = 32

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 
 from doctor_derma.bundle import BundleInfo, DiagnosisName, read_card
 from doctor_derma.errors import DermaError
-from doctor_derma.inference.notice import NOTICE
+from doctor_derma.inference.prediction import NOTICE
 from doctor_derma.server.problems import NOT_FOUND, ProblemError, describe_problems
 from doctor_derma.server.routes.pages import card_html
 from doctor_derma.server.schemas import CARD_PATH, MODEL_PATH, ModelName, Provenance
