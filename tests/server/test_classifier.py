@@ -16,7 +16,7 @@ from doctor_derma.decisions import RULES
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.inference.image_quality import find_faults
+from doctor_derma.inference.image_quality import quality_warnings
 from server.tiny_bundle import (
     ALL_RULES,
     BETWEEN,
@@ -222,8 +222,8 @@ def test_a_blurred_picture_is_told_from_a_sharp_one(classifier: Classifier) -> N
     info = classifier.info.model_copy(update={"quality": limits})
     sharp = np.zeros((SIZE, SIZE, 3), np.uint8)
     sharp[::2, ::2] = 255
-    assert find_faults(sharp, (20, 20), info) == ()
-    assert find_faults(np.full_like(sharp, 100), (20, 20), info) == ("blurred",)
+    assert quality_warnings(sharp, (20, 20), info) == ()
+    assert quality_warnings(np.full_like(sharp, 100), (20, 20), info) == ("blurred",)
 
 
 def test_an_unreadable_picture_is_named(classifier: Classifier, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from doctor_derma.errors import DermaError
-from doctor_derma.inference.predict import find_images
+from doctor_derma.inference.sources import find_images
 
 
 def names(paths: list[Path]) -> list[str]:

@@ -12,8 +12,7 @@ from PIL import Image
 
 from doctor_derma.inference.classifier import Classifier, ReadPicture
 from doctor_derma.inference.prediction import Prediction
-from doctor_derma.server.engine.classifiers import Classifiers
-from doctor_derma.server.engine.engine import Engine
+from doctor_derma.server.engine.engine import Classifiers, Engine
 from doctor_derma.server.metrics import Metrics
 from doctor_derma.server.settings import Settings
 from server.tiny_bundle import SIZE

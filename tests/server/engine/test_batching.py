@@ -9,9 +9,9 @@ import pytest
 from doctor_derma.images.decoding import Decoded
 from doctor_derma.inference.classifier import ReadPicture
 from doctor_derma.inference.prediction import Prediction
-from doctor_derma.server.engine import work
-from doctor_derma.server.engine.batching import MOST_APART, Batcher
-from doctor_derma.server.engine.job import Busy, Classified, Failed, Unread
+from doctor_derma.server.engine import jobs
+from doctor_derma.server.engine.batching import MAX_ISOLATED, Batcher
+from doctor_derma.server.engine.jobs import Busy, Classified, Failed, Unread
 from server.engine.acting import ActingClassifier, encoded, plain_picture, until
 from server.tiny_bundle import BLUE, GREEN, RED
 
@@ -21,8 +21,8 @@ def acting(bundle: Path) -> ActingClassifier:
     return ActingClassifier(bundle)
 
 
-def batcher_of(acting: ActingClassifier, runs: int = 1) -> Batcher:
-    return Batcher(acting.read, acting.classify, acting.classify, 4, runs, nowhere)
+def batcher_of(acting: ActingClassifier, parallel: int = 1) -> Batcher:
+    return Batcher(acting.read, acting.classify, acting.classify, 4, parallel, nowhere)
 
 
 async def nowhere(encoded: bytes) -> Unread:
@@ -67,7 +67,7 @@ def test_what_comes_while_the_network_runs_is_one_batch_up_to_the_limit(
 
 
 def test_as_many_batches_run_as_may(acting: ActingClassifier) -> None:
-    batcher = batcher_of(acting, runs=2)
+    batcher = batcher_of(acting, parallel=2)
 
     async def scenario() -> None:
         acting.may_end.clear()
@@ -94,9 +94,9 @@ def test_a_picture_alone_has_all_processors(acting: ActingClassifier) -> None:
         acting.read,
         lambda pictures: classify("alone", pictures),
         lambda pictures: classify("batched", pictures),
-        most=4,
-        runs=2,
-        apart=nowhere,
+        max_batch=4,
+        parallel=2,
+        isolated=nowhere,
     )
 
     async def scenario() -> None:
@@ -187,7 +187,9 @@ class Apart:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.let_go = asyncio.Event()
         self.begun: list[bytes] = []
-        monkeypatch.setattr(work, "place_for", lambda name: "apart" if name.isupper() else "here")
+        monkeypatch.setattr(
+            jobs, "where_to_decode", lambda name: "isolated" if name.isupper() else "here"
+        )
 
     async def decode(self, name: bytes) -> Decoded | Unread:
         self.begun.append(name)
@@ -232,12 +234,12 @@ def test_few_large_pictures_may_wait(acting: ActingClassifier, apart: Apart) -> 
     batcher = Batcher(read, acting.classify, acting.classify, 4, 1, apart.decode)
 
     async def scenario() -> None:
-        tasks = [asyncio.create_task(batcher.classify(b"A")) for _ in range(MOST_APART + 4)]
+        tasks = [asyncio.create_task(batcher.classify(b"A")) for _ in range(MAX_ISOLATED + 4)]
         await until(lambda: sum(task.done() for task in tasks) == 3)
         assert all(task.result() == Busy() for task in tasks if task.done())
         apart.let_go.set()
         found = await asyncio.wait_for(asyncio.gather(*tasks), 10)
-        assert sum(isinstance(each, Classified) for each in found) == MOST_APART + 1
+        assert sum(isinstance(each, Classified) for each in found) == MAX_ISOLATED + 1
         batcher.close()
 
     asyncio.run(scenario())

@@ -12,7 +12,7 @@ from PIL import Image
 
 from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.server.engine.admission import DeadlineExceeded, NetworkFailed
-from doctor_derma.server.engine.job import Job
+from doctor_derma.server.engine.jobs import Job
 from server.engine.acting import ActingClassifier, encoded, make_engine, until
 from server.tiny_bundle import RED
 

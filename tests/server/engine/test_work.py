@@ -11,9 +11,8 @@ from PIL import Image
 
 from doctor_derma.images.decoding import decode
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.server.engine.job import Classified, Job, Unread
-from doctor_derma.server.engine.places import place_for
-from doctor_derma.server.engine.work import Outcome, work
+from doctor_derma.server.engine.decoding import where_to_decode
+from doctor_derma.server.engine.jobs import Classified, Job, Outcome, Unread, work
 from server.tiny_bundle import BLUE, GREEN, RED, SIZE
 
 
@@ -79,7 +78,7 @@ def test_with_nothing_to_read_the_network_does_not_run(classifier: Classifier) -
 
 def test_a_large_picture_is_for_another_place(classifier: Classifier) -> None:
     found = outcomes(classifier, [SMALL, LARGE])
-    assert found[1] == "apart"
+    assert found[1] == "isolated"
     assert found[0].batch == 1  # type: ignore[union-attr]
 
 
@@ -150,19 +149,19 @@ RUNS = encoded((40, 30), "BMP")[:30] + b"\1" + encoded((40, 30), "BMP")[31:]
     [
         (encoded((300, 200)), "here"),
         (encoded((1920, 1080)), "here"),
-        (LARGE, "apart"),
-        (encoded((1500, 1500), "WEBP"), "apart"),
+        (LARGE, "isolated"),
+        (encoded((1500, 1500), "WEBP"), "isolated"),
         (encoded((800, 600), "WEBP"), "here"),
         # A telephone's, decoded at a quarter of its size.
         (encoded((4000, 3000), "JPEG"), "here"),
-        (pixels_said(PROGRESSIVE, 6000, 4000), "apart"),
+        (pixels_said(PROGRESSIVE, 6000, 4000), "isolated"),
         (PROGRESSIVE_50_MEGAPIXELS, "nowhere"),
-        (encoded((30, 20), "TIFF"), "apart"),
-        (RUNS, "apart"),
+        (encoded((30, 20), "TIFF"), "isolated"),
+        (RUNS, "isolated"),
         (b"nonsense", "here"),
         (b"", "here"),
         (encoded((300, 200))[:20], "here"),
     ],
 )
 def test_the_file_says_where_a_picture_is_decoded(picture: bytes, place: str) -> None:
-    assert place_for(picture) == place
+    assert where_to_decode(picture) == place

@@ -9,11 +9,20 @@ from time import perf_counter
 
 from doctor_derma.decisions import Rule
 from doctor_derma.images.decoding import Decoded
-from doctor_derma.server.engine.job import Busy, Failed, Job, Result, Unread
-from doctor_derma.server.engine.work import Classify, Outcome, Read, work
+from doctor_derma.server.engine.decoding import Unread
+from doctor_derma.server.engine.jobs import (
+    Busy,
+    Classify,
+    Failed,
+    Job,
+    Outcome,
+    Read,
+    Result,
+    work,
+)
 
 # Two seconds of a processor each at most, and the deadline is ten.
-MOST_APART = 4
+MAX_ISOLATED = 4
 
 
 class Batcher:
@@ -23,18 +32,18 @@ class Batcher:
     no wait and a busy one has full batches, without a time to tune (continuous batching, as in
     Clipper's adaptive batching [1]_ without its delay).
 
-    Large pictures, and such as may take long, are decoded apart and one at a time, as two would
-    not fit into memory. The others go past them, and only ``MOST_APART`` may wait, so that they
-    fill no queue.
+    Large pictures, and such as may take long, are decoded in isolation and one at a time, as two
+    would not fit into memory. The others go past them, and only ``MAX_ISOLATED`` may wait, so
+    that they fill no queue.
 
     Parameters
     ----------
     read : decodes a picture; called in threads, as the next two are
     alone : runs the network on a picture that has the machine to itself
     batched : runs it on a batch while others may run
-    most : pictures in a batch
-    runs : batches at a time
-    apart : decodes a picture somewhere else
+    max_batch : pictures in a batch
+    parallel : batches at a time
+    isolated : decodes a picture somewhere else
 
     References
     ----------
@@ -47,19 +56,18 @@ class Batcher:
         read: Read,
         alone: Classify,
         batched: Classify,
-        most: int,
-        runs: int,
-        apart: Callable[[bytes], Awaitable[Decoded | Unread]],
+        max_batch: int,
+        parallel: int,
+        isolated: Callable[[bytes], Awaitable[Decoded | Unread]],
     ) -> None:
         self._read = read
         self._alone = alone
         self._batched = batched
-        self._most = most
-        self._runs = runs
-        self._free = runs
-        self._threads = ThreadPoolExecutor(runs, "classify")
+        self._max_batch = max_batch
+        self._parallel = self._free = parallel
+        self._threads = ThreadPoolExecutor(parallel, "classify")
         self._queue: deque[Job] = deque()
-        self._apart = apart
+        self._decode_isolated = isolated
         self._large: deque[Job] = deque()
         self._decoding: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[None]] = set()
@@ -83,16 +91,16 @@ class Batcher:
             raise
 
     def close(self) -> None:
-        """Let the threads end, and leave what is decoded apart."""
+        """Let the threads end, and leave what is decoded in isolation."""
         if self._decoding is not None:
             self._decoding.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> None:
         while self._free:
-            if not (batch := _take(self._queue, self._most)):
+            if not (batch := _take(self._queue, self._max_batch)):
                 return
-            undisturbed = self._free == self._runs and len(batch) == 1
+            undisturbed = self._free == self._parallel and len(batch) == 1
             self._free -= 1
             run = self._run(batch, self._alone if undisturbed else self._batched)
             # The loop itself keeps no task alive.
@@ -114,16 +122,16 @@ class Batcher:
             self._start()
 
     def _settle(self, job: Job, outcome: Outcome) -> None:
-        if outcome != "apart":
+        if outcome != "isolated":
             job.settle(outcome)
-        elif len(self._large) >= MOST_APART:
+        elif len(self._large) >= MAX_ISOLATED:
             job.settle(Busy())
         else:
             self._large.append(job)
             if self._decoding is None:
-                self._decoding = asyncio.create_task(self._decode_apart())
+                self._decoding = asyncio.create_task(self._decode_large())
 
-    async def _decode_apart(self) -> None:
+    async def _decode_large(self) -> None:
         try:
             while batch := _take(self._large, 1):
                 await self._decode(batch[0])
@@ -132,7 +140,7 @@ class Batcher:
 
     async def _decode(self, job: Job) -> None:
         start = perf_counter()
-        decoded = await self._apart(job.encoded)
+        decoded = await self._decode_isolated(job.encoded)
         if isinstance(decoded, Unread):
             job.settle(decoded)
             return

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 from doctor_derma.decisions import Rule
 from doctor_derma.images.decoding import UnreadableImage
-from doctor_derma.inference.classifier import ReadPicture
+from doctor_derma.inference.classifier import Classifier, ReadPicture
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.engine.admission import (
     Admission,
@@ -16,16 +18,45 @@ from doctor_derma.server.engine.admission import (
     Overloaded,
 )
 from doctor_derma.server.engine.batching import Batcher
-from doctor_derma.server.engine.classifiers import Classifiers
-from doctor_derma.server.engine.job import Busy, Classified, Failed, Result, Unread
-from doctor_derma.server.engine.work import Classify
-from doctor_derma.server.helper.process import Helper
+from doctor_derma.server.engine.decoding import IsolatedDecoder, Unread
+from doctor_derma.server.engine.jobs import Busy, Classified, Classify, Failed, Result
 from doctor_derma.server.logs import CURRENT
 from doctor_derma.server.metrics import Metrics
 from doctor_derma.server.settings import Settings
 
 # Until one of the large pictures that wait is decoded.
-APART_RETRY_SECONDS = 2
+ISOLATED_RETRY_SECONDS = 2
+
+
+class Classifiers(NamedTuple):
+    """One bundle, loaded for a picture alone and for many at once.
+
+    A picture that comes alone is answered soonest on all processors. Batches cost least on one
+    each, side by side: threads that share a batch wait for each other after every layer, which
+    takes a sixth of two processors.
+
+    Attributes
+    ----------
+    alone : its network computes on all processors
+    batched : its network computes on one
+    parallel : batches at a time
+    """
+
+    alone: Classifier
+    batched: Classifier
+    parallel: int
+
+    @classmethod
+    def load(cls, bundle: Path, cpus: int, rule: Rule | None = None) -> "Classifiers":
+        """Load a bundle for so many processors; ``rule`` is as for ``Classifier.load``.
+
+        Raises
+        ------
+        DermaError
+            See ``Classifier.load``.
+        """
+        alone = Classifier.load(bundle, cpus, rule)
+        return cls(alone, Classifier.load(bundle, 1, rule) if cpus > 1 else alone, cpus)
 
 
 class Engine:
@@ -42,14 +73,14 @@ class Engine:
         self.ready = False
         self._admission = Admission(settings.queue_limit)
         size = classifiers.alone.info.input
-        self._helper = Helper(size.height, size.width)
+        self._isolated = IsolatedDecoder(size.height, size.width)
         self._batcher = Batcher(
             classifiers.alone.read,
             self._counted(classifiers.alone.classify),
             self._counted(classifiers.batched.classify),
             settings.max_batch,
-            classifiers.runs,
-            self._helper.decode,
+            classifiers.parallel,
+            self._isolated.decode,
         )
         self._deadline = settings.deadline_seconds
         self._metrics = metrics
@@ -73,7 +104,7 @@ class Engine:
         """Drain, and let go of the threads; the engine can't be used after it."""
         await self.drain()
         self._batcher.close()
-        await self._helper.close()
+        await self._isolated.close()
 
     def refusal(self) -> Overloaded | None:
         """Return why a picture would be refused if it came now; None if it would not."""
@@ -97,9 +128,10 @@ class Engine:
         """
         self._enter()
         result: Result | None = None
+        start = perf_counter()
         try:
             async with asyncio.timeout(self._deadline) as deadline:
-                result = await self._classify(encoded, rule)
+                result = await self._batcher.classify(encoded, rule)
         except TimeoutError:
             if not deadline.expired():
                 raise
@@ -108,31 +140,29 @@ class Engine:
             raise
         finally:
             self._leave(answered=isinstance(result, Classified | Unread))
-        return self._told(result)
-
-    def _told(self, result: Result | None) -> Prediction:
         # Raised here, where no other exception is under way that would be kept as its context.
+        if not isinstance(result, Classified):
+            raise self._error(result)
+        waited = perf_counter() - start - result.decode_seconds - result.network_seconds
+        self._metrics.timed(result.decode_seconds, waited, result.network_seconds)
+        self._metrics.predicted(result.prediction)
+        if record := CURRENT.get():
+            record.add_picture(result.batch)
+        return result.prediction
+
+    def _error(self, result: Unread | Failed | Busy | None) -> Exception:
+        error: Exception
         match result:
             case None:
-                self._metrics.refused("late")
-                raise DeadlineExceeded(f"no answer in {self._deadline:g} s")
-            case Unread(reason, kind):
-                self._metrics.refused("unreadable")
-                raise UnreadableImage(reason, kind)
+                reason, error = "late", DeadlineExceeded(f"no answer in {self._deadline:g} s")
+            case Unread():
+                reason, error = "unreadable", UnreadableImage(result.reason, result.kind)
             case Busy():
-                self._metrics.refused("overloaded")
-                raise Overloaded(APART_RETRY_SECONDS)
-            case Failed(report):
-                self._metrics.refused("failed")
-                raise NetworkFailed(report)
-            case classified:
-                return self._predicted(classified)
-
-    def _predicted(self, classified: Classified) -> Prediction:
-        self._metrics.predicted(classified.prediction)
-        if record := CURRENT.get():
-            record.add_picture(classified.batch)
-        return classified.prediction
+                reason, error = "overloaded", Overloaded(ISOLATED_RETRY_SECONDS)
+            case Failed():
+                reason, error = "failed", NetworkFailed(result.report)
+        self._metrics.refused(reason)
+        return error
 
     def _enter(self) -> None:
         record = CURRENT.get()
@@ -150,15 +180,6 @@ class Engine:
         self._admission.leave(answered)
         self._metrics.waiting(self._admission.waiting)
         self._answered.set()
-
-    async def _classify(self, encoded: bytes, rule: Rule | None) -> Result:
-        start = perf_counter()
-        result = await self._batcher.classify(encoded, rule)
-        if isinstance(result, Classified):
-            decoding, network = result.decode_seconds, result.network_seconds
-            waited = perf_counter() - start - decoding - network
-            self._metrics.timed(decoding, waited, network)
-        return result
 
     def _counted(self, classify: Classify) -> Classify:
         def counted(pictures: Sequence[ReadPicture]) -> list[Prediction]:

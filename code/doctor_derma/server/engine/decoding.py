@@ -1,17 +1,34 @@
-"""The server's side of the helper process."""
+"""Where a picture is decoded: in a thread of the server, or in a process that may die of it."""
 
 import asyncio
+import io
 import json
 import os
 import sys
 from contextlib import suppress
+from typing import Literal, NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from doctor_derma.images.decoding import Decoded
-from doctor_derma.server.engine.job import Unread
-from doctor_derma.server.helper.messages import LENGTHS, REQUEST, SECONDS, TOO_MUCH
+from doctor_derma.images.decoding import (
+    DRAFT_SIDE,
+    FORMATS,
+    LARGE_BYTES,
+    MAX_PIXELS,
+    Decoded,
+    Fault,
+)
+from doctor_derma.images.file_structure import look_through, webp_size
+from doctor_derma.images.large_pictures import WEBP_BYTES, bytes_to_decode, can_shrink
+from doctor_derma.server.decoding_worker import LENGTHS, REQUEST, SECONDS, TOO_MUCH
 
+# Pillow has to keep so much of a picture that it can't make smaller meanwhile.
+MAX_BYTES = 110_000_000
+# Of metadata that were compressed.
+UNPACKED_BYTES = 1_000_000
+PIECE_BYTES = 262_144
+_LONGEST_HEAD = 10_000
 # One thread, and one pool of memory, so that what it takes is what its picture takes.
 _ENVIRONMENT = {
     "VIPS_CONCURRENCY": "1",
@@ -21,11 +38,49 @@ _ENVIRONMENT = {
     # Over which libvips would write a file, which in a container is memory as well.
     "VIPS_DISC_THRESHOLD": "10g",
 }
-PIECE_BYTES = 262_144
-_LONGEST_HEAD = 10_000
+
+Place = Literal["here", "isolated", "nowhere"]
 
 
-class Helper:
+class Unread(NamedTuple):
+    """Why a picture could not be decoded, see ``UnreadableImage``."""
+
+    reason: str
+    kind: Fault
+
+
+TAKES_TOO_MUCH = Unread(TOO_MUCH, "large")
+
+
+def where_to_decode(encoded: bytes) -> Place:
+    """Say where to decode a picture, by what its file says of itself.
+
+    ``here``, beside others and in a thread of the server, is for what takes little memory and
+    time, and for what is no picture, as the decoder will say. ``isolated`` is for all else, a
+    picture at a time, and ``nowhere`` for what would not fit there either.
+    """
+    structure = look_through(encoded)
+    if structure.excess:
+        return "here"
+    width, height = webp_size(encoded[:30])
+    if width * height * WEBP_BYTES > LARGE_BYTES:
+        return "isolated"
+    try:
+        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                return "here"
+            image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+            taken = structure.coefficients + bytes_to_decode(image)
+            format = image.format
+    except Exception:  # The decoder proper knows every way in which a file can be wrong.
+        return "isolated" if structure.odd else "here"
+    if taken > MAX_BYTES and not can_shrink(format):
+        return "nowhere"
+    easy = taken <= LARGE_BYTES and structure.unpacked <= UNPACKED_BYTES and not structure.odd
+    return "here" if easy else "isolated"
+
+
+class IsolatedDecoder:
     """Decodes one picture at a time in a process that can die; it is started when first needed.
 
     Parameters
@@ -46,7 +101,7 @@ class Helper:
         # Whatever has become of the process, the next picture gets a new one.
         except (OSError, EOFError, TimeoutError, ValueError):
             await self.close()
-            return Unread(TOO_MUCH, "large")
+            return TAKES_TOO_MUCH
         except asyncio.CancelledError:
             await self.close()
             raise
@@ -72,7 +127,7 @@ class Helper:
         head_length, length = LENGTHS.unpack(await process.stdout.readexactly(LENGTHS.size))
         expected = self._height * self._width * 3
         if head_length > _LONGEST_HEAD or length not in (0, expected):
-            raise ValueError("no answer of a helper")
+            raise ValueError("no answer of a decoding worker")
         head = json.loads(await process.stdout.readexactly(head_length))
         if not length:
             return Unread(str(head["reason"]), head["kind"])
@@ -83,7 +138,7 @@ class Helper:
     async def _started(self) -> asyncio.subprocess.Process:
         if self._process is None or self._process.returncode is not None:
             self._process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "doctor_derma.server.helper.decoding"),
+                *(sys.executable, "-m", "doctor_derma.server.decoding_worker"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 # The libraries in it remark on odd files, at length and past every log.

@@ -1,28 +1,35 @@
-"""``python -m doctor_derma.server.helper.decoding``: pictures in, pixels out, through pipes.
+"""``python -m doctor_derma.server.decoding_worker``: pictures in, pixels out, through pipes.
 
 Each picture is decoded in a process of its own, a copy of this one, which has loaded everything.
 It gets a bound on its memory and on its time, and its death is an answer like another.
+
+A request is ``REQUEST``, with the height and width of the network and the bytes of the file, and
+the file. An answer is ``LENGTHS``, a head in JSON, and pixels. Nothing of it can run anything.
 """
 
 import json
 import os
-import resource
 import select
 import signal
+import struct
 import sys
 from pathlib import Path
 from typing import Any
 
 from doctor_derma.images.decoding import UnreadableImage, decode
 from doctor_derma.images.large_pictures import load_libvips
-from doctor_derma.server.helper.messages import LENGTHS, REQUEST, SECONDS, TOO_MUCH
 
+REQUEST = struct.Struct(">IIQ")
+LENGTHS = struct.Struct(">IQ")
+TOO_MUCH = "it takes more memory or time to decode than one picture may: scale it down"
+# For a picture that neither ends nor computes.
+SECONDS = 9
+PROCESSOR_SECONDS = 2
 # On top of what this process has. 24 megapixels of a progressive JPEG take 96 MB.
 MEMORY_BYTES = 120_000_000
 # Decoders ask for more than they use, such as two frames of an animation of which one is shown.
 ADDRESS_BYTES = 700_000_000
 LOOK_SECONDS = 0.01
-PROCESSOR_SECONDS = 2
 # Answers of the server itself need the processors more.
 NICE = 5
 _ADDRESSES, _RESIDENT = 0, 1
@@ -68,16 +75,16 @@ def _watch(child: int, reader: int) -> None:
 def _decode_and_exit(writer: int, encoded: bytes, height: int, width: int) -> None:
     status = 1
     try:
-        _bound()
+        _set_limits()
         with os.fdopen(writer, "wb") as stream:
-            stream.write(_said(encoded, height, width))
+            stream.write(_decoded(encoded, height, width))
         status = 0
     finally:
         # Without what Python does at its end, which is that of the process this is a copy of.
         os._exit(status)
 
 
-def _said(encoded: bytes, height: int, width: int) -> bytes:
+def _decoded(encoded: bytes, height: int, width: int) -> bytes:
     try:
         pixels, size = decode(encoded, height, width)
     except UnreadableImage as error:
@@ -92,7 +99,10 @@ def _packed(head: dict[str, Any], pixels: bytes = b"") -> bytes:
     return LENGTHS.pack(len(encoded), len(pixels)) + encoded + pixels
 
 
-def _bound() -> None:
+def _set_limits() -> None:
+    # Of Unix alone; the server reads this file too, for what the two say to each other.
+    import resource
+
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.alarm(SECONDS)
     for nothing in (resource.RLIMIT_CORE, resource.RLIMIT_FSIZE):
@@ -108,7 +118,7 @@ def _memory(process: str, column: int) -> int:
         pages = Path("/proc", process, "statm").read_text().split()[column]
     except OSError:  # No Linux, or it has just ended.
         return 0
-    return int(pages) * resource.getpagesize()
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

@@ -14,9 +14,9 @@ import pyvips
 from PIL import Image
 
 from doctor_derma.images.decoding import Decoded, decode
-from doctor_derma.server.engine.job import Unread
-from doctor_derma.server.helper import decoding
-from doctor_derma.server.helper.process import Helper
+from doctor_derma.server import decoding_worker
+from doctor_derma.server.engine.decoding import IsolatedDecoder
+from doctor_derma.server.engine.jobs import Unread
 
 SIZE = 16
 
@@ -27,9 +27,9 @@ def save(picture: Image.Image, format: str, **settings: object) -> bytes:
     return stream.getvalue()
 
 
-def run(scenario: Callable[[Helper], Awaitable[None]]) -> None:
+def run(scenario: Callable[[IsolatedDecoder], Awaitable[None]]) -> None:
     async def whole() -> None:
-        helper = Helper(SIZE, SIZE)
+        helper = IsolatedDecoder(SIZE, SIZE)
         try:
             await scenario(helper)
         finally:
@@ -38,7 +38,7 @@ def run(scenario: Callable[[Helper], Awaitable[None]]) -> None:
     asyncio.run(whole())
 
 
-def pid(helper: Helper) -> int:
+def pid(helper: IsolatedDecoder) -> int:
     assert helper._process is not None
     return helper._process.pid
 
@@ -50,7 +50,7 @@ NOISE = Image.effect_noise((300, 200), 80).convert("RGB")
 def test_pixels_are_those_of_the_server(format: str) -> None:
     data = save(NOISE, format)
 
-    async def scenario(helper: Helper) -> None:
+    async def scenario(helper: IsolatedDecoder) -> None:
         found = await helper.decode(data)
         expected = decode(data, SIZE, SIZE)
         assert isinstance(found, Decoded)
@@ -63,7 +63,7 @@ def test_pixels_are_those_of_the_server(format: str) -> None:
 def test_one_process_serves_many_pictures_and_says_what_is_wrong() -> None:
     good = save(NOISE, "PNG")
 
-    async def scenario(helper: Helper) -> None:
+    async def scenario(helper: IsolatedDecoder) -> None:
         first = await helper.decode(good)
         process = pid(helper)
         foreign = await helper.decode(b"GIF89a")
@@ -87,7 +87,7 @@ def test_too_much_memory_is_a_refusal() -> None:
     plain = pyvips.Image.black(7000, 7000, bands=4).copy(interpretation="srgb")
     data = plain.pngsave_buffer(interlace=True)
 
-    async def scenario(helper: Helper) -> None:
+    async def scenario(helper: IsolatedDecoder) -> None:
         found = await helper.decode(data)
         assert isinstance(found, Unread)
         assert found.kind == "large"
@@ -101,27 +101,27 @@ def test_too_much_time_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
         while True:
             pass
 
-    monkeypatch.setattr(decoding, "decode", forever)
-    monkeypatch.setattr(decoding, "PROCESSOR_SECONDS", 1)
+    monkeypatch.setattr(decoding_worker, "decode", forever)
+    monkeypatch.setattr(decoding_worker, "PROCESSOR_SECONDS", 1)
     start = time.monotonic()
-    said = decoding.answer(b"", SIZE, SIZE)
+    said = decoding_worker.answer(b"", SIZE, SIZE)
     assert time.monotonic() - start < 8
-    assert decoding.TOO_MUCH.encode() in said
+    assert decoding_worker.TOO_MUCH.encode() in said
 
 
 def test_a_decoder_that_sleeps_is_woken_up_for_good(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "decode", lambda *arguments: time.sleep(60))
-    monkeypatch.setattr(decoding, "SECONDS", 1)
-    assert decoding.TOO_MUCH.encode() in decoding.answer(b"", SIZE, SIZE)
+    monkeypatch.setattr(decoding_worker, "decode", lambda *arguments: time.sleep(60))
+    monkeypatch.setattr(decoding_worker, "SECONDS", 1)
+    assert decoding_worker.TOO_MUCH.encode() in decoding_worker.answer(b"", SIZE, SIZE)
 
 
 def test_a_decoder_that_crashes_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoding, "decode", lambda *arguments: os.kill(os.getpid(), 9))
-    assert decoding.TOO_MUCH.encode() in decoding.answer(b"", SIZE, SIZE)
+    monkeypatch.setattr(decoding_worker, "decode", lambda *arguments: os.kill(os.getpid(), 9))
+    assert decoding_worker.TOO_MUCH.encode() in decoding_worker.answer(b"", SIZE, SIZE)
 
 
 def test_after_its_death_the_next_picture_gets_a_new_one() -> None:
-    async def scenario(helper: Helper) -> None:
+    async def scenario(helper: IsolatedDecoder) -> None:
         await helper.decode(save(NOISE, "PNG"))
         first = pid(helper)
         psutil.Process(first).kill()
@@ -136,7 +136,7 @@ def test_after_its_death_the_next_picture_gets_a_new_one() -> None:
 def test_who_is_cancelled_leaves_no_answer_for_the_next() -> None:
     large = save(Image.new("RGB", (4000, 4000), "red"), "PNG")
 
-    async def scenario(helper: Helper) -> None:
+    async def scenario(helper: IsolatedDecoder) -> None:
         await helper.decode(save(NOISE, "PNG"))
         task = asyncio.create_task(helper.decode(large))
         await asyncio.sleep(0.02)
@@ -152,7 +152,7 @@ def test_who_is_cancelled_leaves_no_answer_for_the_next() -> None:
 def test_it_ends_with_the_server_and_writes_nowhere(tmp_path: Path) -> None:
     noisy = save(NOISE, "TIFF", compression="tiff_lzw")[:-500]
 
-    async def scenario(helper: Helper) -> None:
+    async def scenario(helper: IsolatedDecoder) -> None:
         await helper.decode(noisy)
         process = psutil.Process(pid(helper))
         await helper.close()
