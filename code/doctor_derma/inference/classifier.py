@@ -19,19 +19,19 @@ from doctor_derma.images.decoding import (
 )
 from doctor_derma.inference.alignment import align_maps
 from doctor_derma.inference.conformal import prediction_sets
-from doctor_derma.inference.image_quality import Fault, find_faults
+from doctor_derma.inference.image_quality import QualityWarning, quality_warnings
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.inference.session import open_graph
 
 
 class ReadPicture(NamedTuple):
-    """A decoded picture at the network's size, uint8 (height, width, 3), and its faults.
+    """A decoded picture at the network's size, uint8 (height, width, 3), and its warnings.
 
     ``rule`` is the one by which it is to be called, the classifier's own when None.
     """
 
     pixels: np.ndarray
-    warnings: tuple[Fault, ...]
+    warnings: tuple[QualityWarning, ...]
     rule: Rule | None = None
 
 
@@ -147,7 +147,7 @@ class Classifier:
         return predictions + self.classify(batch)
 
     def read(self, source: ImageSource | Decoded) -> ReadPicture:
-        """Decode one picture to what the network sees, and look for its faults.
+        """Decode one picture to what the network sees, and look at its quality.
 
         Raises
         ------
@@ -239,7 +239,7 @@ def read_picture(source: ImageSource | Decoded, info: BundleInfo) -> ReadPicture
     """
     if not isinstance(source, Decoded):
         source = decode(source, info.input.height, info.input.width)
-    return ReadPicture(source.pixels, find_faults(source.pixels, source.size, info))
+    return ReadPicture(source.pixels, quality_warnings(source.pixels, source.size, info))
 
 
 def _as_sources(images: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]:

@@ -1,4 +1,4 @@
-"""Faults of a picture that make its prediction worth less."""
+"""Warnings of a poor picture, whose prediction is worth less."""
 
 from typing import Literal
 
@@ -7,10 +7,12 @@ import numpy as np
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.images.quality import measure_quality
 
-Fault = Literal["dark", "bright", "blurred", "small"]
+QualityWarning = Literal["dark", "bright", "blurred", "small"]
 
 
-def find_faults(pixels: np.ndarray, size: tuple[int, int], info: BundleInfo) -> tuple[Fault, ...]:
+def quality_warnings(
+    pixels: np.ndarray, size: tuple[int, int], info: BundleInfo
+) -> tuple[QualityWarning, ...]:
     """Compare a picture with what nearly all training images are.
 
     Parameters
@@ -20,10 +22,10 @@ def find_faults(pixels: np.ndarray, size: tuple[int, int], info: BundleInfo) -> 
     """
     found = measure_quality(pixels)
     limits = info.quality
-    faults: dict[Fault, bool] = {
+    warnings: dict[QualityWarning, bool] = {
         "dark": found.luminance < limits.darkest,
         "bright": found.luminance > limits.brightest,
         "blurred": found.sharpness < limits.blurriest,
         "small": size[0] < info.input.width or size[1] < info.input.height,
     }
-    return tuple(name for name, present in faults.items() if present)
+    return tuple(name for name, present in warnings.items() if present)

@@ -1,16 +1,24 @@
-"""What ``derma predict`` does with a model at hand."""
+"""Many pictures to rows, batch by batch, where a bad picture is a row with its error."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
+from doctor_derma.cpus import usable_cpus
 from doctor_derma.decisions import Costs, Rule
-from doctor_derma.inference.classifier import Classifier
-from doctor_derma.inference.reporting import Format, check_output, report_rows, say_others
-from doctor_derma.inference.row import Row
-from doctor_derma.inference.rows import predict_rows
+from doctor_derma.errors import DermaError
+from doctor_derma.images.decoding import ImageSource, UnreadableImage
+from doctor_derma.inference.classifier import Classifier, ReadPicture
+from doctor_derma.inference.output import (
+    Format,
+    check_output,
+    isic_columns,
+    report_rows,
+    say_others,
+)
+from doctor_derma.inference.prediction import Row
 from doctor_derma.inference.sources import find_images
-
-__all__ = ["Format", "Row", "find_images", "predict_rows", "run_predict"]
 
 
 def run_predict(
@@ -22,13 +30,13 @@ def run_predict(
     rule: Rule | None = None,
     costs: Costs | None = None,
 ) -> int:
-    """Classify pictures and write the rows to a file or to standard output.
+    """Classify pictures and write the rows, as ``derma predict`` does with a model at hand.
 
     Parameters
     ----------
     sources : files, folders and patterns, see ``find_images``
     bundle : folder with the model
-    format : ``table``, ``json`` or ``csv``
+    format : ``table``, ``json``, ``csv`` or ``isic``
     output : file that appears when it is whole; standard output when None
     batch_size : pictures in memory and in the network at a time
     rule, costs : of the decisions, see ``Classifier.load``
@@ -45,7 +53,63 @@ def run_predict(
     check_output(format, output)
     paths, others = find_images(sources)
     classifier = Classifier.load(bundle, rule=rule, costs=costs)
+    if format == "isic":
+        isic_columns(classifier.info.classes)
     rows = predict_rows(classifier, paths, batch_size)
     failed = report_rows(rows, len(paths), classifier.info.classes, format, output)
     say_others(others)
     return failed
+
+
+def predict_rows(
+    classifier: Classifier, paths: Iterable[Path], batch_size: int = 32
+) -> Iterator[Row]:
+    """Classify picture files, one row each, in order.
+
+    At most ``batch_size`` pictures are in memory at a time. They are decoded on all
+    processors.
+    """
+    return predict_sources(classifier, ((str(path), path) for path in paths), batch_size)
+
+
+def predict_sources(
+    classifier: Classifier,
+    sources: Iterable[tuple[str, ImageSource]],
+    batch_size: int = 32,
+    rule: Rule | None = None,
+) -> Iterator[Row]:
+    """Classify pictures from anywhere, each given with the path to show in its row.
+
+    Raises
+    ------
+    DermaError
+        When the model does not have the rule.
+    """
+    classifier.rulebook.check(rule or classifier.rulebook.default)
+    if batch_size < 1:
+        raise DermaError(f"batch_size: {batch_size} is too few; give 1 or more")
+    return _rows(classifier, iter(sources), batch_size, rule)
+
+
+def _rows(
+    classifier: Classifier,
+    sources: Iterator[tuple[str, ImageSource]],
+    batch_size: int,
+    rule: Rule | None,
+) -> Iterator[Row]:
+    def read(source: tuple[str, ImageSource]) -> ReadPicture | UnreadableImage:
+        try:
+            return classifier.read(source[1])._replace(rule=rule)
+        except UnreadableImage as error:
+            return error
+
+    with ThreadPoolExecutor(usable_cpus()) as pool:
+        while batch := list(islice(sources, batch_size)):
+            pictures = list(pool.map(read, batch))
+            good = [picture for picture in pictures if isinstance(picture, ReadPicture)]
+            predictions = iter(classifier.classify(good))
+            for (path, _), picture in zip(batch, pictures, strict=True):
+                if isinstance(picture, UnreadableImage):
+                    yield Row(path, error=str(picture))
+                else:
+                    yield Row(path, next(predictions))

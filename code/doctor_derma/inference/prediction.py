@@ -1,4 +1,4 @@
-"""What a model says about one picture."""
+"""What a model says about one picture, or why it says nothing."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,8 +6,10 @@ from typing import Literal
 import numpy as np
 
 from doctor_derma.decisions import Rule
-from doctor_derma.inference.image_quality import Fault
+from doctor_derma.inference.image_quality import QualityWarning
 
+# What a person reads wherever they meet a prediction.
+NOTICE = "This is not a diagnosis. Doctor Derma is not a medical device."
 Abstention = Literal["unfamiliar", "unsure"]
 
 
@@ -25,7 +27,7 @@ class Prediction:
         them; it holds the true one for 95% of pictures like the validation images (conformal
         prediction)
     unfamiliarity : how unlike the training images the picture is; over 1 for few of their kind
-    warnings : faults of the picture, of dark, bright, blurred and small
+    warnings : what is wrong with the picture: some of dark, bright, blurred and small
     activation_map : float32 of shape (h, w), the evidence for ``label`` at each place of
         the picture (class activation mapping, Zhou et al., CVPR 2016); but for being moved
         by part of a cell to where the evidence lies, its mean plus a constant is the logit
@@ -36,7 +38,7 @@ class Prediction:
     probabilities: dict[str, float]
     prediction_set: tuple[str, ...]
     unfamiliarity: float
-    warnings: tuple[Fault, ...]
+    warnings: tuple[QualityWarning, ...]
     activation_map: np.ndarray
 
     @property
@@ -50,3 +52,34 @@ class Prediction:
         if self.unfamiliarity > 1:
             return "unfamiliar"
         return "unsure" if len(self.prediction_set) > 1 else None
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One picture's prediction, or the reason why it has none.
+
+    Attributes
+    ----------
+    path : as given
+    prediction : None for a bad picture
+    error : why the picture couldn't be read; None for a good one
+    """
+
+    path: str
+    prediction: Prediction | None = None
+    error: str | None = None
+
+    @property
+    def label(self) -> str | None:
+        """Short name of the class that the picture is called; None for a bad picture."""
+        return self.prediction.label if self.prediction else None
+
+    @property
+    def rule(self) -> Rule | None:
+        """The decision rule that called it; None for a bad picture."""
+        return self.prediction.rule if self.prediction else None
+
+    @property
+    def probabilities(self) -> dict[str, float]:
+        """Short class name to probability; empty for a bad picture."""
+        return self.prediction.probabilities if self.prediction else {}
