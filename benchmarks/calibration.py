@@ -34,7 +34,7 @@ def last(
         labels,
         counts,
         balanced=config.balanced,
-        prevalence=config.prevalence,
+        prior_weight=config.prevalence,
     )
 
 

@@ -37,7 +37,7 @@ def main() -> None:
                 labels,
                 validation.class_counts,
                 balanced=run.config.balanced,
-                prevalence=prevalence,
+                prior_weight=prevalence,
             )
             probabilities = calibration.probabilities(logits)
             found = classification_metrics(labels, probabilities, classes)

@@ -97,7 +97,7 @@ def share_flagged(path: Path, table: pd.DataFrame, source: str, images: int) -> 
         features(~left_out & (split == "train"), 2000),
         features(~left_out & (split == "val"), images),
     )
-    return float((fitted.unfamiliarity(features(left_out & (split != "test"), images)) > 1).mean())
+    return float((fitted(features(left_out & (split != "test"), images)) > 1).mean())
 
 
 if __name__ == "__main__":

@@ -75,7 +75,7 @@ def main() -> None:
             labels,
             validation.class_counts,
             balanced=run.config.balanced,
-            prevalence=run.config.prevalence,
+            prior_weight=run.config.prevalence,
         )
         found = classification_metrics(labels, calibration.probabilities(mean), classes)
         table.add_row(name, str(len(way)), *(f"{found[metric]:.3f}" for metric in METRICS))

@@ -91,7 +91,7 @@ def test_a_graph_of_several_views_averages_over_them(
     tiny_run: Project, pixels: np.ndarray, tmp_path: Path, views: int
 ) -> None:
     run = tiny_run.run
-    bundle = export_run(run, tiny_run.dataset, tmp_path / "views", views=views)
+    bundle = export_run(run, tiny_run.dataset, tmp_path / "views", tta=views)
     assert read_info(bundle).tta == views
     assert read_info(run.bundle).tta == 1
     network = load_network(run)

@@ -44,8 +44,8 @@ def test_the_graph_takes_pictures_in_their_shape(wide: Project) -> None:
     assert 0 < info.parity.max_probability_difference < 1e-4
     # 48 rows are one and a half cells of 32 pixels.
     assert info.map_scale == (0.75, 1)
-    with pytest.raises(DermaError, match="--views: 8: some of them are quarter turns"):
-        export_run(wide.run, wide.dataset, views=8)
+    with pytest.raises(DermaError, match="--tta: 8: some of them are quarter turns"):
+        export_run(wide.run, wide.dataset, tta=8)
 
 
 def test_what_changes_in_a_corner_changes_the_map_there(wide: Project) -> None:

@@ -34,7 +34,7 @@ import numpy as np
 from sklearn.covariance import LedoitWolf
 
 ACCEPTANCE = 0.95
-_DIRECTIONS = 256
+DIRECTIONS = 256
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,17 +79,23 @@ def fit_ood(
     return distance.scaled(ood_threshold(distance(validation), acceptance))
 
 
-def fit_distance(training: np.ndarray) -> OodScore:
-    """Fit the distribution of pooled features, float (n, C); the score is the distance."""
+def fit_distance(training: np.ndarray, directions: int = DIRECTIONS) -> OodScore:
+    """Fit the distribution, and score by the distance itself.
+
+    Parameters
+    ----------
+    training : pooled features of training images, float (n, C)
+    directions : eigenvalues that are kept apart, the largest ones
+    """
     fitted = LedoitWolf().fit(training)
     values, vectors = np.linalg.eigh(fitted.covariance_)
     # A constant feature has no variance, so no inverse: let it weigh as little as it tells.
     values = np.maximum(values, 1e-9 * max(float(values.sum()), 1e-9))
-    kept = min(_DIRECTIONS, len(values) - 1)
+    kept = min(directions, len(values) - 1)
     noise = float(values[: len(values) - kept].mean())
     largest, axes = values[len(values) - kept :], vectors[:, len(values) - kept :]
-    directions = axes * np.sqrt(np.maximum(1 / noise - 1 / largest, 0))
-    return OodScore(fitted.location_, 1 / noise, directions)
+    scaled = axes * np.sqrt(np.maximum(1 / noise - 1 / largest, 0))
+    return OodScore(fitted.location_, 1 / noise, scaled)
 
 
 def ood_threshold(distances: np.ndarray, acceptance: float = ACCEPTANCE) -> float:

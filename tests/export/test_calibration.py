@@ -1,16 +1,62 @@
-"""Everything that is fitted to a network's outputs, in one step."""
+"""Probabilities out of logits, and everything else that is fitted to a network's outputs."""
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.metrics import RULE_METRICS, classification_metrics
-from doctor_derma.export.calibration import Fitted, fit_outputs
+from doctor_derma.export.calibration import Calibration, Fitted, calibrate, fit_outputs
 from doctor_derma.inference.conformal import conformal_threshold
 
 CLASSES = ("bkl", "mel", "nv")
 COUNTS = np.array([150, 150, 700])
+LOG_SHARES = np.log(COUNTS / 1000)
+
+
+def draw(seed: int, count: int = 400) -> tuple[np.ndarray, np.ndarray]:
+    """Draw evidence for and against three classes of these shares, and the classes."""
+    generator = np.random.default_rng(seed)
+    labels = generator.choice(3, size=count, p=COUNTS / 1000)
+    evidence = generator.normal(size=(count, 3)) + 1.5 * np.eye(3)[labels]
+    return evidence, labels
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    seed=st.integers(0, 2**16),
+    prior_weight=st.floats(0, 1),
+    balanced=st.booleans(),
+    factor=st.floats(0.5, 2),
+)
+def test_no_other_temperature_is_better(
+    seed: int, prior_weight: float, balanced: bool, factor: float
+) -> None:
+    evidence, labels = draw(seed)
+    logits = evidence if balanced else evidence + LOG_SHARES
+    found = calibrate(logits, labels, COUNTS, balanced=balanced, prior_weight=prior_weight)
+    other = Calibration(found.temperature * factor, found.offsets / factor)
+    losses = [
+        classification_metrics(labels, of.probabilities(logits), "abc")["log_loss"]
+        for of in (found, other)
+    ]
+    assert losses[0] <= losses[1] + 1e-6
+    called = [of.probabilities(logits).argmax(axis=1) for of in (found, other)]
+    assert called[0].tolist() == called[1].tolist()
+
+
+@pytest.mark.parametrize("prior_weight", [0.0, 0.4, 1.0])
+def test_shares_count_as_much_as_they_should_whatever_the_loss(prior_weight: float) -> None:
+    evidence, labels = draw(0)
+    balanced = calibrate(evidence, labels, COUNTS, balanced=True, prior_weight=prior_weight)
+    plain = calibrate(
+        evidence + LOG_SHARES, labels, COUNTS, balanced=False, prior_weight=prior_weight
+    )
+    expected = softmax((evidence + prior_weight * LOG_SHARES) / balanced.temperature, axis=1)
+    np.testing.assert_allclose(balanced.probabilities(evidence), expected)
+    np.testing.assert_allclose(plain.probabilities(evidence + LOG_SHARES), expected, rtol=1e-4)
 
 
 def outputs(seed: int = 0, count: int = 600) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -24,7 +70,7 @@ def outputs(seed: int = 0, count: int = 600) -> tuple[np.ndarray, np.ndarray, np
 
 def fitted(logits: np.ndarray | None = None, **changes: object) -> Fitted:
     drawn, labels, lesions = outputs()
-    given = {"balanced": True, "prevalence": 1.0, **changes}
+    given = {"balanced": True, "prior_weight": 1.0, **changes}
     return fit_outputs(
         drawn if logits is None else logits, labels, lesions, CLASSES, COUNTS, **given
     )  # type: ignore[arg-type]
@@ -36,7 +82,7 @@ def test_probabilities_and_sets_are_of_the_same_calibration() -> None:
     exponent = (logits + np.log(COUNTS / 1000)) / found.calibration.temperature
     np.testing.assert_allclose(found.probabilities, softmax(exponent, axis=1))
     assert found.class_shares == (0.15, 0.15, 0.7)
-    assert found.prevalence == 1
+    assert found.prior_weight == 1
     assert found.conformal.threshold == conformal_threshold(found.probabilities, labels)
     assert found.conformal.images == 600
 
@@ -107,7 +153,7 @@ def test_without_melanomas_there_is_no_threshold(classes: tuple[str, ...]) -> No
     logits, labels, lesions = outputs()
     labels = np.where(labels == 0, 1, labels)
     found = fit_outputs(
-        logits, labels, lesions, classes, COUNTS, balanced=True, prevalence=1.0
+        logits, labels, lesions, classes, COUNTS, balanced=True, prior_weight=1.0
     ).decision
     assert found.melanoma_first is None
     assert list(found.figures) == ["balanced", "most-probable"]

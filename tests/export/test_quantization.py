@@ -16,7 +16,7 @@ from doctor_derma.commands.export import export
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.decisions import melanoma_threshold
 from doctor_derma.errors import DermaError
-from doctor_derma.export import quantization as reducing
+from doctor_derma.export import quantization as quantization
 from doctor_derma.export.calibration import Calibration
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.onnx import cut_network, join_head, map_convolutions, run_graph
@@ -29,8 +29,8 @@ from server.tiny_bundle import SIZE, tiny_graph
 KEPT = (
     "classes",
     "input",
-    "prevalence",
-    "views",
+    "prior_weight",
+    "tta",
     "class_shares",
     "map_shift",
     "quality",
@@ -45,11 +45,11 @@ def precision(request: pytest.FixtureRequest) -> Any:
 
 
 @pytest.fixture(scope="module")
-def reduced(tiny_run: Project, precision: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def quantized(tiny_run: Project, precision: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of fewer bits of the tiny run, whatever it lost on its 14 pictures."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reducing, "MOST_LOST", {"balanced_accuracy": 1.0, "macro_auc": 1.0})
-        target = tmp_path_factory.mktemp("reduced") / "bundle"
+        patch.setattr(quantization, "MOST_LOST", {"balanced_accuracy": 1.0, "macro_auc": 1.0})
+        target = tmp_path_factory.mktemp("quantized") / "bundle"
         return export_quantized(tiny_run.run, tiny_run.dataset, precision, target)
 
 
@@ -70,11 +70,11 @@ def stored(path: Path) -> dict[int, int]:
 
 
 def test_serving_loads_it_and_it_says_nearly_the_same(
-    tiny_run: Project, reduced: Path, precision: str
+    tiny_run: Project, quantized: Path, precision: str
 ) -> None:
     pixels, _ = validation(tiny_run)
     expected = Classifier.load(tiny_run.run.bundle).outputs(pixels)
-    found = Classifier.load(reduced).outputs(pixels)
+    found = Classifier.load(quantized).outputs(pixels)
     probabilities, maps = (0.1, 0.1) if precision == "int8" else (2e-3, 2e-3)
     np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=probabilities)
     scale = np.abs(expected.activation_maps).max()
@@ -82,38 +82,38 @@ def test_serving_loads_it_and_it_says_nearly_the_same(
     assert np.abs(found.probabilities - expected.probabilities).max() > 0
 
 
-def test_model_json_describes_the_reduced_graph(
-    tiny_run: Project, reduced: Path, precision: str
+def test_model_json_describes_the_quantized_graph(
+    tiny_run: Project, quantized: Path, precision: str
 ) -> None:
-    info, original = read_info(reduced), read_info(tiny_run.run.bundle)
+    info, original = read_info(quantized), read_info(tiny_run.run.bundle)
     assert (info.name, info.run) == (f"tiny-{precision}", f"tiny-{precision}")
     assert info.weights.precision == precision
-    assert info.weights.sha256 == file_sha256(reduced / "model.onnx")
-    assert info.weights.bytes == (reduced / "model.onnx").stat().st_size
+    assert info.weights.sha256 == file_sha256(quantized / "model.onnx")
+    assert info.weights.bytes == (quantized / "model.onnx").stat().st_size
     assert {name: getattr(info, name) for name in KEPT} == {
         name: getattr(original, name) for name in KEPT
     }
-    assert sorted(path.name for path in reduced.iterdir()) == ["model.json", "model.onnx"]
+    assert sorted(path.name for path in quantized.iterdir()) == ["model.json", "model.onnx"]
 
 
 def test_parity_is_with_the_fp32_graph_on_the_validation_split(
-    tiny_run: Project, reduced: Path
+    tiny_run: Project, quantized: Path
 ) -> None:
     pixels, _ = validation(tiny_run)
     expected, _ = Classifier.load(tiny_run.run.bundle).predict_pixels(pixels)
-    found, _ = Classifier.load(reduced).predict_pixels(pixels)
-    parity = read_info(reduced).parity
+    found, _ = Classifier.load(quantized).predict_pixels(pixels)
+    parity = read_info(quantized).parity
     assert (parity.reference, parity.images) == ("fp32 graph", 14)
     assert parity.max_probability_difference == pytest.approx(np.abs(found - expected).max(), 1e-4)
     assert parity.same_label == np.mean(found.argmax(1) == expected.argmax(1))
 
 
 def test_thresholds_and_figures_are_fitted_to_its_own_outputs(
-    tiny_run: Project, reduced: Path
+    tiny_run: Project, quantized: Path
 ) -> None:
     pixels, labels = validation(tiny_run)
-    info = read_info(reduced)
-    found = Classifier.load(reduced).outputs(pixels)
+    info = read_info(quantized)
+    found = Classifier.load(quantized).outputs(pixels)
     called = info.rulebook.decide(found.probabilities)
     assert info.metrics["val"]["accuracy"] == pytest.approx(np.mean(called == labels))
     threshold = conformal_threshold(found.probabilities, labels)
@@ -130,17 +130,17 @@ def test_thresholds_and_figures_are_fitted_to_its_own_outputs(
     assert np.quantile(found.unfamiliarity, 0.95) == pytest.approx(1, rel=1e-2)
 
 
-def test_most_bytes_are_in_the_smaller_type(reduced: Path, precision: str) -> None:
-    found = stored(reduced / "model.onnx")
+def test_most_bytes_are_in_the_smaller_type(quantized: Path, precision: str) -> None:
+    found = stored(quantized / "model.onnx")
     small = TensorProto.INT8 if precision == "int8" else TensorProto.FLOAT16
     assert found[small] > 4 * found[TensorProto.FLOAT]
 
 
-def test_the_head_and_the_first_step_stay_in_fp32(reduced: Path) -> None:
-    model = onnx.load(reduced / "model.onnx")
+def test_the_head_and_the_first_step_stay_in_fp32(quantized: Path) -> None:
+    model = onnx.load(quantized / "model.onnx")
     types = {constant.name: constant.data_type for constant in model.graph.initializer}
     for name in ("temperature", "offsets", "mean", "directions"):
-        assert types[f"head.{name}"] == TensorProto.FLOAT
+        assert types[f"head_{name}"] == TensorProto.FLOAT
     [maps] = [node for node in model.graph.node if "activation_maps" in node.output]
     assert types[maps.input[1]] == TensorProto.FLOAT
     makers = {name: node.op_type for node in model.graph.node for name in node.output}
@@ -148,11 +148,11 @@ def test_the_head_and_the_first_step_stay_in_fp32(reduced: Path) -> None:
 
 
 def test_weights_in_int8_can_not_overflow_sums_of_two_products_in_16_bits(
-    reduced: Path, precision: str
+    quantized: Path, precision: str
 ) -> None:
     weights = [
         numpy_helper.to_array(constant).astype(int)
-        for constant in onnx.load(reduced / "model.onnx").graph.initializer
+        for constant in onnx.load(quantized / "model.onnx").graph.initializer
         if constant.data_type == TensorProto.INT8 and len(constant.dims) == 4
     ]
     # All convolutions of a resnet18 but the first: 16 in its blocks and 3 shortcuts.
@@ -160,10 +160,10 @@ def test_weights_in_int8_can_not_overflow_sums_of_two_products_in_16_bits(
     assert all(2 * 255 * np.abs(values).max() < 2**15 for values in weights)
 
 
-def test_a_damaged_one_is_refused(reduced: Path, tmp_path: Path) -> None:
+def test_a_damaged_one_is_refused(quantized: Path, tmp_path: Path) -> None:
     copy = tmp_path / "damaged"
     copy.mkdir()
-    for file in reduced.iterdir():
+    for file in quantized.iterdir():
         (copy / file.name).write_bytes(file.read_bytes())
     content = bytearray((copy / "model.onnx").read_bytes())
     content[len(content) // 2] ^= 1
@@ -176,7 +176,7 @@ def test_a_worse_one_is_not_written(
     tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Half the weights' bits change no label: nothing is lost, and here that is too much.
-    monkeypatch.setattr(reducing, "MOST_LOST", {"macro_auc": 1, "balanced_accuracy": -0.001})
+    monkeypatch.setattr(quantization, "MOST_LOST", {"macro_auc": 1, "balanced_accuracy": -0.001})
     message = r"fp16: the validation balanced accuracy of tiny falls from 0\.\d{4} to 0\.\d{4},"
     with pytest.raises(DermaError, match=message):
         export_quantized(tiny_run.run, tiny_run.dataset, "fp16", tmp_path / "bundle")
@@ -192,15 +192,15 @@ def test_what_may_be_lost(tiny_run: Project, metric: str) -> None:
         check_loss(before, before | {metric: before[metric] - 0.0051}, tiny_run.run, "int8")
 
 
-def test_what_can_not_be_reduced_is_one_sentence(
-    tiny_run: Project, reduced: Path, tmp_path: Path
+def test_what_can_not_be_quantized_is_one_sentence(
+    tiny_run: Project, quantized: Path, tmp_path: Path
 ) -> None:
     run, dataset = tiny_run.run, tiny_run.dataset
     with pytest.raises(DermaError, match="not the data that run 'tiny' was trained on; import"):
         export_quantized(run, replace(dataset, fingerprint="other"), "int8", tmp_path)
     with pytest.raises(DermaError, match="no model bundle here"):
         export_quantized(replace(run, folder=tmp_path), dataset, "int8")
-    (tmp_path / "bundle").symlink_to(reduced)
+    (tmp_path / "bundle").symlink_to(quantized)
     with pytest.raises(DermaError, match=r"already; export fp32 first: derma export tiny"):
         export_quantized(replace(run, folder=tmp_path), dataset, "int8")
 
@@ -214,8 +214,8 @@ def test_cut_and_joined_again_a_graph_answers_by_hand() -> None:
     np.testing.assert_allclose(logits, [[6, 0, 0]], atol=1e-5)
     np.testing.assert_allclose(features, [[255, 0, 0]], atol=1e-4)
     calibration = Calibration(3.0, np.log([1.0, 2.0, 3.0]))
-    familiarity = OodScore(np.array([253.0, 0, 1]), 4.0, np.diag([0.5, 1, 2]))
-    model = join_head(network, calibration, familiarity)
+    ood = OodScore(np.array([253.0, 0, 1]), 4.0, np.diag([0.5, 1, 2]))
+    model = join_head(network, calibration, ood)
     probabilities, unfamiliarity = run_graph(
         model, red, np.array([0]), ("probabilities", "unfamiliarity")
     )
@@ -265,8 +265,8 @@ def test_a_graph_without_a_mean_of_its_maps_is_named() -> None:
         cut_network(graph)
 
 
-def test_an_unknown_precision_in_model_json_is_refused(reduced: Path) -> None:
-    values = read_info(reduced).model_dump(mode="json")
+def test_an_unknown_precision_in_model_json_is_refused(quantized: Path) -> None:
+    values = read_info(quantized).model_dump(mode="json")
     values["weights"]["precision"] = "int2"
     with pytest.raises(ValueError, match="'fp32', 'fp16' or 'int8'"):
         BundleInfo.model_validate(values)
@@ -286,20 +286,20 @@ def test_the_command_writes_it_beside_the_runs_own_bundle(
     with pytest.raises(DermaError, match="--prevalence: an int8 bundle keeps that of the run's"):
         export(str(copy), prevalence=0.5, precision="int8")
     with pytest.raises(DermaError, match="--views: an int8 bundle keeps that of the run's"):
-        export(str(copy), views=2, precision="int8")
-    with pytest.raises(DermaError, match="--views: 3: use one of 1, 2, 4, 8"):
-        export_run(tiny_run.run, tiny_run.dataset, tmp_path / "three", views=3)
+        export(str(copy), tta=2, precision="int8")
+    with pytest.raises(DermaError, match="--tta: 3: use one of 1, 2, 4, 8"):
+        export_run(tiny_run.run, tiny_run.dataset, tmp_path / "three", tta=3)
 
 
-def test_a_graph_of_several_views_is_reduced_as_any_other(
+def test_a_graph_of_several_views_is_quantized_as_any_other(
     tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reducing, "MOST_LOST", {"balanced_accuracy": 1.0, "macro_auc": 1.0})
-    bundle = export_run(tiny_run.run, tiny_run.dataset, tmp_path / "run" / "bundle", views=2)
+    monkeypatch.setattr(quantization, "MOST_LOST", {"balanced_accuracy": 1.0, "macro_auc": 1.0})
+    bundle = export_run(tiny_run.run, tiny_run.dataset, tmp_path / "run" / "bundle", tta=2)
     run = replace(tiny_run.run, folder=tmp_path / "run")
-    reduced = export_quantized(run, tiny_run.dataset, "int8")
-    assert read_info(reduced).tta == 2
-    original, found = onnx.load(bundle / "model.onnx"), onnx.load(reduced / "model.onnx")
+    quantized = export_quantized(run, tiny_run.dataset, "int8")
+    assert read_info(quantized).tta == 2
+    original, found = onnx.load(bundle / "model.onnx"), onnx.load(quantized / "model.onnx")
     assert len(map_convolutions(cut_network(original))) > 1
     pixels, _ = validation(tiny_run)
     rows = np.arange(len(pixels))

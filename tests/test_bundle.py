@@ -31,6 +31,22 @@ def test_round_trip(bundle: Path, tmp_path: Path) -> None:
     assert info.class_names == ("mel", "nv", "vasc")
 
 
+def test_fields_keep_their_older_keys_and_are_read_under_either(bundle: Path) -> None:
+    path = bundle / "model.json"
+    values = json.loads(path.read_text())
+    better = {"prevalence": "prior_weight", "views": "tta", "familiar": "ood"}
+    values |= {"prevalence": 0.25, "views": 2, "familiar": {"acceptance": 0.9, "images": 7}}
+    assert set(better) < set(values)
+    path.write_text(json.dumps(values))
+    info = read_info(bundle)
+    assert (info.prior_weight, info.tta, info.ood.acceptance, info.ood.images) == (0.25, 2, 0.9, 7)
+    renamed = {better.get(key, key): value for key, value in values.items()}
+    path.write_text(json.dumps(renamed))
+    assert read_info(bundle) == info
+    write_info(bundle, info)
+    assert json.loads(path.read_text()) == values
+
+
 def test_a_bundle_from_before_there_were_rules_calls_the_most_probable_class(bundle: Path) -> None:
     path = bundle / "model.json"
     values = json.loads(path.read_text())

@@ -1,10 +1,9 @@
-"""Unfamiliarity: the Mahalanobis distance, its scale, and features that say nothing."""
+"""The OOD score: the Mahalanobis distance, its scale, and features that say nothing."""
 
 import numpy as np
 import pytest
 
-from doctor_derma.export import ood as familiarity
-from doctor_derma.export.ood import fit_ood
+from doctor_derma.export.ood import fit_distance, fit_ood
 
 
 def normal(count: int, seed: int) -> np.ndarray:
@@ -14,7 +13,7 @@ def normal(count: int, seed: int) -> np.ndarray:
 
 def test_the_threshold_is_one() -> None:
     validation = normal(400, 1)
-    found = fit_ood(normal(1000, 0), validation, 0.9).unfamiliarity(validation)
+    found = fit_ood(normal(1000, 0), validation, 0.9)(validation)
     assert (found > 1).mean() == pytest.approx(0.1, abs=0.005)
 
 
@@ -25,39 +24,36 @@ def test_distance_is_proportional_to_mahalanobis() -> None:
     from_mean = some - training.mean(axis=0)
     inverse = np.linalg.inv(np.cov(training.T))
     expected = np.einsum("ni,ij,nj->n", from_mean, inverse, from_mean)
-    ratios = fitted.unfamiliarity(some) / expected
+    ratios = fitted(some) / expected
     np.testing.assert_allclose(ratios, ratios.mean(), rtol=0.05)
 
 
-def test_a_step_across_is_less_familiar_than_one_along() -> None:
+def test_a_step_across_is_scores_more_than_one_along() -> None:
     fitted = fit_ood(normal(1000, 0), normal(400, 1))
     centre = np.full(3, 5.0)
-    along, across = fitted.unfamiliarity(centre + np.array([[2, 0, 0], [0, 0, 2]]))
+    along, across = fitted(centre + np.array([[2, 0, 0], [0, 0, 2]]))
     assert across > 50 * along
 
 
 def test_constant_features_do_no_harm() -> None:
     training = np.concatenate([normal(10, 0), np.zeros((10, 8))], axis=1)
     fitted = fit_ood(training, training)
-    found = fitted.unfamiliarity(training)
+    found = fitted(training)
     assert bool(np.isfinite(found).all())
     assert bool(np.isfinite(fit_ood(np.zeros((4, 2)), np.zeros((4, 2))).directions).all())
 
 
-def test_all_but_the_largest_directions_count_alike(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_but_the_largest_directions_count_alike() -> None:
     """With one direction kept, the two others have the mean of their variances."""
-    monkeypatch.setattr(familiarity, "_DIRECTIONS", 1)
     generator = np.random.default_rng(0)
     training = generator.normal(size=(200_000, 3)) * [3.0, 2.0, 1.0]
-    unscaled = familiarity.fit_distance(training)
-    assert unscaled.directions.shape == (3, 1)
-    found = unscaled.unfamiliarity(np.array([[3.0, 0, 0], [0, 2, 0], [0, 0, 2]]) + unscaled.mean)
+    distance = fit_distance(training, directions=1)
+    assert distance.directions.shape == (3, 1)
+    found = distance(np.array([[3.0, 0, 0], [0, 2, 0], [0, 0, 2]]) + distance.mean)
     np.testing.assert_allclose(found, [9 / 9, 4 / 2.5, 4 / 2.5], rtol=0.03)
 
 
 def test_scaling_moves_the_threshold_alone() -> None:
-    unscaled = familiarity.fit_distance(normal(1000, 0))
+    distance = fit_distance(normal(1000, 0))
     some = normal(20, 2)
-    np.testing.assert_allclose(
-        unscaled.scaled(8.0).unfamiliarity(some), unscaled.unfamiliarity(some) / 8, rtol=1e-9
-    )
+    np.testing.assert_allclose(distance.scaled(8.0)(some), distance(some) / 8, rtol=1e-9)
