@@ -22,8 +22,8 @@ from doctor_derma.workspace import ROOT_VARIABLE, Workspace
 FOLDER = Path(__file__).resolve().parents[2] / "code" / "notebooks"
 FIGURES = {
     "01_explore_data": 4,
-    "02_squeeze_and_excitation": 5,
-    "03_efficient_channel_attention": 6,
+    "02_squeeze_and_excitation": 6,
+    "03_efficient_channel_attention": 7,
     "04_compare_models": 5,
     "05_call_the_api": 2,
 }
@@ -111,7 +111,7 @@ def test_a_busy_server_refuses_at_once_and_answers_in_the_end(executed: Executed
 
 def test_the_notebook_asks_the_server_that_it_is_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(FOLDER)
-    server = importlib.import_module("server")
+    server = importlib.import_module("local_server")
     monkeypatch.setenv(server.URL_VARIABLE, "http://example.org")
     found = server.find_server(Path("nowhere"))
     assert found == server.Server("http://example.org")
@@ -121,7 +121,7 @@ def test_the_notebook_asks_the_server_that_it_is_told(monkeypatch: pytest.Monkey
 
 def test_a_server_that_does_not_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(FOLDER)
-    server = importlib.import_module("server")
+    server = importlib.import_module("local_server")
     with pytest.raises(RuntimeError, match=r"did not start: .*model\.json"):
         server.start_server(tmp_path)
 
