@@ -10,7 +10,7 @@ from data.pictures import class_folders, encoded, picture, write
 from doctor_derma.data.importers.folder import read_folder
 from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import DatasetInfo
-from doctor_derma.data.splits import mentions_split, split_named
+from doctor_derma.data.splits import split_in, split_named
 from doctor_derma.errors import DermaError
 from doctor_derma.images.walking import files_below
 
@@ -49,7 +49,7 @@ def test_splits_in_any_spelling(train: str, val: str | None, test: str, tmp_path
 )
 def test_other_words_are_no_splits(name: str) -> None:
     assert split_named(name) is None
-    assert not mentions_split(name)
+    assert split_in(name) is None
 
 
 def test_two_folders_of_one_split_and_one_of_none_are_named(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Lesion masks: which pixels of an image are lesion, kept as ``masks/<image>.png``."""
 
 import csv
+import os
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,15 +18,21 @@ from PIL import Image
 from rich.progress import track
 
 from doctor_derma.atomic import replacing_own_folder
-from doctor_derma.cpus import usable_cpus
-from doctor_derma.data.importers.pictures import MaskFile, find_masks
+from doctor_derma.data.importers.pictures import PictureFile, find_pictures
 from doctor_derma.data.importers.tables import same_name
 from doctor_derma.data.manifest import REPORT_FILE, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import UnreadableImage, open_image
 from doctor_derma.terminal import terminal
 
+MASKS_FOLDER = "masks"
+# As in the archive: ISIC_0024306.jpg has the mask ISIC_0024306_segmentation.png.
+MASK_ENDING = "_segmentation"
 REPORT_COLUMNS = ("image", "reason", "detail")
+# Rounding to whole pixels changes the proportions of small pictures by about this much.
+ASPECT_TOLERANCE = 0.02
+# The edge of a mask that was scaled is grey, a picture is grey all over.
+MOST_GREY = 0.1
 
 
 class MaskReason(StrEnum):
@@ -69,21 +76,6 @@ class MaskSummary:
         return dict(Counter(str(report.reason) for report in self.reported).most_common())
 
 
-def write_report(path: Path, reported: Iterable[ReportedMask]) -> None:
-    """Write one row a report as CSV."""
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(REPORT_COLUMNS)
-        writer.writerows((report.image, report.reason, report.detail) for report in reported)
-
-
-MASKS_FOLDER = "masks"
-# Rounding to whole pixels changes the proportions of small pictures by about this much.
-ASPECT_TOLERANCE = 0.02
-# The edge of a mask that was scaled is grey, a picture is grey all over.
-MOST_GREY = 0.1
-
-
 def read_mask(folder: Path, image: str) -> np.ndarray | None:
     """Read the lesion mask of an image.
 
@@ -121,7 +113,9 @@ def import_masks(source: Path, folder: Path) -> MaskSummary:
 
     Parameters
     ----------
-    source : folder or zip archive, see `doctor_derma.data.importers.pictures.find_masks`
+    source : folder or zip archive of pictures named ``<image>_segmentation``, such as
+        ``HAM10000_segmentations_lesion_tschandl.zip``; where none is named so, all pictures
+        count, each named as its image
     folder : the ``data/`` folder, which holds the manifest
 
     Raises
@@ -134,7 +128,7 @@ def import_masks(source: Path, folder: Path) -> MaskSummary:
     sizes = dict(
         zip(table["image"], zip(table["width"], table["height"], strict=True), strict=True)
     )
-    files = find_masks(source)
+    files = _find_masks(source)
     chosen, reported = _choose(files, sizes)
     with _one_sentence(folder), replacing_own_folder(folder / MASKS_FOLDER, REPORT_FILE) as staging:
         unusable = _write_masks(chosen, sizes, staging)
@@ -145,13 +139,15 @@ def import_masks(source: Path, folder: Path) -> MaskSummary:
                 f"{source}: none of {len(files):,} masks can be used ({reported[0].image}: "
                 f"{reported[0].detail}); name the masks of the images in {folder}"
             )
-        explained = {file.image for file in chosen}
         reported += [
             ReportedMask(name, MaskReason.NO_MASK, f"no mask in {source}")
             for name in sizes
-            if name not in explained
+            if name not in chosen
         ]
-        write_report(staging / REPORT_FILE, reported)
+        with (staging / REPORT_FILE).open("w", newline="", encoding="utf-8") as stream:
+            writer = csv.writer(stream)
+            writer.writerow(REPORT_COLUMNS)
+            writer.writerows((report.image, report.reason, report.detail) for report in reported)
     return MaskSummary(len(files), kept, tuple(reported))
 
 
@@ -166,53 +162,66 @@ def _one_sentence(folder: Path) -> Iterator[None]:
         ) from error
 
 
+def _find_masks(source: Path) -> list[tuple[str, PictureFile]]:
+    """Return the masks of a source, each with the name of its image."""
+    files = find_pictures(source)
+    if not files:
+        raise DermaError(
+            f"{source}: no masks found; they are pictures named IMAGE{MASK_ENDING}.png or "
+            "IMAGE.png, in a folder or a zip archive"
+        )
+    named = [file for file in files if file.stem.casefold().endswith(MASK_ENDING)]
+    end = -len(MASK_ENDING) if named else None
+    return [(file.stem[:end], file) for file in named or files]
+
+
 def _choose(
-    files: list[MaskFile], sizes: dict[str, tuple[int, int]]
-) -> tuple[list[MaskFile], list[ReportedMask]]:
+    files: list[tuple[str, PictureFile]], sizes: dict[str, tuple[int, int]]
+) -> tuple[dict[str, PictureFile], list[ReportedMask]]:
     """Take the first mask of each image of the manifest."""
     images = {same_name(name): name for name in sizes}
-    chosen: dict[str, MaskFile] = {}
+    chosen: dict[str, PictureFile] = {}
     reported = []
-    for found in files:
-        file = found._replace(image=images.get(same_name(found.image), found.image))
-        if file.image not in sizes:
-            detail = f"{file.origin}: no image of this name in the data set"
-            reported.append(ReportedMask(file.image, MaskReason.NO_IMAGE, detail))
-        elif file.image in chosen:
-            detail = f"{file.origin}: {chosen[file.image].origin} is taken"
-            reported.append(ReportedMask(file.image, MaskReason.DUPLICATE, detail))
+    for written, file in files:
+        image = images.get(same_name(written))
+        if image is None:
+            detail = f"{file.path}: no image of this name in the data set"
+            reported.append(ReportedMask(written, MaskReason.NO_IMAGE, detail))
+        elif image in chosen:
+            detail = f"{file.path}: {chosen[image].path} is taken"
+            reported.append(ReportedMask(image, MaskReason.DUPLICATE, detail))
         else:
-            chosen[file.image] = file
-    return list(chosen.values()), reported
+            chosen[image] = file
+    return chosen, reported
 
 
 def _write_masks(
-    files: list[MaskFile], sizes: dict[str, tuple[int, int]], staging: Path
+    chosen: dict[str, PictureFile], sizes: dict[str, tuple[int, int]], staging: Path
 ) -> list[ReportedMask]:
     """Write what can be used, and report the rest."""
 
-    def write(file: MaskFile) -> ReportedMask | None:
-        mask = _usable(file, sizes[file.image])
+    def write(image: str) -> ReportedMask | None:
+        mask = _usable(image, chosen[image], sizes[image])
         if isinstance(mask, ReportedMask):
             return mask
-        Image.fromarray(mask).save(_mask_path(staging, file.image))
+        Image.fromarray(mask).save(_mask_path(staging, image))
         return None
 
-    with ThreadPoolExecutor(usable_cpus()) as threads:
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
         outcomes = track(
-            threads.map(write, files),
+            threads.map(write, chosen),
             "Importing masks",
-            total=len(files),
+            total=len(chosen),
             console=terminal(error=True),
         )
         return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _usable(file: MaskFile, size: tuple[int, int]) -> np.ndarray | ReportedMask:
+def _usable(image: str, file: PictureFile, size: tuple[int, int]) -> np.ndarray | ReportedMask:
     """Return the mask, bool [H, W] of ``size`` (width, height), or why there is none."""
 
     def bad(reason: MaskReason, detail: object) -> ReportedMask:
-        return ReportedMask(file.image, reason, f"{file.origin}: {detail}")
+        return ReportedMask(image, reason, f"{file.path}: {detail}")
 
     try:
         picture = open_image(file.read(), shrink=False).convert("L")

@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 
 import numpy as np
 
@@ -33,12 +33,13 @@ def assign_splits(
     """Return the split of each image.
 
     Where a source is already divided, its splits stay; those that it lacks are cut from
-    its train images, each as ``val`` or ``test`` says.
+    its train images, each as ``val`` or ``test`` says. Images without a split go where others of
+    their lesion are, and are divided by the shares where there are none.
 
     Parameters
     ----------
     classes, lesions : of each image
-    given : the split each image came with, None for an undivided source
+    given : the split each image came with, None for one that isn't divided
     val, test : shares of the images that are divided, each above 0 and together below 1
 
     Raises
@@ -51,15 +52,21 @@ def assign_splits(
     if len(set(classes)) < 2:
         found = f"only class '{classes[0]}' is" if classes else "no usable image is"
         raise DermaError(f"{found} in the source; a classifier needs images of at least two")
-    splits = [split or "train" for split in given] if given else ["train"] * len(classes)
-    shares = {"val": val, "test": test}
-    wanted = {split: share for split, share in shares.items() if split not in splits}
-    divided = [index for index, split in enumerate(splits) if split == "train"]
-    if wanted:
-        parts = {"train": 1 - sum(wanted.values())} | wanted
-        chosen = _divide([classes[i] for i in divided], [lesions[i] for i in divided], parts, seed)
-        for index, split in zip(divided, chosen, strict=True):
+    given = given or [None] * len(classes)
+    known = {lesion: split for lesion, split in zip(lesions, given, strict=True) if split}
+    splits = [split or known.get(lesion, "") for split, lesion in zip(given, lesions, strict=True)]
+
+    def divide(part: str, shares: Mapping[str, float], divided: Set[str] = frozenset()) -> None:
+        indices = [index for index, split in enumerate(splits) if split == part]
+        shares = {"train": 1 - sum(shares.values())} | dict(shares)
+        dealt = [(classes[index], lesions[index]) for index in indices]
+        for index, split in zip(indices, _divide(dealt, shares, divided, seed), strict=True):
             splits[index] = split
+
+    shares = {"val": val, "test": test}
+    divide("", shares, {dx for dx, split in zip(classes, splits, strict=True) if split})
+    if wanted := {split: share for split, share in shares.items() if split not in splits}:
+        divide("train", wanted)
     _require_every_class(classes, splits)
     return splits
 
@@ -73,18 +80,28 @@ def require_shares(val: float, test: float) -> None:
 
 
 def _divide(
-    classes: Sequence[str], lesions: Sequence[str], shares: Mapping[str, float], seed: int
+    images: Sequence[tuple[str, str]], shares: Mapping[str, float], divided: Set[str], seed: int
 ) -> list[str]:
     """Deal whole lesions, class by class, to whichever split is furthest below its share.
 
     scikit-learn's StratifiedGroupKFold makes equal folds and may leave a rare class out
     of one; dealing keeps any shares, and gives each split a lesion of each class.
+
+    Parameters
+    ----------
+    images : class and lesion of each
+    divided : classes that need no lesion for each split, as others of theirs are in them
     """
     contents: dict[str, Counter[str]] = defaultdict(Counter)
-    for dx, lesion in zip(classes, lesions, strict=True):
+    for dx, lesion in images:
         contents[lesion][dx] += 1
     lesions_of = Counter(dx for content in contents.values() for dx in content)
-    _require_enough_lesions(lesions_of, shares)
+    for dx, count in sorted(lesions_of.items()):
+        if count < len(shares) and dx not in divided:
+            raise DermaError(
+                f"class '{dx}' has {count} lesion{'s' * (count != 1)}, too few to put one into "
+                f"each of {', '.join(shares)}; add images of other lesions or leave the class out"
+            )
     # A group of several classes (all lesions of a patient, say) is dealt as its rarest one.
     strata: dict[str, list[str]] = defaultdict(list)
     for lesion in sorted(contents):
@@ -100,16 +117,7 @@ def _divide(
             split = min(shares, key=lambda split: dealt[split][dx] / shares[split])
             chosen[lesion] = split
             dealt[split].update(contents[lesion])
-    return [chosen[lesion] for lesion in lesions]
-
-
-def _require_enough_lesions(lesions_of: Mapping[str, int], shares: Mapping[str, float]) -> None:
-    for dx, count in sorted(lesions_of.items()):
-        if count < len(shares):
-            raise DermaError(
-                f"class '{dx}' has {count} lesion{'s' * (count != 1)}, too few to put one into "
-                f"each of {', '.join(shares)}; add images of other lesions or leave the class out"
-            )
+    return [chosen[lesion] for _, lesion in images]
 
 
 def _require_every_class(classes: Sequence[str], splits: Sequence[str]) -> None:
@@ -132,9 +140,10 @@ def split_named(name: str) -> str | None:
     return _SPLIT_OF[found[1]] if found else None
 
 
-def mentions_split(name: str) -> bool:
-    """Say whether a name has such a word in it, as ``ISIC2018_Task3_Training_Input`` has."""
-    return any(_GLUED.match(word) for word in _words(name))
+def split_in(name: str) -> str | None:
+    """Return the split that a word of a name means, as in ``ISIC2018_Task3_Training_Input``."""
+    found = (_GLUED.match(word) for word in _words(name))
+    return next((_SPLIT_OF[match[1]] for match in found if match), None)
 
 
 def _words(name: str) -> list[str]:

@@ -15,7 +15,7 @@ from doctor_derma.data.importers.tables import (
     require_columns,
     shown,
 )
-from doctor_derma.data.splits import mentions_split, split_named
+from doctor_derma.data.splits import split_in, split_named
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import IMAGE_SUFFIXES
 from doctor_derma.images.walking import files_below
@@ -137,7 +137,7 @@ def _refuse_other_layouts(
     if not classes:
         held = f", {_listed(splits)} hold none" if splits else ""
         raise DermaError(f"{source}: no class folders with images{held}; {_LAYOUT}")
-    if not splits and all(mentions_split(name) for name in classes):
+    if not splits and all(split_in(name) for name in classes):
         raise DermaError(
             f"{source}: {_listed(classes)} would be the classes, but are named like splits, and "
             f"hold pictures where class folders should be; {_LAYOUT}"

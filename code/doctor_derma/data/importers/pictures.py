@@ -1,4 +1,4 @@
-"""Finds the lesion masks of a source: pictures in folders and zip archives, by their names."""
+"""The picture files of a source: in folders and in zip archives."""
 
 import zipfile
 from collections.abc import Callable, Iterator
@@ -6,77 +6,83 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from doctor_derma.data.importers.tables import shown
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import IMAGE_SUFFIXES
 from doctor_derma.images.walking import files_below
 
-# As in the archive: ISIC_0024306.jpg has the mask ISIC_0024306_segmentation.png.
-MASK_ENDING = "_segmentation"
 
+class PictureFile(NamedTuple):
+    """A picture as it lies in a source.
 
-class MaskFile(NamedTuple):
-    """A mask of a source: the image it belongs to by its name, where it lies, its bytes."""
+    Attributes
+    ----------
+    path : file, or archive and place in it, for people and for matching
+    size : bytes of the file
+    read : gives its bytes
+    """
 
-    image: str
-    origin: str
+    path: str
+    size: int
     read: Callable[[], bytes]
 
+    @property
+    def stem(self) -> str:
+        return PurePosixPath(self.path).stem
 
-def find_masks(source: Path) -> list[MaskFile]:
-    """List the masks of a folder, whatever lies deeper included, or of a zip archive.
+    @property
+    def suffix(self) -> str:
+        return PurePosixPath(self.path).suffix.lower()
 
-    Masks are pictures named ``<image>_segmentation``, such as those of
-    ``HAM10000_segmentations_lesion_tschandl.zip``; where no picture is named so, all
-    pictures count, each named as its image. Unpacked masks come before zipped ones.
+
+def find_pictures(source: Path) -> list[PictureFile]:
+    """List the pictures of a folder, whatever lies deeper included, or of a zip archive.
+
+    Unpacked pictures come before zipped ones. Hidden files are none.
 
     Raises
     ------
     DermaError
-        When the source is missing, is neither, holds no masks, or an archive is damaged.
+        When the source is missing or an archive is damaged.
     """
-    if source.is_dir():
-        files = list(_in_folder(source))
-    elif source.is_file():
-        files = list(_in_archive(source))
-    else:
-        raise DermaError(f"{source}: no such folder or zip archive; name the one with the masks")
-    if not files:
-        raise DermaError(
-            f"{source}: no masks found; they are pictures named IMAGE{MASK_ENDING}.png or "
-            "IMAGE.png, in a folder or a zip archive"
-        )
-    named = [file for file in files if file.image.casefold().endswith(MASK_ENDING)]
-    if not named:
-        return files
-    return [file._replace(image=file.image[: -len(MASK_ENDING)]) for file in named]
+    if not source.exists():
+        raise DermaError(f"{source}: no such folder or zip archive; name the one with the pictures")
+    if source.is_file():
+        return list(zipped_pictures(source))
+    paths = files_below(source)
+    unpacked = [unpacked_picture(path) for path in paths if _is_picture(Path(path.name))]
+    archives = (path for path in paths if path.suffix.lower() == ".zip" and path.is_file())
+    return unpacked + [picture for path in archives for picture in zipped_pictures(path)]
 
 
-def _in_folder(folder: Path) -> Iterator[MaskFile]:
-    paths = files_below(folder)
-    for path in paths:
-        if _is_picture(PurePosixPath(path.relative_to(folder).as_posix())):
-            yield MaskFile(path.stem, str(path), path.read_bytes)
-    for path in paths:
-        if path.suffix.lower() == ".zip" and not path.name.startswith("."):
-            yield from _in_archive(path)
+def unpacked_picture(path: Path) -> PictureFile:
+    """Return a picture of a folder; one that is a link to nowhere is read in vain."""
+    size = path.stat().st_size if path.is_file() else 0
+    return PictureFile(shown(str(path)), size, path.read_bytes)
 
 
-def _in_archive(archive: Path) -> Iterator[MaskFile]:
+def zipped_pictures(path: Path) -> Iterator[PictureFile]:
+    """Give the pictures in a zip archive, by their names.
+
+    Raises
+    ------
+    DermaError
+        When it can't be opened.
+    """
     try:
-        opened = zipfile.ZipFile(archive)
+        archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
         reason = getattr(error, "strerror", None) or error
         raise DermaError(
-            f"{archive}: can't be opened as a zip archive ({reason}); name a folder or a "
-            "whole archive"
+            f"{path}: can't be opened as a zip archive ({reason}); download it again"
         ) from error
-    for member in sorted(opened.namelist()):
-        inside = PurePosixPath(member)
-        if _is_picture(inside):
-            yield MaskFile(inside.stem, f"{archive}:{member}", partial(opened.read, member))
+    for member in sorted(archive.infolist(), key=lambda member: member.filename):
+        if _is_picture(PurePosixPath(member.filename)):
+            read = partial(archive.read, member.filename)
+            yield PictureFile(shown(f"{path}/{member.filename}"), member.file_size, read)
 
 
-def _is_picture(path: PurePosixPath) -> bool:
+def _is_picture(path: PurePosixPath | Path) -> bool:
     # macOS puts a "._" twin beside every picture it zips.
     hidden = any(part.startswith(".") for part in path.parts)
     return path.suffix.lower() in IMAGE_SUFFIXES and not hidden

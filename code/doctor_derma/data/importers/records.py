@@ -15,6 +15,7 @@ class Reason(StrEnum):
     TRUNCATED = "truncated"
     MISSING = "missing"
     UNLABELLED = "unlabelled"
+    DROPPED = "dropped"
     DUPLICATE_BYTES = "duplicate-bytes"
     CONFLICTING_LABELS = "conflicting-labels"
     NEAR_IDENTICAL = "near-identical"
@@ -36,6 +37,9 @@ class SourceImage:
     split : ``train``, ``val`` or ``test`` where the source is already divided
     age : in years
     source : clinic or collection that it is from
+    patient : what images of one patient share
+    skin_tone : as the source writes it, such as a Fitzpatrick type
+    left_out : why it is left out on purpose, where it is
     """
 
     image: str
@@ -49,6 +53,9 @@ class SourceImage:
     sex: str | None = None
     site: str | None = None
     source: str | None = None
+    patient: str | None = None
+    skin_tone: str | None = None
+    left_out: str | None = None
 
 
 @dataclass(frozen=True)

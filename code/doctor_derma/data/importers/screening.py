@@ -54,6 +54,9 @@ def inspect_images(
 
 
 def _inspect(source: SourceImage) -> InspectedImage | ReportedImage:
+    if source.left_out:
+        detail = f"{source.origin}: {source.left_out}"
+        return ReportedImage(source.image, Reason.DROPPED, detail)
     if source.read is None:
         return ReportedImage(source.image, Reason.MISSING, "listed in the metadata, no such file")
     if source.dx is None:

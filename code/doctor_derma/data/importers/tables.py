@@ -7,7 +7,7 @@ import math
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,16 +16,24 @@ import pandas as pd
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import IMAGE_SUFFIXES
 
+TEXT_SUFFIXES = (".csv", ".tsv", ".tab")
+TABLE_SUFFIXES = (*TEXT_SUFFIXES, ".txt", ".xlsx", ".parquet")
+# Rows above the head of a table, such as a title and a legend.
+_MOST_ABOVE = 30
 
-def read_table(path: Path, rows: int | None = None) -> pd.DataFrame:
-    """Read a table of separated values, every cell as text.
+
+def read_table(path: Path, rows: int | None = None, *, head: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a table, every cell as text: separated values, an Excel sheet or Parquet.
 
     The separator is a comma, semicolon, tab or bar, whichever divides the first line most; the
-    encoding is UTF-8, UTF-16 or, as older programs write, Windows' for western languages.
+    encoding is UTF-8, UTF-16 or, as older programs write, Windows' for western languages. Of a
+    workbook it is the first sheet.
 
     Parameters
     ----------
     rows : read no more than so many
+    head : names of columns, one of which tells the head where lines stand above it; the first
+        line that isn't empty is the head where none does
 
     Raises
     ------
@@ -33,34 +41,66 @@ def read_table(path: Path, rows: int | None = None) -> pd.DataFrame:
         When the file is no such table.
     """
     try:
+        if path.suffix.lower() == ".parquet":
+            return _as_cells(pd.read_parquet(path).head(rows) if rows else pd.read_parquet(path))
+        if path.suffix.lower() in (".xlsx", ".xlsm"):
+            sheet = _as_cells(pd.read_excel(path, header=None, dtype=object))
+            return _table(
+                [(row, list(cells)) for row, cells in enumerate(sheet.values, 1)], rows, head
+            )
         text = _decode(path.read_bytes())
         first, _, rest = text.partition("\n")
         # Excel can be told the separator so, and leaves it in the file.
         if hint := re.fullmatch(r"sep=(.)\r?", first):
             text = rest
-        table = _parse(text, hint[1] if hint else _separator(text), rows)
-    except (ValueError, csv.Error, OSError) as error:
+        separator = hint[1] if hint else _separator(text)
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        return _table(((lines.line_num, cells) for cells in lines), rows, head, separator)
+    # A broken workbook is a BadZipFile or a KeyError, a broken Parquet an error of Arrow's own.
+    except DermaError:
+        raise
+    except Exception as error:
         reason = " ".join(str(error).split())
         raise DermaError(f"{path}: not a readable table ({reason}); save it as CSV") from error
-    return table
 
 
-def _parse(text: str, separator: str, most: int | None) -> pd.DataFrame:
+def _table(
+    lines: Iterable[tuple[int, list[str]]],
+    most: int | None,
+    head: Sequence[str],
+    separator: str = ",",
+) -> pd.DataFrame:
     """Read cells as they are: none is taken for "missing" but an empty one, a class may be "NA"."""
-    lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
-    filled = (cells for cells in lines if any(cell.strip() for cell in cells))
-    columns = [name.strip() for name in next(filled, [])]
+    filled = ((number, cells) for number, cells in lines if any(cell.strip() for cell in cells))
+    above = list(itertools.islice(filled, _MOST_ABOVE))
+    wanted = {name.casefold() for name in head}
+    start = next(
+        (i for i, (_, cells) in enumerate(above) if wanted & {c.strip().casefold() for c in cells}),
+        0,
+    )
+    columns = [name.strip() for name in above[start][1]] if above else []
     if not columns:
         raise ValueError("it is empty")
     rows = []
-    for cells in itertools.islice(filled, most):
+    for number, cells in itertools.islice(itertools.chain(above[start + 1 :], filled), most):
         if any(cell.strip() for cell in cells[len(columns) :]):
             raise ValueError(
-                f"line {lines.line_num} has {len(cells)} cells under {len(columns)} columns; "
+                f"line {number} has {len(cells)} cells under {len(columns)} columns; "
                 f"put a cell with a '{separator}' in it into quotes"
             )
         rows.append([*cells, *[""] * len(columns)][: len(columns)])
     return pd.DataFrame(rows, columns=columns, dtype=str)
+
+
+def _as_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Write each value as text; a column of whole numbers with gaps stands as fractions."""
+
+    def text(value: object) -> str:
+        if pd.api.types.is_scalar(value) and pd.isna(value):
+            return ""
+        return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+    return table.map(text).astype(str).rename(columns=str)
 
 
 def _decode(content: bytes) -> str:
@@ -140,8 +180,8 @@ def match_names(table: Path, written: Sequence[str], files: Sequence[str]) -> li
     DermaError
         When a name can mean files in several folders.
     """
-    names = [_parse(name) for name in written]
-    known = [_parse(file) for file in files]
+    names = [_name(name) for name in written]
+    known = [_name(file) for file in files]
     by_stem: dict[str, list[int]] = defaultdict(list)
     for position, name in enumerate(known):
         by_stem[name.stem].append(position)
@@ -166,7 +206,7 @@ def match_names(table: Path, written: Sequence[str], files: Sequence[str]) -> li
 
 def same_name(name: str) -> str:
     """Return what two writings of one file's name share, for names without folders."""
-    return _parse(name).stem
+    return _name(name).stem
 
 
 def shown(name: str) -> str:
@@ -181,7 +221,7 @@ def shown(name: str) -> str:
         return encoded.decode("cp1252", "replace")
 
 
-def _parse(name: str) -> _Name:
+def _name(name: str) -> _Name:
     text = unicodedata.normalize("NFC", name.strip()).replace("\\", "/")
     parts = [part for part in text.split("/") if part not in ("", ".", "..")]
     if parts and re.fullmatch("[A-Za-z]:", parts[0]):

@@ -1,0 +1,254 @@
+"""Pictures with a table that says what they show: any table, by the names of its columns.
+
+`recognise` finds the tables of a folder and the layout that they have, `read_labelled` makes
+images of them, as `doctor_derma.data.importers.importing` takes them.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pandas as pd
+
+from doctor_derma.data.importers.pictures import PictureFile
+from doctor_derma.data.importers.presets import DROP, PRESETS, USUAL, Layout
+from doctor_derma.data.importers.records import SourceImage
+from doctor_derma.data.importers.tables import (
+    TABLE_SUFFIXES,
+    as_age,
+    match_names,
+    read_table,
+    same_name,
+    shown,
+)
+from doctor_derma.data.splits import split_in, split_named
+from doctor_derma.errors import DermaError
+from doctor_derma.images.walking import files_below
+
+# A table of more is none of labels.
+_MOST_TABLES, _MOST_BYTES = 30, 1_000_000_000
+_HEADS = tuple({name for preset in PRESETS for name in preset.image.split("|")})
+_MARKED = frozenset({"1", "1.0", "x", "true", "yes"})
+_SEXES = {"f": "female", "m": "male", "w": "female"}
+# Where the split stands of which other files tell; no column is called so.
+_SPLIT = "\0split"
+Row = dict[str, str]
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The tables of a source: how they are laid out, those with a row a picture, and others.
+
+    ``joined`` have what the main ones lack, by the image's or the lesion's name.
+    """
+
+    layout: Layout
+    tables: tuple[Path, ...]
+    joined: tuple[Path, ...] = ()
+
+
+def recognise(folder: Path) -> list[Labels]:
+    """Return the layouts that the tables in a folder can have, published ones before others."""
+    heads: dict[Path, set[str]] = {}
+    for path in files_below(folder):
+        if path.suffix.lower() in TABLE_SUFFIXES and path.stat().st_size < _MOST_BYTES:
+            try:
+                heads[path] = _columns(read_table(path, 1, head=_HEADS))
+            except DermaError:
+                continue
+        if len(heads) == _MOST_TABLES:
+            break
+    found = [labels for layout in PRESETS if (labels := _fitting(layout, heads))]
+    return found or [labels for labels in [_fitting(USUAL, heads)] if labels]
+
+
+def recognise_table(table: Path, layout: Layout | None = None) -> Labels | None:
+    """Return the layout of one table, with what tables beside it add; None where it has none."""
+    heads = {table: _columns(read_table(table, 1, head=_HEADS))}
+    for path in sorted(table.parent.iterdir()):
+        if path.suffix.lower() in TABLE_SUFFIXES and path.is_file() and path != table:
+            try:
+                heads[path] = _columns(read_table(path, 1, head=_HEADS))
+            except DermaError:
+                continue
+    layouts = [layout] if layout else [*PRESETS, USUAL]
+    found = [labels for one in layouts if (labels := _fitting(one, heads, only=table))]
+    return found[0] if found else None
+
+
+def _fitting(
+    layout: Layout, heads: Mapping[Path, set[str]], only: Path | None = None
+) -> Labels | None:
+    image, lesion = _names(layout.image), _names(layout.lesion)
+    marks = {mark.casefold() for mark in layout.marks}
+    mains = [
+        path
+        for path, columns in heads.items()
+        if columns & image and marks <= columns and only in (None, path)
+    ]
+    labelled = [path for path in mains if _has_label(layout, heads[path])]
+    wanted = {name for column in _read_columns(layout) for name in _names(column)}
+    wanted |= {name.casefold() for name in layout.classes}
+    joined = [
+        path
+        for path, columns in heads.items()
+        if path not in (labelled or mains)
+        and columns & (image | lesion)
+        and any(columns & wanted - heads[main] - image for main in mains)
+    ]
+    if not labelled and not any(_has_label(layout, heads[path]) for path in joined):
+        return None
+    return Labels(layout, tuple(labelled or mains), tuple(joined)) if mains else None
+
+
+def _has_label(layout: Layout, columns: set[str]) -> bool:
+    classes = {name.casefold() for name in layout.classes}
+    return bool(columns & _names(layout.label)) or (bool(classes) and classes <= columns)
+
+
+def _read_columns(layout: Layout) -> tuple[str, ...]:
+    return (
+        *(layout.label, layout.lesion, layout.patient, layout.age, layout.sex),
+        *(layout.site, layout.source, layout.split, layout.skin_tone),
+    )
+
+
+def read_labelled(labels: Labels, pictures: Sequence[PictureFile]) -> list[SourceImage]:
+    """List the images of a source: one a row of its tables.
+
+    A row without a picture, one whose label is dropped and one without a label are listed too,
+    so that the import reports them. Pictures that no row names are left. Images of one lesion
+    belong together; where it isn't known, those of one patient.
+
+    Parameters
+    ----------
+    pictures : in order of preference: of several of one name and size the first is taken
+
+    Raises
+    ------
+    DermaError
+        When no row names a picture, a name can mean several pictures, two rows say otherwise of
+        one picture, or a table can't be read.
+    """
+    rows = list(_rows(labels))
+    layout, table = labels.layout, labels.tables[0]
+    named = [row for row in rows if _cell(row, layout.image)]
+    pictures = list({(same_name(p.path), p.size): p for p in reversed(pictures)}.values())[::-1]
+    names = [_cell(row, layout.image) for row in named]
+    found = match_names(table, names, [picture.path for picture in pictures])
+    if not any(found):
+        first = f"the first picture {pictures[0].path}" if pictures else "there is no picture"
+        raise DermaError(
+            f"{table}: none of {len(named):,} rows names one of {len(pictures):,} pictures; the "
+            f"first row is '{next(iter(names), '')}', {first}"
+        )
+    files = [pictures[positions[0]] if positions else None for positions in found]
+    images: dict[str, SourceImage] = {}
+    for row, written, file in zip(named, names, files, strict=True):
+        image = _image(row, written, file, layout)
+        known = images.setdefault(image.origin, image)
+        if (known.dx, known.lesion) != (image.dx, image.lesion):
+            raise DermaError(
+                f"{table}: two rows are of {image.origin}, '{known.dx}' of lesion '{known.lesion}' "
+                f"and '{image.dx}' of lesion '{image.lesion}'; leave one of them"
+            )
+    stems = Counter(image.image for image in images.values())
+    return [
+        image
+        if stems[image.image] == 1
+        else replace(image, image="-".join(Path(image.origin).with_suffix("").parts[-2:]))
+        for image in images.values()
+    ]
+
+
+def _rows(labels: Labels) -> Iterator[Row]:
+    """Give the rows of the main tables, with what the joined ones know of them."""
+    layout = labels.layout
+    others = [_keyed(path, layout) for path in labels.joined]
+    for path in labels.tables:
+        split = split_in(path.stem) if layout.split_by_table else None
+        by_row = _split_of_rows(path, layout)
+        for number, row in enumerate(_read(path)):
+            for column, known in others:
+                key = same_name(_cell(row, column))
+                row = known.get(key, {}) | {name: cell for name, cell in row.items() if cell}
+            if split := by_row.get(number, split):
+                row[_SPLIT] = split
+            yield row
+
+
+def _read(path: Path) -> list[Row]:
+    table = read_table(path, head=_HEADS)
+    names = [name.casefold() for name in table.columns]
+    return [dict(zip(names, map(str.strip, cells), strict=True)) for cells in table.to_numpy()]
+
+
+def _keyed(path: Path, layout: Layout) -> tuple[str, dict[str, Row]]:
+    """Return the rows of a table by the name of their image, or else of their lesion."""
+    rows = _read(path)
+    columns = set(rows[0]) if rows else set()
+    column = layout.image if columns & _names(layout.image) else layout.lesion
+    return column, {same_name(_cell(row, column)): row for row in reversed(rows)}
+
+
+def _split_of_rows(path: Path, layout: Layout) -> dict[int, str]:
+    splits = {}
+    for split, name in layout.split_rows.items():
+        if (beside := path.with_name(name)).is_file():
+            splits |= {int(row["indexes"]): split for row in _read(beside)}
+    return splits
+
+
+def _image(row: Row, written: str, file: PictureFile | None, layout: Layout) -> SourceImage:
+    label = _label(row, layout)
+    dx = layout.class_of(label)
+    left_out = f"its label '{label}' is none of the classes" if dx == DROP else None
+    for column, value in layout.keep.items():
+        if (cell := row.get(column.casefold(), "")) and cell.casefold() != value.casefold():
+            left_out = f"its {column} is '{cell}', not '{value}'"
+    lesion, patient = _cell(row, layout.lesion), _cell(row, layout.patient)
+    if lesion.isdecimal():
+        # A mere number is another lesion in the next data set.
+        lesion = f"{layout.name} {lesion}"
+    sex = _cell(row, layout.sex).casefold()
+    tone = _cell(row, layout.skin_tone).removesuffix(".0")
+    return SourceImage(
+        image=file.stem if file else shown(written),
+        origin=file.path if file else shown(written),
+        read=file.read if file else None,
+        suffix=file.suffix if file else ".jpg",
+        lesion=lesion or (f"patient {patient}" if patient else None),
+        dx=None if left_out else dx,
+        split=split_named(row.get(_SPLIT) or _cell(row, layout.split)),
+        age=as_age(_cell(row, layout.age)),
+        sex=_SEXES.get(sex, sex) or None,
+        site=_cell(row, layout.site) or None,
+        source=_cell(row, layout.source) or None,
+        patient=patient or None,
+        skin_tone=None if tone in ("", "-1") else tone,
+        left_out=left_out,
+    )
+
+
+def _label(row: Row, layout: Layout) -> str:
+    """Return what a row calls its picture; of several labels the first that is a class."""
+    written = [row.get(name, "") for name in layout.label.casefold().split("|") if name]
+    marked = [name for name in layout.classes if row.get(name.casefold(), "").casefold() in _MARKED]
+    known = [label for label in (*written, *marked) if label]
+    meant = (label for label in known if layout.class_of(label) != DROP)
+    return next(meant, known[0] if known else "")
+
+
+def _cell(row: Row, column: str) -> str:
+    """Return the first cell that is filled of those a column's names mean."""
+    cells = (row.get(name, "") for name in column.casefold().split("|") if name)
+    return next((cell for cell in cells if cell), "")
+
+
+def _names(column: str) -> set[str]:
+    return {name for name in column.casefold().split("|") if name}
+
+
+def _columns(table: pd.DataFrame) -> set[str]:
+    return {name.casefold() for name in table.columns}
