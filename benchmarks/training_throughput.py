@@ -33,11 +33,9 @@ from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.models.networks import create_network
 from doctor_derma.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
 from doctor_derma.training.batches import Batch, ImageBatches
-from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.config import Size, TrainConfig, read_size
 from doctor_derma.training.loop import trainer_precision
-from doctor_derma.training.losses import class_counts, class_loss
-from doctor_derma.training.module import LesionModule
-from doctor_derma.training.size import Size, read_size
+from doctor_derma.training.module import LesionModule, class_counts, class_loss
 from doctor_derma.workspace import Workspace
 
 WARM_UP = 5

@@ -16,7 +16,7 @@ from doctor_derma.export.calibration import calibrate
 from doctor_derma.export.onnx import load_network
 from doctor_derma.models.networks import LesionNetwork
 from doctor_derma.models.preprocessing import scale_pixels
-from doctor_derma.models.views import CLOSER, VIEWS, View, look
+from doctor_derma.models.tta import CLOSER, VIEWS, View, look
 from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import Workspace
 from validation import Validation

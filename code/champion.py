@@ -36,10 +36,9 @@ from doctor_derma.images.decoding import fit_pixels, open_image
 from doctor_derma.models.networks import LesionNetwork, create_network
 from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.augmentation import augment
-from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.config import Size, TrainConfig
 from doctor_derma.training.folds import assign_folds
-from doctor_derma.training.losses import class_loss
-from doctor_derma.training.size import Size
+from doctor_derma.training.module import class_loss
 
 SIZE = (144, 192)
 # Of the pictures over that of their pixels, which are kept in the pictures' own shape.

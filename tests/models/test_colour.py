@@ -5,8 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctor_derma.models.colour import ShadesOfGray
 from doctor_derma.models.networks import create_network
+from doctor_derma.models.preprocessing import ShadesOfGray
 
 
 @given(

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from doctor_derma.models.networks import LesionNetwork, create_network
-from doctor_derma.models.views import average_over_views
+from doctor_derma.models.tta import average_over_views
 
 torch.manual_seed(0)
 IMAGES = torch.randn(2, 3, 96, 96)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image, ImageFilter
 
-from doctor_derma.training import degradation
-from doctor_derma.training.degradation import add_noise, blur, compress
+from doctor_derma.training import artefacts as degradation
+from doctor_derma.training.artefacts import add_noise, blur, compress
 
 
 def picture(seed: int = 0) -> np.ndarray:

@@ -7,7 +7,8 @@ import torch
 
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.errors import DermaError
-from doctor_derma.training import divergence, module
+from doctor_derma.training import epochs as divergence
+from doctor_derma.training import module
 from doctor_derma.training.loop import train
 from doctor_derma.workspace import Workspace
 from project import new_run
@@ -25,7 +26,7 @@ def test_it_ends_at_the_next_look(
         return losses[-1]
 
     monkeypatch.setattr(module, "class_loss", overflow)
-    monkeypatch.setattr(divergence, "EVERY", every)
+    monkeypatch.setattr(epochs, "BATCHES_BETWEEN_LOOKS", every)
     run = new_run(root, "diverging", epochs=50, batch_size=16)
     with pytest.raises(DermaError, match="training has diverged: in epoch 2, at batch") as caught:
         train(run, read_dataset(Workspace(root).data))

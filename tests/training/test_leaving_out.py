@@ -83,7 +83,7 @@ def test_the_logits_are_those_of_the_network_of_the_fold(folded: Workspace) -> N
         info = classifier.info
         shares = np.log(info.class_shares)
         logits = row[[f"logit_{name}" for name in dataset.classes]].to_numpy(dtype=float)
-        evidence = (logits + info.prevalence * shares) / info.temperature
+        evidence = (logits + info.prior_weight * shares) / info.temperature
         expected = np.exp(evidence) / np.exp(evidence).sum()
         found = [prediction.probabilities[name] for name in dataset.classes]
         np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -94,7 +94,7 @@ def test_a_bundle_of_a_fold_is_fitted_to_its_own_images(folded: Workspace) -> No
     run = open_run(folded.runs, "cv-fold0")
     parts = parts_of(dataset, run.config)
     info = read_info(run.bundle)
-    assert info.conformal.images == info.familiar.images == len(parts.val)
+    assert info.conformal.images == info.ood.images == len(parts.val)
     assert info.data.images["train"] == len(parts.train)
     trained = np.array(dataset.targets(dataset.table.iloc[parts.train]))
     shares = np.bincount(trained) / len(trained)
@@ -200,7 +200,7 @@ def test_sources_are_left_out_in_turn(tmp_path: Path) -> None:
     info = read_info(find_bundle(workspace, "away-without-clinic"))
     at_home = (known["source"] == "archive") & (known["split"] == "val")
     # The thresholds are those of home, so that the source is new to them as well.
-    assert info.conformal.images == info.familiar.images == at_home.sum()
+    assert info.conformal.images == info.ood.images == at_home.sum()
 
 
 def test_the_summary_by_hand() -> None:

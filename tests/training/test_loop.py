@@ -18,7 +18,7 @@ from doctor_derma.export.onnx import load_network
 from doctor_derma.training import batches
 from doctor_derma.training.batches import draw_capped
 from doctor_derma.training.checkpoints import WholeCheckpoints, finished_epochs, remove_leftovers
-from doctor_derma.training.curves import plot_curves
+from doctor_derma.training.epochs import plot_curves
 from doctor_derma.training.loop import train, trainer_precision
 from doctor_derma.workspace import Workspace
 from project import Project, copy_data, largest_file, new_run, recipe

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional
 
-from doctor_derma.training.losses import class_counts, class_loss
+from doctor_derma.training.module import class_counts, class_loss
 
 COUNTS = torch.tensor([70.0, 20.0, 10.0])
 

@@ -8,9 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.config import Size, TrainConfig
 from doctor_derma.training.module import LesionModule, epoch_size
-from doctor_derma.training.size import Size
 from project import recipe
 
 

@@ -14,8 +14,8 @@ from doctor_derma.errors import DermaError
 from doctor_derma.export.onnx import load_network
 from doctor_derma.models.networks import create_network
 from doctor_derma.models.preprocessing import scale_pixels
+from doctor_derma.training.checkpoints import bundle_weights, weights_to_start_from
 from doctor_derma.training.loop import train
-from doctor_derma.training.starting import bundle_weights, weights_to_start_from
 from project import Project, new_run
 
 

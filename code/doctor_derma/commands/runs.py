@@ -13,8 +13,7 @@ from doctor_derma.export.out_of_fold import predict_left_out
 from doctor_derma.terminal import terminal
 from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.training.config import TrainConfig
-from doctor_derma.training.curves import CURVES_FILE, plot_curves
-from doctor_derma.training.epochs import OnEpoch
+from doctor_derma.training.epochs import CURVES_FILE, OnEpoch, plot_curves
 from doctor_derma.training.loop import train
 from doctor_derma.training.runs import (
     Run,

@@ -38,10 +38,9 @@ from doctor_derma.images.quality import measure_quality
 from doctor_derma.models.networks import LesionNetwork
 from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.terminal import terminal
-from doctor_derma.training.config import check_views
+from doctor_derma.training.config import Size, check_views
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import Run, open_run
-from doctor_derma.training.size import Size
 
 PARITY_IMAGES = 64
 _BATCH = 64
@@ -71,7 +70,7 @@ def export_run(
     Parameters
     ----------
     prior_weight : weight of the class priors, see `calibrate`; the recipe's unless given
-    tta : looks at each picture that the graph averages over, see ``models/views.py``; likewise
+    tta : looks at each picture that the graph averages over, see ``models/tta.py``; likewise
     rule, costs : of the decisions, see `fit_outputs`
 
     Returns

@@ -10,10 +10,14 @@ from torch import Tensor, nn
 
 from doctor_derma.errors import DermaError
 from doctor_derma.models.attention import EfficientChannelAttention, SqueezeExcitation
-from doctor_derma.models.colour import ShadesOfGray
 from doctor_derma.models.names import parse_name
-from doctor_derma.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD, Normalization
-from doctor_derma.models.views import average_over_views
+from doctor_derma.models.preprocessing import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Normalization,
+    ShadesOfGray,
+)
+from doctor_derma.models.tta import average_over_views
 from doctor_derma.models.weights import WeightsSource, load_pretrained
 
 # A side that no network of a fixed size has, and that the deepest can still halve.

@@ -2,7 +2,7 @@
 
 Every image draws its own rotation, flip, zoom, stretch and shift, which are one affine map and so
 one bilinear sampling; what lies over a lesion and what a camera does to a picture
-(``training/artefacts.py``, ``training/degradation.py``) to some of them; and its own colours, which
+(``training/artefacts.py``) to some of them; and its own colours, which
 are one affine map of RGB and one power. A patch may be cut out [1]_.
 
 References
@@ -19,10 +19,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from doctor_derma.models.preprocessing import IMAGENET_MEAN, scale_pixels
-from doctor_derma.training.artefacts import lay_bubbles, lay_hairs, lay_ruler, shade_borders
+from doctor_derma.training.artefacts import (
+    add_noise,
+    blur,
+    chosen,
+    compress,
+    lay_bubbles,
+    lay_hairs,
+    lay_ruler,
+    shade_borders,
+    uniform,
+)
 from doctor_derma.training.config import TrainConfig
-from doctor_derma.training.degradation import add_noise, blur, compress
-from doctor_derma.training.draws import chosen, uniform
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 

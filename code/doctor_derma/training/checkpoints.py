@@ -1,13 +1,35 @@
-"""Checkpoints that are whole or not there."""
+"""Weights on disk: checkpoints that are whole or not there, and what a run may start from.
+
+A run starts from the weights of another run or of a bundle, or from the average of several. The
+average of networks that were trained on from the same weights in different ways is often better
+than each of them [1]_.
+
+References
+----------
+.. [1] M. Wortsman et al.: Model soups: averaging weights of multiple fine-tuned models improves
+       accuracy without increasing inference time. ICML 2022, arXiv:2203.05482.
+"""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import onnx
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from onnx import numpy_helper
+from torch import Tensor, nn
 
 from doctor_derma.atomic import replacing_file
+from doctor_derma.errors import DermaError
+from doctor_derma.models.networks import LesionNetwork, create_network
+from doctor_derma.models.preprocessing import scale_pixels
+from doctor_derma.training.runs import open_run
+
+GRAPH_FILE = "model.onnx"
+_PREFIX = "network."
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -44,10 +66,194 @@ def finished_epochs(path: Path) -> int:
     return torch.load(path, map_location="cpu", mmap=True, weights_only=False)["epoch"] + 1
 
 
-def averaged_weights(path: Path) -> dict[str, torch.Tensor]:
+def averaged_weights(path: Path) -> dict[str, Tensor]:
     """Read the moving average of a network's weights from a checkpoint."""
     prefix = "ema.module."
     state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     return {
         name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)
     }
+
+
+def weights_to_start_from(
+    reference: str, runs: Path, model: str, sample: Callable[[], np.ndarray]
+) -> dict[str, Tensor]:
+    """Return the weights of a network to start training from.
+
+    Parameters
+    ----------
+    reference : name of a run, or folder of a bundle; of several, with commas between, the
+        average is returned
+    runs : folder of the runs
+    model : name of the network that will be trained
+    sample : gives training images, uint8 of shape (n, H, W, 3), for the statistics of a bundle
+
+    Raises
+    ------
+    DermaError
+        When there is no such run or bundle, or its network is another one.
+    """
+    found = {
+        name: _weights(name, runs, model, sample)
+        for name in (part.strip() for part in reference.split(","))
+    }
+    first, *others = found
+    for other in others:
+        if _shapes(found[other]) != _shapes(found[first]):
+            raise DermaError(
+                f"initial: '{other}' has other weights than '{first}', so they have no average; "
+                "name runs of one model and the same classes"
+            )
+    return {
+        name: torch.stack([weights[name] for weights in found.values()]).mean(0)
+        if value.is_floating_point()
+        else value
+        for name, value in found[first].items()
+    }
+
+
+def _weights(
+    reference: str, runs: Path, model: str, sample: Callable[[], np.ndarray]
+) -> dict[str, Tensor]:
+    graph = Path(reference) / GRAPH_FILE
+    if not graph.is_file():
+        return averaged_weights(open_run(runs, reference).best_checkpoint)
+    return bundle_weights(graph, model, sample())
+
+
+def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: value.shape for name, value in weights.items()}
+
+
+def bundle_weights(graph: Path, model: str, pixels: np.ndarray) -> dict[str, Tensor]:
+    """Take the weights of a network out of an exported graph.
+
+    Export folds each batch normalisation into the convolution before it. Here a normalisation is
+    put back that does nothing to what the convolution gives on average over ``pixels``: its
+    running mean and variance are measured there, and its scale and shift undo them. So the
+    network computes what the graph does, and its statistics are those that training will see.
+
+    Folding also shrinks filters, some to a hundredth. In front of a normalisation the size of a
+    filter changes nothing but how far a step of the optimiser turns it, so each gets the size of
+    a fresh one of its layer: else the first steps would undo what the network knows.
+
+    Parameters
+    ----------
+    graph : ``model.onnx`` of a bundle of full precision
+    model : name of the network
+    pixels : images, uint8 of shape (n, H, W, 3)
+
+    Raises
+    ------
+    DermaError
+        When the graph does not hold the weights of such a network.
+    """
+    constants = {
+        constant.name.removeprefix(_PREFIX): torch.from_numpy(
+            numpy_helper.to_array(constant).copy()
+        )
+        for constant in onnx.load(graph).graph.initializer
+    }
+    classes = len(_constant(constants, "head.bias", graph, model))
+    network = create_network(model, classes).eval()
+    folded = _folded(network)
+    fresh = {conv: float(_sizes(_filters(network, conv)).mean()) for conv in folded}
+    network.head.weight.data = _head(constants, classes, network.head.in_features, graph, model)
+    normalised = {f"{norm}." for norm in folded.values()}
+    for name, weight in network.named_parameters():
+        if name != "head.weight" and not name.startswith(tuple(normalised)):
+            found = _constant(constants, name, graph, model)
+            if found.shape != weight.shape:
+                raise _other(graph, model, name)
+            weight.data = found
+    # All gates have one scale. A graph keeps equal constants once, and leaves out a factor of 1.
+    scales = [float(value) for name, value in constants.items() if name.endswith(".scale")]
+    for name, buffer in network.named_buffers():
+        if name.endswith(".scale"):
+            buffer.fill_(scales[0] if scales else 1.0)
+    shifts = {conv: _constant(constants, f"{conv}.weight_bias", graph, model) for conv in folded}
+    grown = {conv: _grow(_filters(network, conv), size) for conv, size in fresh.items()}
+    _restore(network, folded, shifts, grown, scale_pixels(torch.from_numpy(pixels)))
+    return network.state_dict()
+
+
+def _filters(network: nn.Module, conv: str) -> Tensor:
+    return network.get_parameter(f"{conv}.weight").data
+
+
+def _sizes(filters: Tensor) -> Tensor:
+    return filters.flatten(1).norm(dim=1)
+
+
+def _grow(filters: Tensor, size: float) -> Tensor:
+    """Give all filters of a convolution one size, and return how much larger each is now."""
+    sizes = _sizes(filters)
+    factors = torch.where(sizes > 0, size / sizes, 1.0)
+    filters *= factors.view(-1, 1, 1, 1)
+    return factors
+
+
+def _folded(network: nn.Module) -> dict[str, str]:
+    """Return the name of the normalisation after each convolution that has one."""
+    found, last = {}, ""
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv2d):
+            last = name
+        elif isinstance(module, nn.BatchNorm2d):
+            found[last] = name
+    return found
+
+
+@torch.no_grad()
+def _restore(
+    network: LesionNetwork,
+    folded: dict[str, str],
+    shifts: dict[str, Tensor],
+    grown: dict[str, Tensor],
+    images: Tensor,
+) -> None:
+    """Set each normalisation, in the order in which images pass, so that it undoes the growth
+    of its convolution and adds its shift."""
+
+    def measure(conv: str) -> "torch.utils.hooks.RemovableHandle":
+        norm = network.get_submodule(folded[conv])
+        assert isinstance(norm, nn.BatchNorm2d)
+
+        def set_norm(module: nn.Module, inputs: object, output: Tensor) -> None:
+            assert norm.running_mean is not None
+            assert norm.running_var is not None
+            variance, mean = torch.var_mean(output, (0, 2, 3), correction=0)
+            norm.running_mean.copy_(mean)
+            norm.running_var.copy_(variance)
+            norm.weight.copy_((variance + norm.eps).sqrt() / grown[conv])
+            norm.bias.copy_(shifts[conv] + mean / grown[conv])
+
+        return network.get_submodule(conv).register_forward_hook(set_norm)
+
+    hooks = [measure(conv) for conv in folded]
+    network(images)
+    for hook in hooks:
+        hook.remove()
+
+
+def _head(
+    constants: dict[str, Tensor], classes: int, features: int, graph: Path, model: str
+) -> Tensor:
+    # Some graphs have it as the 1x1 convolution that gives the activation maps.
+    for constant in constants.values():
+        if constant.shape in ((classes, features), (classes, features, 1, 1)):
+            return constant.reshape(classes, features)
+    raise _other(graph, model, "head.weight")
+
+
+def _constant(constants: dict[str, Tensor], name: str, graph: Path, model: str) -> Tensor:
+    if name not in constants:
+        raise _other(graph, model, name)
+    return constants[name]
+
+
+def _other(graph: Path, model: str, name: str) -> DermaError:
+    return DermaError(
+        f"initial: {graph} is not a {model} in full precision ({name} is missing or of another "
+        "shape); start from a bundle or run of the same model"
+    )

@@ -1,20 +1,76 @@
 """The recipe of a run: one typed, validated set of settings."""
 
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from doctor_derma.errors import DermaError
 from doctor_derma.models.names import parse_name
-from doctor_derma.training.size import PictureSize, Size
 
 # In the place of one source: a run for each.
 ALL_SOURCES = "all"
-# How many times a graph can look at a picture, see `models/views.py`.
+# How many times a graph can look at a picture, see `models/tta.py`.
 VIEW_COUNTS = (1, 2, 4, 8)
 # So many keep the shape of a picture that is not square; the others are quarter turns.
 UPRIGHT_VIEWS = 4
+LEAST_SIDE = 32
+
+
+class Size(NamedTuple):
+    """Height and width in pixels; written ``144x192``, or ``128`` where they are equal."""
+
+    height: int
+    width: int
+
+    def __str__(self) -> str:
+        return str(self.height) if self.is_square else f"{self.height}x{self.width}"
+
+    @property
+    def is_square(self) -> bool:
+        return self.height == self.width
+
+    def has_shape_of(self, other: "Size") -> bool:
+        """Say whether the ratio of the sides is exactly that of another size."""
+        return self.height * other.width == other.height * self.width
+
+
+def read_size(written: object) -> Size:
+    """Read a size as a recipe or a flag has it: one number for a square, or HEIGHTxWIDTH.
+
+    Raises
+    ------
+    ValueError
+        When it is neither, or a side is under ``LEAST_SIDE``.
+    """
+    if isinstance(written, Size):
+        return written
+    found = re.fullmatch(r"(\d+)(?:x(\d+))?", str(written), re.ASCII | re.IGNORECASE)
+    if not found:
+        raise ValueError("write a number of pixels, or HEIGHTxWIDTH such as 144x192")
+    height = int(found[1])
+    size = Size(height, int(found[2] or height))
+    if min(size) < LEAST_SIDE:
+        raise ValueError(f"a side is under {LEAST_SIDE} pixels; use {LEAST_SIDE} or more")
+    return size
+
+
+def _write_size(size: Size) -> int | str:
+    return size.height if size.is_square else str(size)
+
+
+# Of a setting. A square is written as a number, so that recipes are as they always were.
+PictureSize = Annotated[Size, PlainValidator(read_size), PlainSerializer(_write_size)]
 
 
 class TrainConfig(BaseModel):

@@ -1,17 +1,33 @@
-"""What is kept and shown of each epoch."""
+"""What is kept, shown and plotted of each epoch, and the end of a run that has diverged."""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lightning
 import pandas as pd
+import torch
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from doctor_derma.atomic import replacing_file
+from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
 
 OnEpoch = Callable[[int, dict[str, float]], None]
+CURVES_FILE = "curves.png"
+_PANELS = (
+    ("Loss", "cross entropy (nats)", {"train_loss": "training", "val_loss": "validation"}),
+    (
+        "Validation scores",
+        "score (0 to 1)",
+        {"val_balanced_accuracy": "balanced accuracy", "val_macro_auc": "macro ROC AUC"},
+    ),
+    ("Learning rate", "AdamW step size", {"learning_rate": "learning rate"}),
+)
+# Batches between two looks: each makes a GPU wait, and several processes for each other.
+BATCHES_BETWEEN_LOOKS = 20
 
 
 class EpochTable(lightning.Callback):
@@ -84,3 +100,54 @@ def print_epoch(console: Console, epoch: int, epochs: int, metrics: dict[str, fl
     left = f"about {(epochs - epoch - 1) * metrics['seconds'] / 60:.1f} min left"
     line = "  ".join([f"epoch {epoch + 1}/{epochs}", *values, speed, left])
     console.print(line)
+
+
+def plot_curves(metrics_file: Path, path: Path, title: str) -> None:
+    """Plot loss, validation scores and learning rate by epoch from a run's ``metrics.csv``."""
+    metrics = pd.read_csv(metrics_file)
+    figure = Figure(figsize=(12, 3.6), layout="constrained", dpi=110)
+    figure.suptitle(title)
+    for axes, (panel, unit, series) in zip(figure.subplots(1, 3), _PANELS, strict=True):
+        for column, label in series.items():
+            measured = metrics[["epoch", column]].dropna()  # Not every epoch is validated.
+            axes.plot(measured["epoch"] + 1, measured[column], marker=".", label=label)
+        axes.set(title=panel, xlabel="epoch", ylabel=unit)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    with replacing_file(path) as scratch:
+        figure.savefig(scratch)
+
+
+class StopWhenDiverged(lightning.Callback):
+    """Ends a run whose loss is no number any more, which no later batch can mend.
+
+    Raises
+    ------
+    DermaError
+        In every process of the run, at the next look.
+    """
+
+    def on_train_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        pl_module: lightning.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+    ) -> None:
+        # Weights that are no numbers give losses that are none: the last one tells of all before.
+        if (
+            batch_idx + 1
+        ) % BATCHES_BETWEEN_LOOKS == 0 or batch_idx + 1 == trainer.num_training_batches:
+            self._look(trainer, outputs["loss"], batch_idx)
+
+    def _look(self, trainer: lightning.Trainer, loss: torch.Tensor, batch: int) -> None:
+        finite = bool(torch.isfinite(loss))
+        if trainer.strategy.reduce_boolean_decision(finite, all=True):
+            return
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        raise DermaError(
+            f"training has diverged: in epoch {trainer.current_epoch + 1}, at batch {batch + 1} of "
+            f"{trainer.num_training_batches}, the loss is no number; train anew with a smaller "
+            f"--learning-rate (it is {rate:.3g} there) or with --precision fp32"
+        )

@@ -22,15 +22,16 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.training.batches import ImageBatches
-from doctor_derma.training.checkpoints import WholeCheckpoints, remove_leftovers
+from doctor_derma.training.checkpoints import (
+    WholeCheckpoints,
+    remove_leftovers,
+    weights_to_start_from,
+)
 from doctor_derma.training.config import TrainConfig
-from doctor_derma.training.divergence import StopWhenDiverged
-from doctor_derma.training.epochs import EpochTable, OnEpoch
+from doctor_derma.training.epochs import EpochTable, OnEpoch, StopWhenDiverged
 from doctor_derma.training.folds import parts_of
-from doctor_derma.training.losses import class_counts
-from doctor_derma.training.module import MONITOR, LesionModule
+from doctor_derma.training.module import MONITOR, LesionModule, class_counts
 from doctor_derma.training.runs import Run, is_first_process
-from doctor_derma.training.starting import weights_to_start_from
 
 # Of a start from a bundle, for which batch normalisation is measured again.
 STATISTICS_IMAGES = 512

@@ -1,4 +1,4 @@
-"""What one training step and one validation pass do."""
+"""What a step of training and a validation do, and the loss, which may make up for rare classes."""
 
 import math
 from typing import Any, cast
@@ -10,6 +10,7 @@ from timm.data.mixup import Mixup
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
+from torch.nn import functional
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAUROC, MulticlassRecall
 
@@ -18,9 +19,7 @@ from doctor_derma.models.networks import create_network
 from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.augmentation import augment
 from doctor_derma.training.batches import Batch
-from doctor_derma.training.config import TrainConfig
-from doctor_derma.training.losses import class_loss
-from doctor_derma.training.size import Size
+from doctor_derma.training.config import Size, TrainConfig
 
 MONITOR = "val_balanced_accuracy"
 
@@ -124,7 +123,7 @@ class LesionModule(lightning.LightningModule):
     def validation_step(self, batch: Batch, index: int) -> None:
         pixels, targets = batch
         logits = self.ema(scale_pixels(pixels)).float()
-        loss = torch.nn.functional.cross_entropy(logits, targets)
+        loss = functional.cross_entropy(logits, targets)
         self.balanced_accuracy.update(logits, targets)
         self.macro_auc.update(logits.softmax(1), targets)
         # Lightning's own mean over processes takes their counts of images for whole numbers.
@@ -173,3 +172,57 @@ def epoch_size(epoch: int, config: TrainConfig) -> Size:
     step = 16 * end.height // math.gcd(*end)
     height = int(start.height + share * (end.height - start.height)) // step * step
     return max(start, Size(height, height * end.width // end.height))
+
+
+def class_loss(
+    logits: Tensor,
+    targets: Tensor,
+    class_counts: Tensor,
+    imbalance: str,
+    smoothing: float = 0.0,
+    class_cap: int = 0,
+) -> Tensor:
+    r"""Return the mean loss of a batch.
+
+    With class shares :math:`\pi_k` of the images that an epoch shows:
+
+    - ``none``: plain cross entropy. With a cap it is that of :math:`\mathrm{logit}_k` plus the
+      logarithm of the share of the class that is shown, so that the logits still learn how
+      frequent the classes of the training split are.
+    - ``weighted``: cross entropy with weights proportional to :math:`1/\pi_k`, of mean 1 over
+      the images shown.
+    - ``logit_adjusted``: cross entropy of :math:`\mathrm{logit}_k + \log \pi_k`, whose
+      minimiser gives every class the same weight whatever its share (Menon et al. [1]_,
+      eq. 10 with :math:`\tau = 1`).
+
+    Parameters
+    ----------
+    logits : float, shape (n, classes)
+    targets : int64 class indices of shape (n,), or probabilities of shape (n, classes)
+    class_counts : training images a class, shape (classes,)
+    imbalance : one of the three names above
+    smoothing : probability mass moved from the true class to all classes evenly
+    class_cap : images of a class that an epoch shows at most, 0 for all
+
+    References
+    ----------
+    .. [1] A. K. Menon, S. Jayasumana, A. S. Rawat, H. Jain, A. Veit, S. Kumar: Long-tail
+           learning via logit adjustment. ICLR 2021, arXiv:2007.07314.
+    """
+    shown = class_counts.clamp(max=class_cap) if class_cap else class_counts
+    shares = shown / shown.sum()
+    weight = None
+    if imbalance == "logit_adjusted":
+        logits = logits + shares.log()
+    elif imbalance == "weighted":
+        weight = 1 / (shares * len(shares))
+    elif imbalance == "none":
+        logits = logits + (shown / class_counts).log()
+    else:
+        raise ValueError(f"imbalance={imbalance!r}: use none, weighted or logit_adjusted")
+    return functional.cross_entropy(logits, targets, weight=weight, label_smoothing=smoothing)
+
+
+def class_counts(targets: list[int], classes: int) -> Tensor:
+    """Count the images of each class as float32 of shape (classes,)."""
+    return torch.bincount(torch.tensor(targets), minlength=classes).float()

@@ -20,8 +20,7 @@ from doctor_derma.inference.classifier import Classifier
 from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.batches import ImageBatches
 from doctor_derma.training.loop import train
-from doctor_derma.training.losses import class_counts
-from doctor_derma.training.module import LesionModule
+from doctor_derma.training.module import LesionModule, class_counts
 from doctor_derma.training.runs import Run, open_run
 from project import new_run
 
