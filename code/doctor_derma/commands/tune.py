@@ -24,8 +24,8 @@ def tune(
         raise DermaError("derma tune: give --config for a new sweep, or --resume for a begun one")
     if resume and name:
         raise DermaError("--resume: the sweep has its name; leave --name out")
-    from doctor_derma.distributed.tuning import run as sweeping
-    from doctor_derma.distributed.tuning.sweep import read_sweep
+    from doctor_derma.distributed.tune import run as sweeping
+    from doctor_derma.distributed.tune.sweep import read_sweep
 
     workspace = Workspace.find()
     if resume:

@@ -14,7 +14,7 @@ from doctor_derma.distributed.predict.plan import BLOCK_BYTES, Plan, Sizes, chec
 from doctor_derma.distributed.predict.shards import Shards, locked, row_schema
 from doctor_derma.distributed.predict.stages import PackedBundle
 from doctor_derma.errors import DermaError
-from server.tiny_bundle import BETWEEN
+from tiny_bundle import BETWEEN
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import yaml
 from mlflow.entities import Run as TrackedRun
 from mlflow.tracking import MlflowClient
 
-from doctor_derma.distributed.tuning.sweep import Sweep, read_sweep
+from doctor_derma.distributed.tune.sweep import Sweep, read_sweep
 from doctor_derma.workspace import Workspace
 from project import RECIPE, Project
 

@@ -12,8 +12,8 @@ import pytest
 
 from distributed.tune.sweeps import children, copy_store, store, tracked_as, write_sweep
 from distributed.two_nodes import two_nodes
-from doctor_derma.distributed.tuning.run import resume
-from doctor_derma.distributed.tuning.trial_run import has_ended
+from doctor_derma.distributed.tune.handover import has_ended
+from doctor_derma.distributed.tune.run import resume
 from doctor_derma.errors import DermaError
 from doctor_derma.workspace import Workspace
 from project import RECIPE, Project, own_environment
@@ -25,8 +25,8 @@ DEADLINE_SECONDS = 200
 DRIVER = """
 import sys
 from pathlib import Path
-from doctor_derma.distributed.tuning.run import tune
-from doctor_derma.distributed.tuning.sweep import read_sweep
+from doctor_derma.distributed.tune.run import tune
+from doctor_derma.distributed.tune.sweep import read_sweep
 from doctor_derma.workspace import Workspace
 tune(Workspace(Path(sys.argv[1])), read_sweep(Path(sys.argv[2])), "killed", sys.argv[3])
 """

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from distributed.tune.sweeps import sweep, write_sweep
-from doctor_derma.distributed.tuning.sweep import read_sweep
+from doctor_derma.distributed.tune.sweep import read_sweep
 from doctor_derma.errors import DermaError
 
 CONFIGS = Path(__file__).parents[3] / "code" / "configs"

@@ -7,9 +7,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from distributed.tune.sweeps import children, copy_store, store, sweep
-from doctor_derma.distributed.tuning.folder import SweepFolder, create_sweep, open_sweep
-from doctor_derma.distributed.tuning.records import State, TrialRecord
-from doctor_derma.distributed.tuning.tracking import SweepTracker
+from doctor_derma.distributed.tune.folder import SweepFolder, create_sweep, open_sweep
+from doctor_derma.distributed.tune.results import State, TrialRecord
+from doctor_derma.distributed.tune.tracking import SweepTracker
 from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.workspace import Workspace
 from project import Project, new_run

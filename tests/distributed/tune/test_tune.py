@@ -10,7 +10,7 @@ from mlflow.entities import Run as TrackedRun
 from distributed.tune.sweeps import children, copy_store, store, sweep, tracked_as
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.distributed.cluster import cluster
-from doctor_derma.distributed.tuning.run import Tuned, tune
+from doctor_derma.distributed.tune.run import Tuned, tune
 from doctor_derma.errors import DermaError
 from doctor_derma.training.config import load_config
 from doctor_derma.training.loop import train

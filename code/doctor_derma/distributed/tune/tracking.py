@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
-from doctor_derma.distributed.tuning.folder import SWEEP_FILE, SweepFolder
-from doctor_derma.distributed.tuning.records import TrialRecord
-from doctor_derma.distributed.tuning.trial_run import LOG_FILE
+from doctor_derma.distributed.tune.folder import SWEEP_FILE, SweepFolder
+from doctor_derma.distributed.tune.handover import LOG_FILE
+from doctor_derma.distributed.tune.results import TrialRecord
 from doctor_derma.tracking.store import open_store
 from doctor_derma.tracking.tracker import Tracker, guarded
-from doctor_derma.training.curves import CURVES_FILE, plot_curves
+from doctor_derma.training.epochs import CURVES_FILE, plot_curves
 from doctor_derma.training.runs import CONFIG_FILE, Run
 from doctor_derma.workspace import Workspace
 

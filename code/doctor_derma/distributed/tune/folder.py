@@ -5,19 +5,17 @@ import re
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from doctor_derma.atomic import replacing_file
-from doctor_derma.distributed.tuning.sweep import Sweep, read_sweep
+from doctor_derma.distributed.tune.sweep import Sweep, read_sweep
 from doctor_derma.errors import DermaError
 from doctor_derma.training.runs import git_commit
 from doctor_derma.workspace import Workspace
 
 SWEEP_FILE = "sweep.yaml"
 INFO_FILE = "sweep.json"
-TUNE_FOLDER = "tune"
 _NAME = re.compile(r"[\w-][\w.-]*")
 
 
@@ -48,7 +46,7 @@ class SweepFolder:
     @property
     def tune(self) -> Path:
         """The folder that Ray Tune writes, and goes on from."""
-        return self.folder / TUNE_FOLDER
+        return self.folder / "tune"
 
     @property
     def best_file(self) -> Path:
@@ -64,7 +62,7 @@ class SweepFolder:
 
     def remember_tracking_id(self, tracking_id: str | None) -> None:
         """Keep under which id the sweep is tracked, so that a resumed one goes on there."""
-        _write_info(replace(self, info=replace(self.info, tracking_id=tracking_id)))
+        _write_info(self.folder, replace(self.info, tracking_id=tracking_id))
 
 
 def create_sweep(
@@ -96,11 +94,10 @@ def create_sweep(
         data_name=data_name,
         data_fingerprint=fingerprint,
     )
-    made = SweepFolder(folder, sweep, info)
     with replacing_file(folder / SWEEP_FILE) as scratch:
         scratch.write_text(yaml.safe_dump(sweep.written(), sort_keys=False))
-    _write_info(made)
-    return made
+    _write_info(folder, info)
+    return SweepFolder(folder, sweep, info)
 
 
 def open_sweep(workspace: Workspace, name: str) -> SweepFolder:
@@ -118,13 +115,12 @@ def open_sweep(workspace: Workspace, name: str) -> SweepFolder:
         there = f"the sweeps are {', '.join(known)}" if known else "none was begun yet"
         raise DermaError(f"{folder}: no such sweep; {there}")
     try:
-        values: dict[str, Any] = json.loads(path.read_text())
-        info = SweepInfo(**values)
+        info = SweepInfo(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
         raise DermaError(f"{path}: damaged ({error}); begin a new sweep") from error
     return SweepFolder(folder, read_sweep(folder / SWEEP_FILE), info)
 
 
-def _write_info(made: SweepFolder) -> None:
-    with replacing_file(made.folder / INFO_FILE) as scratch:
-        scratch.write_text(json.dumps(asdict(made.info), indent=2) + "\n")
+def _write_info(folder: Path, info: SweepInfo) -> None:
+    with replacing_file(folder / INFO_FILE) as scratch:
+        scratch.write_text(json.dumps(asdict(info), indent=2) + "\n")

@@ -1,7 +1,8 @@
-"""Population-based training [1]_: a trial takes over the state of a better one.
+"""The run folder of a trial: begun, gone on with, or begun with another trial's state.
 
-What it takes over are weights, their moving average, the optimiser's moments and the place in
-the schedule. The rates are its own: a checkpoint holds those of the trial it comes from.
+In population-based training [1]_ a trial takes over the state of a better one: weights, their
+moving average, the optimiser's moments and the place in the schedule. The rates are its own: a
+checkpoint holds those of the trial it comes from.
 
 References
 ----------
@@ -18,12 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 
+from doctor_derma.data.manifest import Dataset
 from doctor_derma.training.checkpoints import WholeCheckpoints
 from doctor_derma.training.config import TrainConfig
-from doctor_derma.training.runs import Run
+from doctor_derma.training.module import MONITOR
+from doctor_derma.training.runs import CONFIG_FILE, INFO_FILE, Run, create_run, open_run
 
+LOG_FILE = "trial.log"
+EPOCH = "epoch"
+# In the run's folder once a trial has trained to its end.
+_ENDED_FILE = "trial_ended"
 _STATE_FILE = "last.ckpt"
 _ORIGIN_FILE = "origin.json"
 _SCRATCH = ".handover-"
@@ -39,6 +47,61 @@ class Handover:
     epochs: int
     config: TrainConfig
     state: Path
+
+
+def open_trial(
+    runs: Path, name: str, config: TrainConfig, dataset: Dataset, handover: Handover | None
+) -> Run:
+    """Open the run of a trial where it was, or make it.
+
+    Parameters
+    ----------
+    handover : the state that Tune starts the trial from, None for its own last epoch
+
+    Returns
+    -------
+    a run whose last checkpoint, if there is one, is what training goes on from
+    """
+    folder = runs / name
+    if (folder / INFO_FILE).is_file() and (folder / CONFIG_FILE).is_file():
+        run = open_run(runs, name)
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+        run = create_run(runs, config, dataset, name)
+    for left in folder.glob(f"{_SCRATCH}*"):  # By a trial that was killed while it reported.
+        shutil.rmtree(left, ignore_errors=True)
+    if handover and (handover.trial != name or handover.config != config):
+        run = run.with_config(config)
+        take_over(handover, run)
+        (folder / _ENDED_FILE).unlink(missing_ok=True)
+    elif run.config != config:
+        # Drawn again, as the driver was killed before it had written down what it drew.
+        shutil.rmtree(folder)
+        run = create_run(runs, config, dataset, name)
+    return run
+
+
+def mark_ended(run: Run) -> None:
+    """Note that a trial has trained to its end, which early stopping may be."""
+    (run.folder / _ENDED_FILE).touch()
+
+
+def has_ended(folder: Path) -> bool:
+    """Tell whether the trial of a run's folder has trained to its end."""
+    return (folder / _ENDED_FILE).is_file()
+
+
+def validated_epochs(run: Run) -> list[tuple[int, dict[str, float]]]:
+    """Read the epochs of a run that were validated, with their metrics."""
+    if not run.metrics_file.is_file():
+        return []
+    table = pd.read_csv(run.metrics_file)
+    if MONITOR not in table:
+        return []
+    rows: list[dict[Any, Any]] = table[table[MONITOR].notna()].to_dict("records")
+    return [
+        (int(row[EPOCH]), {str(k): float(v) for k, v in row.items() if k != EPOCH}) for row in rows
+    ]
 
 
 @contextmanager
@@ -78,7 +141,10 @@ def take_over(handover: Handover, run: Run) -> None:
         optimizer["param_groups"][0]["weight_decay"] = run.config.weight_decay
     for schedule in state["lr_schedulers"]:
         for name in _RATES:
-            schedule[name] = _scaled(schedule[name], scale)
+            values = schedule[name]
+            schedule[name] = (
+                [value * scale for value in values] if isinstance(values, list) else values * scale
+            )
     # The files that they name belong to the other run.
     state["callbacks"] = {
         name: kept
@@ -86,15 +152,3 @@ def take_over(handover: Handover, run: Run) -> None:
         if not name.startswith("ModelCheckpoint")
     }
     WholeCheckpoints().save_checkpoint(state, run.last_checkpoint)
-
-
-def remove_scratch(run: Run) -> None:
-    """Remove what a trial that was killed while it reported has left."""
-    for left in run.folder.glob(f"{_SCRATCH}*"):
-        shutil.rmtree(left, ignore_errors=True)
-
-
-def _scaled(values: Any, scale: float) -> Any:
-    if isinstance(values, list):
-        return [value * scale for value in values]
-    return values * scale

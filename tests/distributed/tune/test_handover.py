@@ -8,8 +8,14 @@ import pytest
 import torch
 
 from doctor_derma.data.manifest import read_dataset
-from doctor_derma.distributed.tuning.exchange import hand_over, read_handover, take_over
-from doctor_derma.distributed.tuning.trial_run import has_ended, mark_ended, open_trial
+from doctor_derma.distributed.tune.handover import (
+    hand_over,
+    has_ended,
+    mark_ended,
+    open_trial,
+    read_handover,
+    take_over,
+)
 from doctor_derma.training.loop import train
 from project import new_run, recipe
 

@@ -4,25 +4,55 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import lightning
 import torch
+from lightning.pytorch.callbacks import Checkpoint
 from ray import tune
 
-from doctor_derma.data.manifest import read_dataset
-from doctor_derma.distributed.tuning.exchange import Handover, read_handover, remove_scratch
-from doctor_derma.distributed.tuning.job import Job
-from doctor_derma.distributed.tuning.reports import Reports
-from doctor_derma.distributed.tuning.trial_run import LOG_FILE, has_ended, mark_ended, open_trial
+from doctor_derma.data.manifest import Dataset, read_dataset
+from doctor_derma.distributed.tune.handover import (
+    EPOCH,
+    LOG_FILE,
+    Handover,
+    hand_over,
+    has_ended,
+    mark_ended,
+    open_trial,
+    read_handover,
+    validated_epochs,
+)
+from doctor_derma.distributed.tune.sweep import Sweep
 from doctor_derma.tracking.tracker import Tracker
+from doctor_derma.training.checkpoints import finished_epochs
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.epochs import EpochTable
 from doctor_derma.training.loop import check_data, fit, make_trainer
+from doctor_derma.training.module import MONITOR
 from doctor_derma.training.runs import Run
 from doctor_derma.workspace import Workspace
 
 _TRACKING_VARIABLE = "MLFLOW_TRACKING_URI"
+
+
+@dataclass(frozen=True)
+class Job:
+    """A sweep as its trials need to know it.
+
+    Attributes
+    ----------
+    tracked_as : id of the sweep in MLflow
+    tracking_address : where that is, None for the root's own store
+    """
+
+    root: Path
+    sweep: Sweep
+    sweep_name: str
+    tracked_as: str | None
+    tracking_address: str | None
 
 
 def run_trial(config: dict[str, Any], job: Job) -> None:
@@ -35,15 +65,18 @@ def run_trial(config: dict[str, Any], job: Job) -> None:
     dataset = read_dataset(workspace.data)
     name = tune.get_context().get_trial_name()
     _set_environment(job)
-    with _given() as handover:
+    with _given_state() as handover:
         run = open_trial(workspace.runs, name, recipe, dataset, handover)
         tags = {"sweep": job.sweep_name}
         if handover and handover.trial != name:
             tags[f"taken_over_at_epoch_{handover.epochs}"] = handover.trial
-    remove_scratch(run)
     check_data(run, dataset)
     tracker = Tracker(workspace)
-    with (run.folder / LOG_FILE).open("a", buffering=1) as log, _into(log):
+    with (
+        (run.folder / LOG_FILE).open("a", buffering=1) as log,
+        redirect_stdout(log),
+        redirect_stderr(log),
+    ):
         tracker.start(run, parent=job.tracked_as, tags=tags)
         run = run.with_tracking_id(tracker.tracking_id or run.info.tracking_id)
         try:
@@ -62,7 +95,7 @@ def run_trial(config: dict[str, Any], job: Job) -> None:
         tracker.finish()
 
 
-def _train(run: Run, dataset: Any, reports: Reports) -> None:
+def _train(run: Run, dataset: Dataset, reports: "Reports") -> None:
     table = EpochTable(run.metrics_file, run.config.batch_size, reports.on_epoch)
     config = run.config
     # Ray shows a trial the processors and GPUs that are its own.
@@ -73,7 +106,7 @@ def _train(run: Run, dataset: Any, reports: Reports) -> None:
 
 
 @contextmanager
-def _given() -> Iterator[Handover | None]:
+def _given_state() -> Iterator[Handover | None]:
     checkpoint = tune.get_checkpoint()
     if checkpoint is None:
         yield None
@@ -92,7 +125,51 @@ def _set_environment(job: Job) -> None:
         os.environ.pop(_TRACKING_VARIABLE, None)
 
 
-@contextmanager
-def _into(log: Any) -> Iterator[None]:
-    with redirect_stdout(log), redirect_stderr(log):
-        yield
+class Reports(Checkpoint):
+    """Reports a validated epoch to Tune after the run's own checkpoint of it is written.
+
+    Where Tune then stops or pauses the trial, ``tune.report`` raises ``SystemExit``. Lightning
+    calls callbacks of the class ``Checkpoint`` after all others, in their order.
+
+    Parameters
+    ----------
+    with_state : whether Tune is given the run's state as well, for other trials to take over
+    """
+
+    def __init__(self, run: Run, tracker: Tracker, with_state: bool) -> None:
+        self.run = run
+        self.tracker = tracker
+        self.with_state = with_state
+        self.latest: tuple[int, dict[str, float]] | None = None
+
+    def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Take the metrics of an epoch, whose checkpoint is not written yet."""
+        self.tracker.log_epoch(epoch, metrics)
+        self.latest = (epoch, metrics)
+
+    def on_train_epoch_end(
+        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
+    ) -> None:
+        if self.latest and MONITOR in self.latest[1]:
+            self._report(*self.latest)
+
+    def repeat(self, since: int) -> None:
+        """Report epochs again that Tune may have forgotten, as its driver was killed.
+
+        Parameters
+        ----------
+        since : epochs that Tune knows of
+        """
+        kept = finished_epochs(self.run.last_checkpoint)
+        known = [row for row in validated_epochs(self.run) if since <= row[0] < kept]
+        # With the state only the last, as the states before are gone.
+        for epoch, metrics in known[-1:] if self.with_state else known:
+            self._report(epoch, metrics)
+
+    def _report(self, epoch: int, metrics: dict[str, float]) -> None:
+        values = {**metrics, EPOCH: epoch + 1}
+        if not self.with_state:
+            tune.report(values)
+            return
+        with hand_over(self.run, epoch + 1) as folder:
+            tune.report(values, checkpoint=tune.Checkpoint.from_directory(folder))

@@ -8,20 +8,19 @@ from pathlib import Path
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.distributed.cluster import ADDRESS_VARIABLE, cluster
-from doctor_derma.distributed.tuning.best import write_best
-from doctor_derma.distributed.tuning.folder import SweepFolder, create_sweep, open_sweep
-from doctor_derma.distributed.tuning.job import Job
-from doctor_derma.distributed.tuning.plot import plot_trials
-from doctor_derma.distributed.tuning.records import TrialRecord, ranked
-from doctor_derma.distributed.tuning.screen import Screen
-from doctor_derma.distributed.tuning.sweep import Sweep
-from doctor_derma.distributed.tuning.tables import trials_table, write_trials
-from doctor_derma.distributed.tuning.tracking import SweepTracker
+from doctor_derma.distributed.tune.folder import SweepFolder, create_sweep, open_sweep
+from doctor_derma.distributed.tune.results import (
+    TrialRecord,
+    ranked,
+    trials_table,
+    write_results,
+)
+from doctor_derma.distributed.tune.sweep import Sweep
+from doctor_derma.distributed.tune.tracking import SweepTracker
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.terminal import terminal
-from doctor_derma.training.config import TrainConfig
-from doctor_derma.training.size import Size, read_size
+from doctor_derma.training.config import Size, TrainConfig, read_size
 from doctor_derma.workspace import Workspace
 
 _MOST_ROWS = 10
@@ -114,7 +113,8 @@ def _train_trials(
     made = tracker.made
     with cluster(address):
         # Only now, as cluster() sets what Ray reads when it is imported.
-        from doctor_derma.distributed.tuning.tuner import fit_trials
+        from doctor_derma.distributed.tune.trial import Job
+        from doctor_derma.distributed.tune.tuner import fit_trials
 
         if not (address or os.environ.get(ADDRESS_VARIABLE)):
             _check_resources(made.sweep)  # A cluster may get more machines when they are needed.
@@ -127,29 +127,23 @@ def _train_trials(
             tracked_as=tracker.tracking_id,
             tracking_address=os.environ.get("MLFLOW_TRACKING_URI"),
         )
-        with Screen(made, workspace.runs) as screen:
-            fit_trials(made, job, screen)
-        return list(screen.records.values())
+        return fit_trials(made, workspace.runs, job)
 
 
 def _conclude(made: SweepFolder, records: list[TrialRecord], tracker: SweepTracker) -> Tuned:
-    sweep = made.sweep
-    order = ranked(records, str(sweep.mode))
-    found = order[0].best(str(sweep.mode))
+    order = ranked(records, made.sweep)
+    found = order[0].best(made.sweep)
     if found is None:
         reasons = [record.failure for record in order if record.failure]
-        reason = reasons[0] if reasons else f"none has a {sweep.metric}"
+        reason = reasons[0] if reasons else f"none has a {made.sweep.metric}"
         raise DermaError(
             f"sweep '{made.name}': no trial succeeded ({reason}); mend that and begin a new sweep, "
             f"or go on with 'derma tune --resume {made.name}'"
         )
-    epoch, score = found
-    write_best(made, order[0], epoch, score)
-    write_trials(order, sweep, made.table_file)
-    plot_trials(order, sweep, made.name, made.plot_file)
-    tracker.log_results(order[0], score)
+    write_results(made, order)
+    tracker.log_results(order[0], score=found[1])
     tracker.finish("FINISHED")
-    return Tuned(made.name, made.folder, sweep, order, made.best_file)
+    return Tuned(made.name, made.folder, made.sweep, order, made.best_file)
 
 
 def _image_sizes(sweep: Sweep) -> list[Size]:

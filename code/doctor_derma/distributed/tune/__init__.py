@@ -1,0 +1,1 @@
+"""Sweeps with Ray Tune: which settings of a recipe are best?"""
