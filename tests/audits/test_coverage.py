@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from doctor_derma.audits.coverage import coverage_table, measure_coverage
-from doctor_derma.audits.plots.coverage import plot_coverage
+from doctor_derma.audits.coverage import coverage_table, measure_coverage, plot_coverage
 from doctor_derma.evaluation.predictions import Predictions
 from evaluation.fake_predictions import fake_predictions
 
@@ -57,4 +56,4 @@ def test_table_and_plot_name_every_class() -> None:
     left, right = plot_coverage(frame, 0.95).axes
     labels = [label.get_text().split("\n")[0] for label in left.get_yticklabels()]
     assert labels == [row[0] for row in table.rows]
-    assert right.get_xlabel() == "Classes, mean"
+    assert right.get_xlabel() == "Classes, mean (95% interval)"

@@ -9,20 +9,18 @@ import pytest
 from PIL import Image
 
 from audits.explained import CLASSES, explained
-from doctor_derma.audits.changing_pictures import (
+from doctor_derma.audits.deletion import (
     SHARES,
     STEPS,
+    area_under,
     blurred_picture,
     changing_pictures,
-    skin_picture,
-)
-from doctor_derma.audits.deletion import (
-    area_under,
     deletion_table,
     measure_deletion,
     pick_pictures,
+    plot_deletion,
+    skin_picture,
 )
-from doctor_derma.audits.plots.deletion import plot_deletion
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.plots.style import save_png
 from doctor_derma.evaluation.predictions import Predictions

@@ -12,14 +12,14 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from audits.explained import dataset_in, explained
-from doctor_derma.audits.evidence_maps import centred_gaussian
 from doctor_derma.audits.localisation import (
+    centred_gaussian,
     hit_inside,
     localisation_table,
     mass_inside,
     measure_localisation,
+    plot_localisation,
 )
-from doctor_derma.audits.plots.localisation import plot_localisation
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.plots.style import save_png
 from doctor_derma.evaluation.predictions import Predictions

@@ -9,16 +9,22 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from doctor_derma.audits.corruptions import CORRUPTIONS, SEVERITIES
-from doctor_derma.audits.plots.robustness import (
+from doctor_derma.audits.corruptions import (
+    CORRUPTIONS,
+    SEVERITIES,
     TITLES,
     example_picture,
     plot_corruptions,
+)
+from doctor_derma.audits.groups import ALL
+from doctor_derma.audits.robustness import (
+    MEAN,
+    measure_robustness,
     plot_robustness,
     plot_robustness_drops,
+    robustness_table,
+    stratified_subset,
 )
-from doctor_derma.audits.robustness import ALL, MEAN, measure_robustness, robustness_table
-from doctor_derma.audits.subset import stratified_subset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import lesion_weights
 from doctor_derma.evaluation.plots.style import save_png

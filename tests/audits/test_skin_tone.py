@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from doctor_derma.audits.plots.skin_tone import plot_skin_tones
 from doctor_derma.audits.skin_tone import (
     measure_skin_tones,
+    plot_skin_tones,
     skin_band,
     skin_colour,
     srgb_to_lab,

@@ -9,9 +9,14 @@ import pytest
 from PIL import Image
 
 from data.pictures import sources
-from doctor_derma.audits.image_groups import age_bands, image_groups
-from doctor_derma.audits.plots.subgroups import plot_subgroups
-from doctor_derma.audits.subgroups import compare_groups, measure_subgroups, subgroups_table
+from doctor_derma.audits.subgroups import (
+    age_bands,
+    compare_groups,
+    image_groups,
+    measure_subgroups,
+    plot_subgroups,
+    subgroups_table,
+)
 from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import DatasetInfo, read_dataset
 from doctor_derma.errors import DermaError

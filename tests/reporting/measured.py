@@ -7,8 +7,7 @@ from typing import Any
 import pandas as pd
 
 from doctor_derma.audits.corruptions import CORRUPTIONS
-from doctor_derma.audits.report import write_audit
-from doctor_derma.audits.suite import Audit
+from doctor_derma.audits.suite import Audit, write_audit
 from doctor_derma.bundle import BundleInfo
 
 

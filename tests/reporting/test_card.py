@@ -20,12 +20,12 @@ from doctor_derma.data.manifest import Dataset, DatasetInfo
 from doctor_derma.decisions import MEANINGS
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.tables import Table
-from doctor_derma.reporting.model_card import readings
-from doctor_derma.reporting.model_card.evidence import Evidence, read_evidence
-from doctor_derma.reporting.model_card.markdown import markdown_table
-from doctor_derma.reporting.model_card.writing import model_card, write_card
+from doctor_derma.reporting import readings
+from doctor_derma.reporting.evidence import Evidence, read_evidence
+from doctor_derma.reporting.model_card import model_card, write_card
+from doctor_derma.reporting.tables import markdown_table
 from reporting.measured import provenance, write_audits, write_evaluation
-from server.tiny_bundle import ALL_RULES, GREEN, write_bundle
+from tiny_bundle import ALL_RULES, GREEN, write_bundle
 
 SECTIONS = [
     "Model details",

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from doctor_derma.bundle import file_sha256, read_card, read_info
+from doctor_derma.commands.publishing import promote_bundle
 from doctor_derma.errors import DermaError
-from doctor_derma.pipeline.publishing import promote_bundle
-from doctor_derma.reporting.model_card.writing import model_card
+from doctor_derma.reporting.model_card import model_card
 from reporting.measured import write_audits, write_evaluation
-from server.tiny_bundle import write_bundle
+from tiny_bundle import write_bundle
 
 
 @pytest.fixture

@@ -11,15 +11,31 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageFilter
+from matplotlib.figure import Figure
+from PIL import Image, ImageDraw, ImageFilter
 
-from doctor_derma.audits.overlays import hair_cover, ruler_cover
+from doctor_derma.data.synthetic.lesions import draw_lesion
+from doctor_derma.data.synthetic.scenes import Skin, photograph
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.plots.style import INK, new_figure
 
 # uint8 RGB (height, width, 3), severity 1 to 5, random numbers -> the same shape and type.
 Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
 
 SEVERITIES = (1, 2, 3, 4, 5)
+TITLES = {
+    "jpeg": "JPEG compression",
+    "blur": "Gaussian blur",
+    "noise": "Gaussian noise",
+    "darker": "Darker",
+    "brighter": "Brighter",
+    "warm": "Warm colour cast",
+    "cool": "Cool colour cast",
+    "hair": "Hairs",
+    "ruler": "Ruler",
+    "rotation": "Rotation",
+    "all": "Mean of all",
+}
 _JPEG_QUALITY = (50, 30, 18, 10, 5)
 _BLUR_SIGMA = (0.004, 0.008, 0.014, 0.022, 0.032)  # Shares of the shorter side.
 _NOISE_SIGMA = (8, 16, 26, 40, 60)  # Grey levels.
@@ -29,9 +45,20 @@ _BRIGHTER_STOPS = (0.2, 0.4, 0.7, 1.0, 1.4)
 _GAMMA = 2.2  # Of the stored values; light is their power of it.
 _CAST = (0.08, 0.15, 0.23, 0.32, 0.42)  # What red or blue loses.
 _ANGLES = (10, 20, 40, 65, 90)  # Degrees.
+_HAIRS = (4, 9, 16, 28, 45)
+# A terminal hair is about 0.1 mm across, the shorter side of a picture about 1 cm.
+_HAIR_WIDTH = (0.006, 0.014)
+_HAIR_LENGTH = (0.35, 1.1)
+_HAIR_POINTS = 24
 _HAIR_COLOUR = (40, 28, 22)
+_TICKS_OF_SHORTER_SIDE = 20
+_LONG_TICK_EVERY = 5
+_TICK_LENGTH = (0.06, 0.09, 0.13, 0.18, 0.24)
+_TICK_WIDTH = (0.006, 0.007, 0.008, 0.010, 0.012)
 _INK_COLOUR = (15, 15, 20)
 _OPACITY = 0.9
+# Hairs and rulers are drawn on a layer at least this long and scaled down, for smooth edges.
+_LAYER_PIXELS = 1200
 
 
 def corrupt(name: str, pixels: np.ndarray, severity: int, image: str) -> np.ndarray:
@@ -116,13 +143,41 @@ def cool(pixels: np.ndarray, severity: int, _: np.random.Generator) -> np.ndarra
 
 
 def hair(pixels: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """Lay 4 to 45 curved dark hairs over the picture."""
-    return _overlay(pixels, hair_cover(pixels.shape[:2], severity, generator), _HAIR_COLOUR)
+    """Lay 4 to 45 curved dark hairs over the picture, each severity those below and more."""
+    shape = pixels.shape[:2]
+    layer, scale = _new_layer(shape)
+    pen, shorter = ImageDraw.Draw(layer), min(shape)
+    steps = np.linspace(0, 1, _HAIR_POINTS)[:, None]
+    along = generator.uniform(0, np.pi)
+    for _ in range(_HAIRS[severity - 1]):
+        heading = along + generator.normal(0, 0.5) + generator.normal(0, 0.9) * steps
+        middle = generator.uniform((0, 0), shape[::-1])
+        length = generator.uniform(*_HAIR_LENGTH) * shorter
+        strides = np.hstack([np.cos(heading), np.sin(heading)]) * length / _HAIR_POINTS
+        path = np.cumsum(strides, axis=0)
+        points = (path - path.mean(axis=0) + middle) * scale
+        width = max(1, round(generator.uniform(*_HAIR_WIDTH) * shorter * scale))
+        pen.line([tuple(point) for point in points], fill=255, width=width, joint="curve")
+    return _overlay(pixels, layer, _HAIR_COLOUR)
 
 
 def ruler(pixels: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
     """Lay a ruler's marks along one edge, reaching 6 to 24% of the shorter side inwards."""
-    return _overlay(pixels, ruler_cover(pixels.shape[:2], severity, generator), _INK_COLOUR)
+    height, width = shape = pixels.shape[:2]
+    layer, scale = _new_layer(shape)
+    pen, shorter = ImageDraw.Draw(layer), min(shape)
+    edge = str(generator.choice(["top", "bottom", "left", "right"]))
+    flat = edge in ("top", "bottom")
+    pitch = shorter / _TICKS_OF_SHORTER_SIDE
+    offset = generator.uniform(0, pitch)
+    edge_length, depth = (width, height) if flat else (height, width)
+    stroke = max(1, round(_TICK_WIDTH[severity - 1] * shorter * scale))
+    for number, place in enumerate(np.arange(offset, edge_length, pitch)):
+        reach = _TICK_LENGTH[severity - 1] * shorter * (0.5 if number % _LONG_TICK_EVERY else 1)
+        ends = (0, reach) if edge in ("top", "left") else (depth, depth - reach)
+        points = [(place, end) if flat else (end, place) for end in ends]
+        pen.line([(x * scale, y * scale) for x, y in points], fill=255, width=stroke)
+    return _overlay(pixels, layer, _INK_COLOUR)
 
 
 def rotation(pixels: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
@@ -152,6 +207,51 @@ CORRUPTIONS: dict[str, Corruption] = {
 }
 
 
+def plot_corruptions(image: np.ndarray, tile_inches: float = 1.5) -> Figure:
+    """Draw one picture under every corruption and severity.
+
+    Parameters
+    ----------
+    image : uint8 RGB (height, width, 3), such as ``example_picture`` returns
+    """
+    severities = (0, *SEVERITIES)
+    height, width = image.shape[:2]
+    figure = new_figure(
+        tile_inches * len(severities) + 0.5,
+        (tile_inches * height / width + 0.06) * len(CORRUPTIONS) + 0.6,
+    )
+    grid = figure.subplots(len(CORRUPTIONS), len(severities), squeeze=False)
+    for row, name in zip(grid, CORRUPTIONS, strict=True):
+        for axes, severity in zip(row, severities, strict=True):
+            axes.imshow(corrupt(name, image, severity, "example"))
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+        row[0].set_ylabel(TITLES[name].replace(" ", "\n", 1), color=INK, fontsize=9)
+    for axes, severity in zip(grid[0], severities, strict=True):
+        axes.set_title(f"severity {severity}" if severity else "clean", fontsize=9, color=INK)
+    figure.suptitle(
+        "What the severities look like",
+        x=0.01,
+        ha="left",
+        fontsize=11.5,
+        fontweight="bold",
+        color=INK,
+    )
+    return figure
+
+
+def example_picture(size: tuple[int, int] = (480, 360)) -> np.ndarray:
+    """Draw a synthetic melanoma on hairless skin, uint8 (height, width, 3).
+
+    Parameters
+    ----------
+    size : (width, height) in pixels
+    """
+    generator = np.random.default_rng(5)
+    lesion = draw_lesion("mel", generator)
+    return np.array(photograph(lesion, Skin(0.12, 0.2, hairs=0), size, generator))
+
+
 def _expose(pixels: np.ndarray, stops: float) -> np.ndarray:
     gain = 2 ** (stops / _GAMMA)
     return _scale(pixels, (gain, gain, gain))
@@ -161,8 +261,16 @@ def _scale(pixels: np.ndarray, gains: tuple[float, float, float]) -> np.ndarray:
     return _as_pixels(pixels * np.array(gains, dtype=np.float32))
 
 
-def _overlay(pixels: np.ndarray, cover: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:
-    share = _OPACITY * cover[..., None]
+def _new_layer(shape: tuple[int, int]) -> tuple[Image.Image, int]:
+    """Return an empty layer and how many times larger than the picture it is."""
+    scale = max(1, math.ceil(_LAYER_PIXELS / max(shape)))
+    return Image.new("L", (shape[1] * scale, shape[0] * scale)), scale
+
+
+def _overlay(pixels: np.ndarray, layer: Image.Image, colour: tuple[int, int, int]) -> np.ndarray:
+    """Paint a picture in one colour where a layer is white."""
+    small = layer.resize((pixels.shape[1], pixels.shape[0]), Image.Resampling.BOX)
+    share = _OPACITY * (np.asarray(small, dtype=np.float32) / 255)[..., None]
     return _as_pixels(pixels * (1 - share) + np.array(colour, dtype=np.float32) * share)
 
 

@@ -2,15 +2,27 @@
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 
-from doctor_derma.audits.group_means import ALL, group_means, interval_at
+from doctor_derma.audits.groups import by_class, group_means, interval_of
 from doctor_derma.evaluation.bootstrap import RESAMPLES
+from doctor_derma.evaluation.plots.style import (
+    INK,
+    MODEL_COLOURS,
+    draw_interval,
+    new_figure,
+    style_axes,
+    write_beside,
+)
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.inference.conformal import prediction_sets
 
 COVERAGE, SIZE, SINGLE = "coverage", "size", "single"
-KEYS = ["class", "measure"]
+PANELS = {
+    COVERAGE: ("Set holds the true class", "Share of images (95% interval)"),
+    SIZE: ("Size of the set", "Classes, mean (95% interval)"),
+}
 
 
 def measure_coverage(
@@ -35,38 +47,23 @@ def measure_coverage(
     sets = prediction_sets(predictions.probabilities, threshold, predictions.predicted)
     sizes = sets.sum(axis=1)
     covered = np.take_along_axis(sets, predictions.labels[:, None], axis=1)[:, 0]
-    figures = np.stack([covered, sizes, sizes == 1], axis=1).astype(float)
-    names = [ALL, *predictions.classes]
-    members = [np.ones(len(sets), dtype=bool)]
-    members += [predictions.labels == index for index in range(len(predictions.classes))]
-    means = group_means(figures, np.array(members), predictions.lesions, resamples, seed)
-    rows = [
-        {
-            "class": name,
-            "measure": measure,
-            "images": int(members[row].sum()),
-            "value": means.value[row, column],
-            "low": means.low[row, column],
-            "high": means.high[row, column],
-        }
-        for row, name in enumerate(names)
-        for column, measure in enumerate((COVERAGE, SIZE, SINGLE))
-    ]
-    return pd.DataFrame(rows)
+    return group_means(
+        np.stack([covered, sizes, sizes == 1], axis=1).astype(float),
+        [{"measure": measure} for measure in (COVERAGE, SIZE, SINGLE)],
+        [({"class": n}, of) for n, of in by_class(predictions.labels, predictions.classes).items()],
+        predictions.lesions,
+        resamples,
+        seed,
+    ).drop(columns="lesions")
 
 
 def coverage_table(frame: pd.DataFrame, target: float) -> Table:
     """Tabulate coverage and size for all images and for each class."""
-    indexed = frame.set_index(KEYS)
-    images = indexed["images"].to_dict()
-    rows = (
-        (
-            name,
-            f"{images[(name, COVERAGE)]:,}",
-            *(str(interval_at(indexed, (name, measure))) for measure in (COVERAGE, SIZE, SINGLE)),
-        )
-        for name in frame["class"].unique()
-    )
+    rows = []
+    for name, of_class in frame.groupby("class", sort=False):
+        of = of_class.set_index("measure")
+        cells = (str(interval_of(of.loc[measure])) for measure in (COVERAGE, SIZE, SINGLE))
+        rows.append((str(name), f"{of.loc[COVERAGE, 'images']:,}", *cells))
     return Table(
         f"Prediction sets with a target of {target:.0%} (95% interval)",
         ("True class", "Images", "Set holds it", "Classes in the set", "One class only"),
@@ -74,3 +71,29 @@ def coverage_table(frame: pd.DataFrame, target: float) -> Table:
         "The target is for all images together; a class may be far from it. Intervals: "
         "percentile bootstrap over lesions.",
     )
+
+
+def plot_coverage(frame: pd.DataFrame, target: float) -> Figure:
+    """Draw coverage and size with 95% intervals, and the target as a line.
+
+    Parameters
+    ----------
+    frame : of ``measure_coverage``
+    target : share that the sets aim at, such as 0.95
+    """
+    names = frame[frame["measure"] == COVERAGE]
+    figure = new_figure(10.4, 1.8 + 0.42 * len(names))
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (measure, (title, unit)) in zip(panels, PANELS.items(), strict=True):
+        for row, of in enumerate(frame[frame["measure"] == measure].to_dict("records")):
+            if pd.notna(of["value"]):
+                draw_interval(axes, row, interval_of(of), MODEL_COLOURS[0])
+                write_beside(axes, row, f"{of['value']:.2f}")
+        style_axes(axes, title, unit, "")
+    panels[0].axvline(target, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
+    panels[0].set_xlim(right=1.01)
+    panels[1].set_xlim(left=0.9)
+    labels = [f"{n}\n{i:,} images" for n, i in zip(names["class"], names["images"], strict=True)]
+    panels[0].set_yticks(range(len(names)), labels)
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    return figure

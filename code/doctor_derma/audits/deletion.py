@@ -5,29 +5,48 @@ or put into an empty one, the strongest evidence first. If the map tells what th
 rests on, its probability falls early with deletion and rises early with insertion.
 """
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image, ImageFilter
 
-from doctor_derma.audits.changing_pictures import (
-    SHARES,
-    STEPS,
-    blurred_picture,
-    changing_pictures,
-    skin_picture,
-)
-from doctor_derma.audits.evidence_maps import called_maps, centred_gaussian, resize_map
-from doctor_derma.audits.group_means import ALL, group_means, interval_at
+from doctor_derma.audits.groups import ALL, by_class, group_means, interval_of
+from doctor_derma.audits.localisation import called_maps, centred_gaussian, resize_map
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES
+from doctor_derma.evaluation.plots.style import (
+    INK,
+    MODEL_COLOURS,
+    MUTED,
+    draw_interval,
+    new_figure,
+    style_axes,
+)
 from doctor_derma.evaluation.predictions import PixelClassifier, Predictions, open_picture
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.images.decoding import fit_pixels
 from doctor_derma.terminal import with_progress
 
 PICTURES = 200
-CURVES = ("deletion", "insertion")
-ORDERS = ("model", "gaussian", "random")
+STEPS = 16
+SHARES = np.linspace(0, 1, STEPS + 1)
+FRAME_SHARE = 0.1
+BLUR_SHARE = 0.1
+CURVES = {
+    "deletion": ("Deletion: lower is better", "% of the picture turned into plain skin"),
+    "insertion": ("Insertion: higher is better", "% of the picture restored from a blur"),
+}
+ORDERS = {
+    "model": ("activation map", MODEL_COLOURS[0], "-"),
+    "gaussian": ("centred Gaussian", MODEL_COLOURS[1], (0, (5, 1.5))),
+    "random": ("random map", MUTED, (0, (1.2, 1.2))),
+}
 DIFFERENCES = ("model minus gaussian", "model minus random")
+# How far apart the two differences of a class are drawn, in rows.
+BESIDE = 0.17
 
 
 def measure_deletion(
@@ -60,7 +79,7 @@ def measure_deletion(
 
     Returns
     -------
-    DataFrame, one row a figure: ``class`` (the true one, or all), ``curve`` (deletion,
+    DataFrame, one row a value: ``class`` (the true one, or all), ``curve`` (deletion,
     insertion), ``order`` (one of ``ORDERS``, or of ``DIFFERENCES``, which are paired),
     ``figure`` (probability or auc), ``share`` of the pixels changed (nan for an auc, the
     area under the curve over all shares), ``images``, and ``value`` with the limits ``low``
@@ -74,38 +93,22 @@ def measure_deletion(
     """
     rows = pick_pictures(predictions, pictures, seed)
     curves = _follow(classifier, predictions, rows, seed)
-    areas = _with_differences(area_under(curves))
-    groups = {ALL: np.ones(len(rows), dtype=bool)}
-    groups |= {name: predictions.labels[rows] == i for i, name in enumerate(predictions.classes)}
-    means = group_means(
+    areas = area_under(curves)
+    model, gaussian, chance = np.moveaxis(areas, -1, 0)
+    areas = np.concatenate([areas, np.stack([model - gaussian, model - chance], -1)], axis=-1)
+    columns = [(*of, "auc", np.nan) for of in product(CURVES, (*ORDERS, *DIFFERENCES))]
+    columns += [(*of, "probability", share) for *of, share in product(CURVES, ORDERS, SHARES)]
+    groups = by_class(predictions.labels[rows], predictions.classes)
+    frame = group_means(
         np.concatenate([areas.reshape(len(rows), -1), curves.reshape(len(rows), -1)], axis=1),
-        np.stack(list(groups.values())),
+        [dict(zip(("curve", "order", "figure", "share"), of, strict=True)) for of in columns],
+        [({"class": name}, members) for name, members in groups.items()],
         predictions.lesions[rows],
         resamples,
         seed,
     )
-    figures = [(curve, order, "auc", np.nan) for curve in CURVES for order in ORDERS + DIFFERENCES]
-    figures += [
-        (curve, order, "probability", share)
-        for curve in CURVES
-        for order in ORDERS
-        for share in SHARES
-    ]
-    return pd.DataFrame(
-        {
-            "class": name,
-            "curve": curve,
-            "order": order,
-            "figure": figure,
-            "share": share,
-            "images": int(members.sum()),
-            "value": means.value[group, column],
-            "low": means.low[group, column],
-            "high": means.high[group, column],
-        }
-        for group, (name, members) in enumerate(groups.items())
-        for column, (curve, order, figure, share) in enumerate(figures)
-    )
+    keys = ["class", "curve", "order", "figure", "share", "images", "value", "low", "high"]
+    return frame[keys]
 
 
 def pick_pictures(predictions: Predictions, count: int, seed: int) -> np.ndarray:
@@ -130,26 +133,39 @@ def area_under(curves: np.ndarray) -> np.ndarray:
     return (curves[..., 1:] + curves[..., :-1]).mean(axis=-1) / 2
 
 
-def deletion_table(frame: pd.DataFrame) -> Table:
-    """Tabulate the areas under both curves, and the paired differences."""
-    areas = frame[(frame["class"] == ALL) & (frame["figure"] == "auc")]
-    indexed = areas.set_index(["curve", "order"])
-    rows = [
-        (order, *(str(interval_at(indexed, (curve, order))) for curve in CURVES))
-        for order in ORDERS
-    ]
-    rows += [
-        (order, *(interval_at(indexed, (curve, order)).signed for curve in CURVES))
-        for order in DIFFERENCES
-    ]
-    return Table(
-        f"Deletion and insertion on {areas['images'].iloc[0]:,} pictures (95% interval)",
-        ("Order of the pixels", "Area, deletion ↓", "Area, insertion ↑"),
-        tuple(rows),
-        "Area under the called class's probability while the picture turns into plain skin "
-        "(deletion) or comes back from a blur (insertion). Pictures drawn in turns from each "
-        "true class, one a lesion. Intervals: percentile bootstrap over lesions.",
-    )
+def changing_pictures(start: np.ndarray, end: np.ndarray, evidence: np.ndarray) -> np.ndarray:
+    """Turn one picture into another, the pixels with most evidence first.
+
+    Equal evidence goes in reading order.
+
+    Parameters
+    ----------
+    start, end : uint8 [height, width, 3]
+    evidence : float [height, width]
+
+    Returns
+    -------
+    uint8 [STEPS + 1, height, width, 3], from ``start`` to ``end``
+    """
+    rank = np.empty(evidence.size, dtype=np.int64)
+    rank[np.argsort(-evidence, axis=None, kind="stable")] = np.arange(evidence.size)
+    changed = rank < np.round(SHARES * evidence.size)[:, None]
+    return np.where(changed.reshape(-1, *evidence.shape, 1), end, start)
+
+
+def skin_picture(picture: np.ndarray) -> np.ndarray:
+    """Return a picture [height, width, 3] of one colour, the median of the outer frame."""
+    height, width = picture.shape[:2]
+    frame = np.ones((height, width), dtype=bool)
+    down, across = (max(1, round(FRAME_SHARE * side)) for side in (height, width))
+    frame[down : height - down, across : width - across] = False
+    return np.broadcast_to(np.median(picture[frame], axis=0).astype(np.uint8), picture.shape)
+
+
+def blurred_picture(picture: np.ndarray) -> np.ndarray:
+    """Blur a picture by a Gaussian with a standard deviation of a tenth of the longer side."""
+    radius = BLUR_SHARE * max(picture.shape[:2])
+    return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(radius)))
 
 
 def _follow(
@@ -174,7 +190,81 @@ def _follow(
     return followed
 
 
-def _with_differences(areas: np.ndarray) -> np.ndarray:
-    """Append the differences of ``DIFFERENCES`` to areas [n, curves, orders]."""
-    model, gaussian, chance = np.moveaxis(areas, -1, 0)
-    return np.stack([model, gaussian, chance, model - gaussian, model - chance], axis=-1)
+def deletion_table(frame: pd.DataFrame) -> Table:
+    """Tabulate the areas under both curves, and the paired differences."""
+    areas = frame[(frame["class"] == ALL) & (frame["figure"] == "auc")]
+    indexed = areas.set_index(["order", "curve"])
+    rows = []
+    for order in (*ORDERS, *DIFFERENCES):
+        found = [interval_of(indexed.loc[(order, curve)]) for curve in CURVES]
+        signed = order in DIFFERENCES
+        rows.append((order, *(area.signed if signed else str(area) for area in found)))
+    return Table(
+        f"Deletion and insertion on {areas['images'].iloc[0]:,} pictures (95% interval)",
+        ("Order of the pixels", "Area, deletion ↓", "Area, insertion ↑"),
+        tuple(rows),
+        "Area under the called class's probability while the picture turns into plain skin "
+        "(deletion) or comes back from a blur (insertion). Pictures drawn in turns from each "
+        "true class, one a lesion. Intervals: percentile bootstrap over lesions.",
+    )
+
+
+def plot_deletion(frame: pd.DataFrame) -> Figure:
+    """Draw the mean curves with 95% bands, and the differences in area by class.
+
+    Parameters
+    ----------
+    frame : of ``measure_deletion``
+    """
+    classes = list(frame["class"].unique())
+    figure = new_figure(10.4, 6.0 + 0.42 * len(classes))
+    upper, lower = figure.subplots(2, 2, height_ratios=(4.2, 1 + 0.42 * len(classes)), sharey="row")
+    for axes, below, curve in zip(upper, lower, CURVES, strict=True):
+        of = frame[frame["curve"] == curve]
+        areas = of[of["figure"] == "auc"].set_index(["class", "order"])
+        _draw_curves(axes, of[(of["figure"] == "probability") & (of["class"] == ALL)], areas, curve)
+        _draw_differences(below, areas, classes, curve)
+    upper[0].set_ylabel("Mean probability of the called class", color=INK, fontsize=10)
+    counts = frame.groupby("class")["images"].first()
+    lower[0].set_yticks(range(len(classes)), [f"{c}\n{counts[c]:,} images" for c in classes])
+    lower[0].set_ylim(len(classes) - 0.4, -0.6)
+    handles, labels = lower[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    return figure
+
+
+def _draw_curves(axes: Axes, curves: pd.DataFrame, areas: pd.DataFrame, curve: str) -> None:
+    for order, (label, colour, dashes) in ORDERS.items():
+        line = curves[curves["order"] == order]
+        percent = 100 * line["share"]
+        axes.fill_between(percent, line["low"], line["high"], color=colour, alpha=0.13, linewidth=0)
+        axes.plot(
+            percent,
+            line["value"],
+            color=colour,
+            linestyle=dashes,
+            linewidth=2,
+            label=f"{label}, area {interval_of(areas.loc[(ALL, order)])}",
+        )
+    style_axes(axes, *CURVES[curve], "")
+    axes.set_xlim(0, 100)
+    axes.set_ylim(0, 1)
+    axes.legend(
+        loc="upper right" if curve == "deletion" else "lower right",
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+    )
+
+
+def _draw_differences(axes: Axes, areas: pd.DataFrame, classes: list[str], curve: str) -> None:
+    for difference, marker, shift in zip(DIFFERENCES, "Do", (-BESIDE, BESIDE), strict=True):
+        baseline, colour, _ = ORDERS[difference.removeprefix("model minus ")]
+        for row, name in enumerate(classes):
+            interval = interval_of(areas.loc[(name, difference)])
+            if np.isfinite(interval.value):
+                draw_interval(axes, row + shift, interval, colour, marker)
+        axes.lines[-1].set(label=f"activation map minus {baseline}, 95% interval", linestyle="none")
+    axes.axvline(0, color=INK, linewidth=1)
+    better = "left" if curve == "deletion" else "right"
+    style_axes(axes, "", f"Difference in area ({better} of 0: the activation map is better)", "")

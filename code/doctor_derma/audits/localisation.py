@@ -1,31 +1,52 @@
 """Does the evidence for the called class lie on the lesion? Activation maps against masks."""
 
+from itertools import product
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image
 
-from doctor_derma.audits.evidence_maps import called_maps, centred_gaussian, resize_map
-from doctor_derma.audits.group_means import ALL, group_means, interval_at
+from doctor_derma.audits.groups import ALL, by_class, group_means, interval_of
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.data.masks import read_mask
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES
+from doctor_derma.evaluation.plots.style import (
+    GRID,
+    MODEL_COLOURS,
+    MUTED,
+    draw_interval,
+    new_figure,
+    style_axes,
+    write_beside,
+)
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.terminal import with_progress
 
 MEASURES = {"mass": "Evidence inside the lesion", "hit": "Strongest point inside the lesion"}
+UNITS = {
+    "mass": "Share of the positive evidence for the called class",
+    "hit": "Share of pictures (pointing game)",
+}
 MODEL, GAUSSIAN, UNIFORM, MASK = "model", "gaussian", "uniform", "mask"
 DIFFERENCE = "model minus gaussian"
 MAPS = (MODEL, GAUSSIAN, UNIFORM, MASK, DIFFERENCE)
 KEYS = ["class", "decision", "measure", "map"]
 DECISIONS = (ALL, "right", "wrong")
+BASELINES = {
+    GAUSSIAN: ("centred Gaussian", "D", "#d55e00"),
+    UNIFORM: ("uniform map (the lesion's share of the picture)", "|", MUTED),
+    MASK: ("the mask itself at the map's resolution", "^", "#009e73"),
+}
+# Of each side: most dermatoscopic pictures are framed so that the lesion is in the middle.
+GAUSSIAN_SIGMA = 0.25
 
 
 def measure_localisation(
-    predictions: Predictions,
-    dataset: Dataset,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    predictions: Predictions, dataset: Dataset, resamples: int = RESAMPLES, seed: int = 0
 ) -> pd.DataFrame:
     """Hold the activation map of the called class against the lesion mask.
 
@@ -53,7 +74,7 @@ def measure_localisation(
 
     Returns
     -------
-    DataFrame, one row a figure: ``class`` (the true one, or all), ``decision`` (all, right,
+    DataFrame, one row a value: ``class`` (the true one, or all), ``decision`` (all, right,
     wrong), ``measure``, ``map`` (one of ``MAPS``, the last being a paired difference),
     ``images``, ``lesions``, and ``value`` from 0 to 1 with the limits ``low`` and ``high``
     of its 95% interval; nan where a group has no images
@@ -64,25 +85,23 @@ def measure_localisation(
         When the predictions hold no maps, or no picture has a mask.
     """
     rows, scores = _score_pictures(predictions, dataset)
-    groups = _groups(predictions, rows)
-    lesions = predictions.lesions[rows]
-    means = group_means(scores, np.stack(list(groups.values())), lesions, resamples, seed)
-    figures = [(measure, kind) for measure in MEASURES for kind in MAPS]
-    return pd.DataFrame(
-        {
-            "class": name,
-            "decision": decision,
-            "measure": measure,
-            "map": kind,
-            "images": int(members.sum()),
-            "lesions": len(np.unique(lesions[members])),
-            "value": means.value[group, figure],
-            "low": means.low[group, figure],
-            "high": means.high[group, figure],
-        }
-        for group, ((name, decision), members) in enumerate(groups.items())
-        for figure, (measure, kind) in enumerate(figures)
+    correct = predictions.correct[rows]
+    decided = dict(zip(DECISIONS, (np.ones(len(rows), dtype=bool), correct, ~correct), strict=True))
+    classes = by_class(predictions.labels[rows], predictions.classes)
+    frame = group_means(
+        scores,
+        [{"measure": measure, "map": kind} for measure, kind in product(MEASURES, MAPS)],
+        [
+            ({"class": name, "decision": decision}, of_class & of_decision)
+            for (name, of_class), (decision, of_decision) in product(
+                classes.items(), decided.items()
+            )
+        ],
+        predictions.lesions[rows],
+        resamples,
+        seed,
     )
+    return frame[[*KEYS, "images", "lesions", "value", "low", "high"]]
 
 
 def mass_inside(evidence: np.ndarray, mask: np.ndarray) -> float:
@@ -100,16 +119,50 @@ def hit_inside(evidence: np.ndarray, mask: np.ndarray) -> float:
     return float(mask[positive == positive.max()].mean())
 
 
+def called_maps(predictions: Predictions) -> np.ndarray:
+    """Return each picture's map of evidence for the class it is called, float32 [n, h, w].
+
+    Raises
+    ------
+    DermaError
+        When the predictions hold no maps.
+    """
+    if predictions.activation_maps is None:
+        raise DermaError(
+            f"{predictions.name}: the predictions hold no activation maps; predict the split again"
+        )
+    rows = np.arange(len(predictions.labels))
+    return predictions.activation_maps[rows, predictions.predicted]
+
+
+def resize_map(coarse: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Stretch a map over a whole picture bilinearly, float32 [height, width]."""
+    image = Image.fromarray(coarse.astype(np.float32))
+    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+
+
+def centred_gaussian(height: int, width: int) -> np.ndarray:
+    """Return the map of a model that always looks at the middle, float64 [height, width].
+
+    Its standard deviation is a quarter of each side and fitted to nothing; its greatest
+    value is about 1.
+    """
+    down, across = (
+        np.exp(-0.5 * (((np.arange(side) + 0.5) / side - 0.5) / GAUSSIAN_SIGMA) ** 2)
+        for side in (height, width)
+    )
+    return np.outer(down, across)
+
+
 def localisation_table(frame: pd.DataFrame) -> Table:
     """Tabulate both measures with their difference to the centred Gaussian."""
-    indexed = frame.set_index(KEYS)
-    images = indexed["images"].to_dict()
+    by_map = _by_map(frame)
     rows = []
-    for group, title in shown_groups(frame).items():
-        cells = [title, f"{images[(*group, 'mass', MODEL)]:,}"]
+    for group, title in _shown_groups(frame).items():
+        cells = [title, f"{by_map[*group, 'mass'].loc[MODEL, 'images']:,}"]
         for measure in MEASURES:
-            cells.append(str(interval_at(indexed, (*group, measure, MODEL))))
-            cells.append(interval_at(indexed, (*group, measure, DIFFERENCE)).signed)
+            of = by_map[*group, measure]
+            cells += [str(interval_of(of.loc[MODEL])), interval_of(of.loc[DIFFERENCE]).signed]
         rows.append(tuple(cells))
     return Table(
         "Activation maps against lesion masks (95% interval)",
@@ -129,7 +182,67 @@ def localisation_table(frame: pd.DataFrame) -> Table:
     )
 
 
-def shown_groups(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
+def plot_localisation(frame: pd.DataFrame) -> Figure:
+    """Draw both measures with 95% intervals, and write their difference to the Gaussian.
+
+    Parameters
+    ----------
+    frame : of ``measure_localisation``
+    """
+    by_map, groups = _by_map(frame), _shown_groups(frame)
+    figure = new_figure(11.6, 2.3 + 0.46 * len(groups))
+    panels = figure.subplots(1, 2, sharey=True)
+    for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
+        for row, group in enumerate(groups):
+            _draw_group(axes, row, by_map[*group, measure])
+        style_axes(axes, title, UNITS[measure], "")
+        axes.set_xlim(-0.03, 1.03)
+        axes.axhline(len(DECISIONS) - 0.5, color=GRID, linewidth=2)
+        write_beside(axes, -0.75, "minus Gaussian")
+    panels[0].set_ylim(len(groups) - 0.4, -0.9)
+    images = [by_map[*group, "mass"].loc[MODEL, "images"] for group in groups]
+    labels = [f"{of}\n{count:,} images" for of, count in zip(groups.values(), images, strict=True)]
+    panels[0].set_yticks(range(len(groups)), labels)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=4,
+        frameon=False,
+        fontsize=9,
+    )
+    return figure
+
+
+def _draw_group(axes: Axes, row: int, of: pd.DataFrame) -> None:
+    """Draw one measure of one group, its rows named by the map."""
+    model = interval_of(of.loc[MODEL])
+    if pd.isna(model.value):
+        axes.text(0, row, "no pictures", color=MUTED, va="center", fontsize=9)
+        return
+    draw_interval(axes, row, model, MODEL_COLOURS[0])
+    if row == 0:
+        axes.lines[-1].set(label="activation map, with 95% interval", linestyle="none")
+    for kind, (label, marker, colour) in BASELINES.items():
+        axes.plot(
+            of.loc[kind, "value"],
+            row,
+            marker=marker,
+            markersize=11 if marker == "|" else 6.5,
+            markeredgewidth=1.8,
+            markerfacecolor="white",
+            markeredgecolor=colour,
+            linestyle="none",
+            label=label if row == 0 else None,
+        )
+    write_beside(axes, row, interval_of(of.loc[DIFFERENCE]).signed)
+
+
+def _by_map(frame: pd.DataFrame) -> dict[tuple, pd.DataFrame]:
+    """Return the rows of each class, decision and measure, named by the map."""
+    return {key: of.set_index("map") for key, of in frame.groupby(KEYS[:3], sort=False)}
+
+
+def _shown_groups(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
     """Title the groups that table and plot show: overall, by decision and by class."""
     titles = {(ALL, ALL): "all", (ALL, "right"): "called rightly", (ALL, "wrong"): "called wrongly"}
     return titles | {(name, ALL): name for name in frame["class"].unique() if name != ALL}
@@ -167,17 +280,3 @@ def _scores(coarse: np.ndarray, mask: np.ndarray) -> np.ndarray:
         model, gaussian, uniform, best = (measure(evidence, mask) for evidence in maps)
         scores += [model, gaussian, uniform, best, model - gaussian]
     return np.array(scores)
-
-
-def _groups(predictions: Predictions, rows: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
-    """Return the members of each class and decision among the rows, bool [rows]."""
-    labels, correct = predictions.labels[rows], predictions.correct[rows]
-    everything = np.ones(len(rows), dtype=bool)
-    by_class = {ALL: everything}
-    by_class |= {name: labels == index for index, name in enumerate(predictions.classes)}
-    by_decision = dict(zip(DECISIONS, (everything, correct, ~correct), strict=True))
-    return {
-        (name, decision): of_class & of_decision
-        for name, of_class in by_class.items()
-        for decision, of_decision in by_decision.items()
-    }

@@ -11,15 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from matplotlib.figure import Figure
 from PIL import Image
 from scipy.ndimage import binary_dilation, distance_transform_edt, grey_closing
 
+from doctor_derma.audits.groups import UNKNOWN
 from doctor_derma.data.masks import read_mask
+from doctor_derma.evaluation.plots.style import INK, MUTED, legend_below, new_figure, style_axes
 from doctor_derma.evaluation.predictions import open_picture
 from doctor_derma.images.decoding import fit_pixels
 from doctor_derma.terminal import with_progress
 
-UNKNOWN = "unknown"
 # Lower limits in degrees, lightest first.
 BANDS = {
     "very light": 55.0,
@@ -29,6 +31,7 @@ BANDS = {
     "brown": -30.0,
     "dark": -np.inf,
 }
+BAND_COLOURS = ("#f2cdb0", "#dfa67f", "#c17f57", "#95593a", "#663722", "#341a10")
 # Pictures are measured at this shorter side; medians of colour need no more pixels.
 SHORTER_SIDE = 150
 # Distances from the mask, in shares of the shorter side: the lesion's own rim is left out.
@@ -157,6 +160,50 @@ def srgb_to_lab(pixels: np.ndarray) -> np.ndarray:
     curved = np.where(ratios > (6 / 29) ** 3, np.cbrt(ratios), ratios * (29 / 6) ** 2 / 3 + 4 / 29)
     x, y, z = np.moveaxis(curved, -1, 0)
     return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
+
+
+def plot_skin_tones(frame: pd.DataFrame) -> Figure:
+    """Draw each image as a point: yellow across, lightness upwards, limits of bands as rays.
+
+    Parameters
+    ----------
+    frame : of ``measure_skin_tones``
+    """
+    measured = frame[frame["band"] != UNKNOWN]
+    figure = new_figure(7.2, 6.2)
+    axes = figure.subplots()
+    for (band, above), colour in zip(BANDS.items(), BAND_COLOURS, strict=True):
+        of_band = measured[measured["band"] == band]
+        axes.scatter(
+            of_band["yellow"],
+            of_band["lightness"],
+            s=18,
+            color=colour,
+            edgecolor=INK,
+            linewidth=0.3,
+            label=f"{band} ({len(of_band):,})",
+        )
+        if np.isfinite(above):
+            far = 200 * np.array([0, 1])
+            axes.plot(
+                far * np.cos(np.radians(above)),
+                50 + far * np.sin(np.radians(above)),
+                color=MUTED,
+                linewidth=0.8,
+            )
+    axes.axvline(0, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+    bluish = np.mean(measured["yellow"] <= 0) if len(measured) else 0.0
+    style_axes(
+        axes,
+        f"Skin around the lesion; {bluish:.0%} of the pictures show it with no yellow",
+        "b* (CIELAB), from blue (negative) to yellow",
+        "L* (CIELAB), lightness from 0 to 100",
+    )
+    if len(measured):
+        axes.set_xlim(measured["yellow"].min() - 3, measured["yellow"].max() + 3)
+        axes.set_ylim(measured["lightness"].min() - 3, measured["lightness"].max() + 3)
+    legend_below(figure, axes, 3, "Band of the individual typology angle (images)")
+    return figure
 
 
 def _shrunk(path: Path, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

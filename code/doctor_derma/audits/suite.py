@@ -1,51 +1,65 @@
-"""Every audit by name: figures, tables and pictures of one model on one split."""
+"""Every audit by name: tables, numbers and plots of one model on one split, and their folder."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from doctor_derma.audits.coverage import coverage_table, measure_coverage
-from doctor_derma.audits.deletion import deletion_table, measure_deletion
-from doctor_derma.audits.image_groups import ATTRIBUTES
-from doctor_derma.audits.localisation import localisation_table, measure_localisation
-from doctor_derma.audits.plots.coverage import plot_coverage
-from doctor_derma.audits.plots.deletion import plot_deletion
-from doctor_derma.audits.plots.localisation import plot_localisation
-from doctor_derma.audits.plots.robustness import (
-    example_picture,
-    plot_corruptions,
-    plot_robustness,
-    plot_robustness_drops,
-)
-from doctor_derma.audits.plots.skin_tone import plot_skin_tones
-from doctor_derma.audits.plots.subgroups import plot_subgroups
-from doctor_derma.audits.plots.unfamiliar import plot_unfamiliar, plot_unfamiliar_pictures
-from doctor_derma.audits.robustness import measure_robustness, robustness_table
-from doctor_derma.audits.subgroups import measure_subgroups, subgroups_table
-from doctor_derma.audits.temperature import (
+from doctor_derma.atomic import replacing_own_folder
+from doctor_derma.audits.calibration import (
     calibration_table,
     calibration_versions,
     measure_calibration,
 )
-from doctor_derma.audits.unfamiliar import (
-    UnfamiliarityScorer,
-    measure_unfamiliar,
-    score_unfamiliar,
-    unfamiliar_table,
+from doctor_derma.audits.corruptions import example_picture, plot_corruptions
+from doctor_derma.audits.coverage import coverage_table, measure_coverage, plot_coverage
+from doctor_derma.audits.deletion import deletion_table, measure_deletion, plot_deletion
+from doctor_derma.audits.groups import interval_of
+from doctor_derma.audits.localisation import (
+    localisation_table,
+    measure_localisation,
+    plot_localisation,
+)
+from doctor_derma.audits.out_of_distribution import (
+    OodScorer,
+    measure_ood,
+    ood_table,
+    plot_ood,
+    plot_ood_pictures,
+    score_pictures,
+)
+from doctor_derma.audits.robustness import (
+    measure_robustness,
+    plot_robustness,
+    plot_robustness_drops,
+    robustness_table,
+)
+from doctor_derma.audits.skin_tone import plot_skin_tones
+from doctor_derma.audits.subgroups import (
+    ATTRIBUTES,
+    measure_subgroups,
+    plot_subgroups,
+    subgroups_table,
 )
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.data.masks import read_mask
 from doctor_derma.evaluation.plots.curves import plot_reliability
+from doctor_derma.evaluation.plots.style import save_png
 from doctor_derma.evaluation.predictions import PixelClassifier, Predictions
+from doctor_derma.evaluation.report import write_json
 from doctor_derma.evaluation.tables import Table
+from doctor_derma.terminal import terminal, with_progress
+
+TABLES_FILE = "tables.txt"
+PROVENANCE_FILE = "provenance.json"
 
 
-class AuditedClassifier(PixelClassifier, UnfamiliarityScorer, Protocol):
-    """A model that predicts and says how unfamiliar a picture is."""
+class AuditedClassifier(PixelClassifier, OodScorer, Protocol):
+    """A model that predicts and says how unlike its training images a picture is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +73,7 @@ class Audited:
     predictions: Predictions
     dataset: Dataset
     temperature: float
-    prevalence: float
+    prior_weight: float
     class_shares: tuple[float, ...]
     conformal_target: float
     conformal_threshold: float
@@ -77,21 +91,14 @@ class Audit:
 
 def _calibration(of: Audited) -> Audit:
     versions = calibration_versions(
-        of.predictions, of.temperature, of.prevalence, np.array(of.class_shares)
+        of.predictions, of.temperature, of.prior_weight, np.array(of.class_shares)
     )
-    found = measure_calibration(versions)
-    frame = pd.DataFrame(
-        [
-            {"version": version, "metric": name, "value": i.value, "low": i.low, "high": i.high}
-            for version, intervals in found.items()
-            for name, i in intervals.items()
-        ]
-    )
-    figures = {
-        f"reliability_{version}": plot_reliability(versions[version], found[version])
-        for version in versions
-    }
-    table = calibration_table(found, of.temperature, of.prevalence)
+    frame = measure_calibration(versions)
+    figures = {}
+    for version, rows in frame.groupby("version", sort=False):
+        intervals = {row["metric"]: interval_of(row) for row in rows.to_dict("records")}
+        figures[f"reliability_{version}"] = plot_reliability(versions[str(version)], intervals)
+    table = calibration_table(frame, of.temperature, of.prior_weight)
     return Audit([table], {"calibration": frame}, figures)
 
 
@@ -102,14 +109,11 @@ def _coverage(of: Audited) -> Audit:
     return Audit([table], {"coverage": frame}, {"coverage": figure})
 
 
-def _unfamiliar(of: Audited) -> Audit:
-    scores = score_unfamiliar(of.classifier, of.predictions)
-    frame = measure_unfamiliar(scores)
-    figures = {
-        "unfamiliar": plot_unfamiliar(scores, frame),
-        "unfamiliar_pictures": plot_unfamiliar_pictures(),
-    }
-    return Audit([unfamiliar_table(frame)], {"unfamiliar": frame}, figures)
+def _out_of_distribution(of: Audited) -> Audit:
+    scores = score_pictures(of.classifier, of.predictions)
+    frame = measure_ood(scores)
+    figures = {"unfamiliar": plot_ood(scores, frame), "unfamiliar_pictures": plot_ood_pictures()}
+    return Audit([ood_table(frame)], {"unfamiliar": frame}, figures)
 
 
 def _subgroups(of: Audited) -> Audit:
@@ -144,11 +148,41 @@ def _robustness(of: Audited) -> Audit:
     return Audit([robustness_table(frame)], {"robustness": frame}, figures)
 
 
+# By the names of their folders.
 AUDITS: dict[str, Callable[[Audited], Audit]] = {
     "calibration": _calibration,
     "coverage": _coverage,
-    "unfamiliar": _unfamiliar,
+    "unfamiliar": _out_of_distribution,
     "subgroups": _subgroups,
     "explanations": _explanations,
     "robustness": _robustness,
 }
+
+
+def write_audit(audit: Audit, provenance: Mapping[str, Any], folder: Path) -> None:
+    """Replace the folder of an audit: CSV files, PNG pictures, and the tables as text.
+
+    Parameters
+    ----------
+    provenance : what was audited, JSON values, kept in ``provenance.json``. Expected:
+        ``split``, ``dataset_fingerprint``, ``weights_sha256``
+
+    Raises
+    ------
+    DermaError
+        When ``folder`` holds something else than an audit.
+    """
+    with replacing_own_folder(folder, TABLES_FILE) as scratch:
+        for name, frame in audit.frames.items():
+            frame.to_csv(scratch / f"{name}.csv", index=False, float_format="%.6g")
+        for name, figure in with_progress(list(audit.figures.items()), "Drawing plots"):
+            save_png(figure, scratch / f"{name}.png")
+        write_json(dict(provenance), scratch / PROVENANCE_FILE)
+        (scratch / TABLES_FILE).write_text("\n".join(map(_as_text, audit.tables)))
+
+
+def _as_text(table: Table) -> str:
+    console = terminal(width=140, no_color=True)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()

@@ -60,7 +60,7 @@ def audit_model(
         predictions,
         dataset,
         temperature=info.temperature,
-        prevalence=info.prior_weight,
+        prior_weight=info.prior_weight,
         class_shares=info.class_shares,
         conformal_target=info.conformal.target,
         conformal_threshold=info.conformal.threshold,

@@ -152,7 +152,7 @@ CHANGED: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def draw_unfamiliar(kind: str, count: int, seed: int) -> list[Image.Image]:
+def draw_pictures(kind: str, count: int, seed: int) -> list[Image.Image]:
     """Draw pictures of one kind of ``DRAWN``; the same seed gives the same pictures.
 
     Half of them are softened a little, as a lens or a compression does.

@@ -8,8 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from doctor_derma.audits.report import PROVENANCE_FILE
-from doctor_derma.audits.suite import AUDITS
+from doctor_derma.audits.suite import AUDITS, PROVENANCE_FILE
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError

@@ -1,13 +1,23 @@
-"""The tables of a model card that come from ``model.json``, the evaluation and the data set."""
+"""The tables of a model card, as Markdown: of ``model.json``, the test, the data and each audit."""
 
 import math
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import pandas as pd
 
+from doctor_derma.audits.calibration import calibration_table
+from doctor_derma.audits.coverage import coverage_table
+from doctor_derma.audits.deletion import deletion_table
+from doctor_derma.audits.groups import interval_of
+from doctor_derma.audits.localisation import localisation_table
+from doctor_derma.audits.out_of_distribution import ood_table
+from doctor_derma.audits.robustness import robustness_table
+from doctor_derma.audits.subgroups import JUDGED_LESIONS, METRICS, subgroups_table
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.data.manifest import SPLITS, Dataset
 from doctor_derma.decisions import MELANOMA
+from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import LEVEL
 from doctor_derma.evaluation.metrics import (
     CLASS_METRICS,
@@ -17,12 +27,23 @@ from doctor_derma.evaluation.metrics import (
     RULE_METRICS,
 )
 from doctor_derma.evaluation.tables import Table
-from doctor_derma.reporting.model_card.evidence import Evaluation, Evidence
+from doctor_derma.reporting.evidence import Evaluation, Evidence
 from doctor_derma.training.config import TrainConfig
 
 HEADLINES = {**HEADLINE_METRICS, **MELANOMA_METRICS}
 NOT_KNOWN = "not known"
 _TITLES = {"train": "training", "val": "validation", "test": "test"}
+Frames = dict[str, pd.DataFrame]
+_FEW = "†"
+_GROUP_METRICS = ("macro_auc", "balanced_accuracy", "accuracy", "sensitivity_mel")
+
+
+def markdown_table(table: Table) -> str:
+    """Write a table as GitHub's Markdown: its title in bold, the table, its note."""
+    rules = ["---" if column < table.words else "---:" for column in range(len(table.header))]
+    rows = [_row(table.header), _row(rules), *(_row(row) for row in table.rows)]
+    parts = [f"**{table.title}**" if table.title else "", "\n".join(rows), table.note]
+    return "\n\n".join(part for part in parts if part)
 
 
 def overall_table(info: BundleInfo, evidence: Evidence) -> Table:
@@ -108,6 +129,49 @@ def recipe_table(recipe: dict[str, Any]) -> Table:
     return Table("", ("Setting", "Value", "Meaning"), tuple(rows), words=3)
 
 
+def audit_tables(info: BundleInfo, audit: str, frames: Frames) -> list[Table]:
+    """Tabulate what an audit found.
+
+    Parameters
+    ----------
+    audit : of ``AUDITS``
+    frames : file name without suffix -> figures, as the audit wrote them
+
+    Raises
+    ------
+    DermaError
+        When figures are missing, as where an older audit wrote them.
+    """
+    try:
+        return _TABLES[audit](info, frames)
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        raise DermaError(
+            f"audits/{info.name}/{audit}: figures are missing ({type(error).__name__}: {error}); "
+            f"audit {info.name} again, with --only {audit}"
+        ) from error
+
+
+def group_table(frame: pd.DataFrame) -> Table:
+    """Tabulate every group of images, whether it differs from the others or not."""
+    shown = {name: METRICS[name] for name in _GROUP_METRICS if name in set(frame["metric"])}
+    rows = []
+    for (attribute, group), figures in frame.groupby(["attribute", "group"], sort=False):
+        first = figures.iloc[0]
+        by_metric = {row["metric"]: row for row in figures.to_dict("records")}
+        cells = (_group_cell(by_metric[name]) for name in shown)
+        counts = (f"{first[name]:,}" for name in ("images", "lesions"))
+        rows.append((str(attribute).capitalize(), str(group), *counts, *cells))
+    return Table(
+        f"All groups ({LEVEL:.0%} interval)",
+        ("By", "Group", "Images", "Lesions", *shown.values()),
+        tuple(rows),
+        f"{_FEW} rests on fewer than {JUDGED_LESIONS} lesions and is not judged. \N{EN DASH} too "
+        "few lesions or classes for it. Means over the classes are over those that the group has "
+        "enough lesions of, so those of two groups can be of different classes.",
+        words=2,
+    )
+
+
 def _plain(info: BundleInfo, split: str, metric: str) -> str:
     value = info.metrics.get(split, {}).get(metric, math.nan)
     return "not measured" if math.isnan(value) else f"{value:.3f}"
@@ -138,3 +202,34 @@ def _total(info: BundleInfo, dataset: Dataset | None, split: str) -> str:
 
 def _images_and_lesions(rows: pd.DataFrame) -> str:
     return f"{len(rows):,} ({rows['lesion'].nunique():,})"
+
+
+def _row(cells: tuple[str, ...] | list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _group_cell(figure: Mapping[Hashable, Any]) -> str:
+    if math.isnan(figure["value"]):
+        return "\N{EN DASH}"
+    return f"{interval_of(figure)}{' ' + _FEW if figure['small'] else ''}"
+
+
+def _explanations(info: BundleInfo, frames: Frames) -> list[Table]:
+    located = [localisation_table(frames["localisation"])] if "localisation" in frames else []
+    return [*located, deletion_table(frames["deletion"])]
+
+
+def _subgroups(info: BundleInfo, frames: Frames) -> list[Table]:
+    return [subgroups_table(frames["subgroups"]), group_table(frames["subgroups"])]
+
+
+_TABLES: dict[str, Callable[[BundleInfo, Frames], list[Table]]] = {
+    "calibration": lambda info, frames: [
+        calibration_table(frames["calibration"], info.temperature, info.prior_weight)
+    ],
+    "coverage": lambda info, frames: [coverage_table(frames["coverage"], info.conformal.target)],
+    "unfamiliar": lambda info, frames: [ood_table(frames["unfamiliar"])],
+    "subgroups": _subgroups,
+    "explanations": _explanations,
+    "robustness": lambda info, frames: [robustness_table(frames["robustness"])],
+}

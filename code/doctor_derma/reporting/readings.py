@@ -5,15 +5,16 @@ import math
 import pandas as pd
 
 from doctor_derma.audits.coverage import COVERAGE
-from doctor_derma.audits.localisation import ALL, DIFFERENCE, GAUSSIAN, MODEL
+from doctor_derma.audits.groups import ALL, interval_of
+from doctor_derma.audits.localisation import DIFFERENCE, GAUSSIAN, MODEL
 from doctor_derma.audits.robustness import MEAN, find_interval
 from doctor_derma.audits.subgroups import METRICS
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.decisions import MELANOMA
 from doctor_derma.evaluation.bootstrap import LEVEL, Interval
 from doctor_derma.evaluation.metrics import MELANOMA_AT_SPECIFICITY
-from doctor_derma.reporting.model_card.evidence import Evaluation, Evidence
-from doctor_derma.reporting.model_card.figures import HEADLINES
+from doctor_derma.reporting.evidence import Evaluation, Evidence
+from doctor_derma.reporting.tables import HEADLINES
 
 _FIRST = ("macro_auc", "balanced_accuracy", "accuracy", MELANOMA_AT_SPECIFICITY)
 
@@ -85,10 +86,7 @@ def read_groups(frame: pd.DataFrame) -> str:
 def read_localisation(frame: pd.DataFrame) -> str:
     """Hold the maps against one that always looks at the middle."""
     hits = frame[(frame["class"] == ALL) & (frame["decision"] == ALL) & (frame["measure"] == "hit")]
-    figures = {
-        row["map"]: Interval(row["value"], row["low"], row["high"])
-        for row in hits.to_dict("records")
-    }
+    figures = {row["map"]: interval_of(row) for row in hits.to_dict("records")}
     difference = figures[DIFFERENCE]
     if difference.low > 0:
         verdict = "Maps find lesions better than that."

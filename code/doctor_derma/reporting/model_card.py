@@ -1,19 +1,24 @@
 """A model card from ``model.json`` and what was measured of its weights.
 
-Its sections are those of Mitchell et al. [1]_, with the warning first.
+Its sections are those of Mitchell et al. [1]_, with the warning first; its head is in the form that
+the Hugging Face Hub reads [2]_, [3]_.
 
 References
 ----------
 .. [1] M. Mitchell, S. Wu, A. Zaldivar et al.: Model Cards for Model Reporting. FAccT 2019,
        arXiv:1810.03993.
+.. [2] https://huggingface.co/docs/hub/model-cards
+.. [3] https://github.com/huggingface/hub-docs/blob/main/modelcard.md
 """
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from doctor_derma.atomic import replacing_file
@@ -23,23 +28,23 @@ from doctor_derma.data.importers.ham10000 import HAM10000
 from doctor_derma.data.synthetic.synthesis import SYNTHETIC
 from doctor_derma.decisions import MEANINGS
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.bootstrap import LEVEL, RESAMPLES
+from doctor_derma.evaluation.bootstrap import LEVEL, RESAMPLES, Interval
 from doctor_derma.models.names import parse_name
 from doctor_derma.models.networks import count_parameters, create_network
-from doctor_derma.reporting.model_card import readings
-from doctor_derma.reporting.model_card.audit_tables import audit_tables
-from doctor_derma.reporting.model_card.evidence import EVALUATION, Evidence
-from doctor_derma.reporting.model_card.figures import (
+from doctor_derma.reporting import readings
+from doctor_derma.reporting.evidence import EVALUATION, Evidence
+from doctor_derma.reporting.tables import (
+    HEADLINES,
+    audit_tables,
     class_table,
     data_table,
+    markdown_table,
     overall_table,
     recipe_table,
     rule_table,
 )
-from doctor_derma.reporting.model_card.front_matter import front_matter
-from doctor_derma.reporting.model_card.markdown import markdown_table
 
-TEMPLATE = "card.md.jinja"
+TEMPLATES = Path(__file__).with_name("templates")
 _FACTORS = {
     "sex": "sex",
     "age": "age",
@@ -52,6 +57,20 @@ _READINGS: dict[str, tuple[str, Callable[[BundleInfo, pd.DataFrame], str]]] = {
     "subgroups": ("subgroups", lambda _, frame: readings.read_groups(frame)),
     "explanations": ("localisation", lambda _, frame: readings.read_localisation(frame)),
     "robustness": ("robustness", lambda _, frame: readings.read_robustness(frame)),
+}
+TASK = "image-classification"
+
+
+# The licences of the data sets that Doctor Derma knows, by the Hub's names.
+_LICENCES = {
+    "cc-by-nc-4.0": "https://creativecommons.org/licenses/by-nc/4.0/",
+    "cc0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
+}
+# How the Hub calls the metrics, where it has a name of its own.
+_HUB_METRICS = {
+    "macro_auc": "roc_auc",
+    "ece": "expected_calibration_error",
+    "brier": "brier_score",
 }
 
 
@@ -82,13 +101,13 @@ def model_card(info: BundleInfo, evidence: Evidence | None = None) -> str:
     """
     evidence = evidence or Evidence()
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    text = environment.get_template(TEMPLATE).render(
+    text = environment.get_template("card.md.jinja").render(
         info=info,
         evidence=evidence,
         front_matter=front_matter(info, evidence),
@@ -107,6 +126,67 @@ def model_card(info: BundleInfo, evidence: Evidence | None = None) -> str:
     )
     # What the template leaves out leaves its blank lines.
     return re.sub(r"\n{3,}", "\n\n", text)
+
+
+def front_matter(info: BundleInfo, evidence: Evidence) -> str:
+    """Return the YAML between the two lines of dashes, with the results as ``model-index``.
+
+    Results are those of the test split with their intervals, or, where it was not evaluated,
+    of the validation split.
+    """
+    licence = _slug(info.data.licence)
+    results = _results(info, evidence)
+    data = ModelCardData(
+        language="en",
+        license=licence if licence in _LICENCES else "other",
+        license_name=licence,
+        # Of another licence the card is what there is to read.
+        license_link=_LICENCES.get(licence, CARD_FILE),
+        library_name="onnx",
+        pipeline_tag=TASK,
+        tags=[TASK, "dermatoscopy", "skin-lesion", "not-a-medical-device", info.architecture],
+        datasets=[info.data.name],
+        metrics=list(dict.fromkeys(result.metric_type for result in results)),
+        model_name=info.name,
+        eval_results=results or None,
+    )
+    return data.to_yaml()
+
+
+def _results(info: BundleInfo, evidence: Evidence) -> list[EvalResult]:
+    if evidence.evaluation:
+        split, figures = "test", evidence.evaluation.metrics
+    else:
+        split = "test" if "test" in info.metrics else "val"
+        nan = float("nan")
+        figures = {
+            name: Interval(value, nan, nan) for name, value in info.metrics.get(split, {}).items()
+        }
+    return [
+        EvalResult(
+            task_type=TASK,
+            task_name="Classification of skin lesions",
+            dataset_type=info.data.name,
+            dataset_name=info.data.name,
+            dataset_split=split,
+            dataset_revision=info.data.fingerprint,
+            metric_type=_HUB_METRICS.get(metric, metric),
+            metric_name=_with_interval(title, figures[metric]),
+            metric_value=round(figures[metric].value, 6),
+        )
+        for metric, title in HEADLINES.items()
+        if metric in figures and math.isfinite(figures[metric].value)
+    ]
+
+
+def _with_interval(title: str, figure: Interval) -> str:
+    if math.isnan(figure.low):
+        return title
+    return f"{title} ({LEVEL:.0%} interval {figure.low:.3f} to {figure.high:.3f})"
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-") or "unknown"
 
 
 def _tables(info: BundleInfo, evidence: Evidence) -> dict[str, str]:

@@ -1,0 +1,243 @@
+"""What audits by group share: means over groups of images, and a group held against all others.
+
+Groups differ in their cases: faces hold more keratoses than backs, and a diagnosis that was
+settled by follow-up is nearly always a nevus. So no metric of a group is held against the
+plain metric of the others, but against the one they have with the same classes.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from doctor_derma.decisions import MELANOMA
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.bootstrap import (
+    RESAMPLES,
+    Interval,
+    chunk_sizes,
+    lesion_weights,
+    percentile_interval,
+)
+from doctor_derma.evaluation.metrics import ratio, weighted_metrics
+from doctor_derma.evaluation.predictions import Predictions
+from doctor_derma.terminal import with_progress
+
+ALL = "all"
+UNKNOWN = "unknown"
+# Lesions that a class needs, in the group and in the others, for a metric of its own.
+CLASS_LESIONS = 5
+# What each metric is made of, class by class: means over the images ...
+IMAGE_MEANS = {"accuracy": "sensitivity", "overconfidence": "overconfidence"}
+# ... and means over the classes, which need two classes, or one class alone.
+CLASS_MEANS = {"macro_auc": "auc", "balanced_accuracy": "sensitivity"}
+ONE_CLASS = {f"auc_{MELANOMA}": "auc", f"sensitivity_{MELANOMA}": "sensitivity"}
+
+
+def check_resamples(resamples: int) -> None:
+    """Refuse a bootstrap without draws."""
+    if resamples < 1:
+        raise DermaError(f"resamples: {resamples} is too few; use 1 or more, such as {RESAMPLES}")
+
+
+def by_class(labels: np.ndarray, classes: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the members of ``all`` and of each true class, bool [n] each."""
+    members = {name: labels == index for index, name in enumerate(classes)}
+    return {ALL: np.ones(len(labels), dtype=bool)} | members
+
+
+def group_means(
+    values: np.ndarray,
+    columns: Sequence[Mapping[str, Any]],
+    groups: Sequence[tuple[Mapping[str, str], np.ndarray]],
+    lesions: np.ndarray,
+    resamples: int,
+    seed: int,
+) -> pd.DataFrame:
+    """Average values over groups of images, with 95% percentile intervals.
+
+    All values and groups share the draws of lesions, so that the interval of a column of
+    differences is that of the paired difference.
+
+    Parameters
+    ----------
+    values : float64 [n, m], m values of each of n images
+    columns : m, what each value is, such as ``{"measure": "size"}``
+    groups : what each group is, such as ``{"class": "mel"}``, and its members, bool [n]
+    lesions : str [n], lesion of each image
+    resamples, seed : of the bootstrap over lesions
+
+    Returns
+    -------
+    One row a group and value: what they are, ``images``, ``lesions``, ``value``, ``low``,
+    ``high``; nan for an empty group
+
+    Raises
+    ------
+    DermaError
+        When ``resamples`` is below 1.
+    """
+    check_resamples(resamples)
+    members = [of for _, of in groups]
+    sizes = chunk_sizes(resamples, len(lesions))
+    chunks = with_progress(
+        lesion_weights(lesions, sizes, seed), "Bootstrap over lesions", len(sizes)
+    )
+    draws = np.concatenate([_weighted_means(values, members, weights) for weights in chunks])
+    found = _weighted_means(values, members, np.ones((1, len(lesions))))[0]
+    rows = []
+    for row, (group, of) in enumerate(groups):
+        counts = {"images": int(of.sum()), "lesions": len(np.unique(lesions[of]))}
+        for column, name in enumerate(columns):
+            mean = percentile_interval(float(found[row, column]), draws[:, row, column])
+            rows.append(group | name | counts | vars(mean))  # type: ignore[operator]
+    return pd.DataFrame(rows)
+
+
+def _weighted_means(
+    values: np.ndarray, members: list[np.ndarray], weights: np.ndarray
+) -> np.ndarray:
+    """Average for R sets of case weights [R, n]; return [R, g, m]."""
+    means = [
+        ratio(weights[:, of] @ values[of], weights[:, of].sum(axis=1, keepdims=True))
+        for of in members
+    ]
+    return np.stack(means, axis=1)
+
+
+def interval_of(row: Mapping[Hashable, Any] | pd.Series, value: str = "value") -> Interval:
+    """Return ``value`` of a row with its limits, ``low`` and ``high`` or ``<value>_low`` ..."""
+    limits = ("low", "high") if value == "value" else (f"{value}_low", f"{value}_high")
+    return Interval(*(float(row[name]) for name in (value, *limits)))
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some of the images.
+
+    Attributes
+    ----------
+    images : number of images
+    lesions, class_lesions : number of lesions, and of each class, int [K]
+    metrics : name -> float64 [R + 1], first of the images as they are, then of R resamples.
+        Those of `doctor_derma.evaluation.metrics`, ``overconfidence`` (mean of the
+        greatest probability minus how often its class is the true one), also ``_<class>``, and
+        ``cases_<class>``, the images of a class
+    """
+
+    images: int
+    lesions: int
+    class_lesions: np.ndarray
+    metrics: dict[str, np.ndarray]
+
+
+def resampled_parts(
+    predictions: Predictions, parts: list[np.ndarray], resamples: int, seed: int
+) -> list[Part]:
+    """Compute the metrics of each part, bool [n], on the same draws of all lesions."""
+    check_resamples(resamples)
+    unmapped = replace(predictions, activation_maps=None)
+    sides = [unmapped.take(np.flatnonzero(members)) for members in parts]
+    sizes = chunk_sizes(resamples, len(predictions.labels))
+    as_it_is = np.ones((1, len(predictions.labels)))
+    weights = chain([as_it_is], lesion_weights(predictions.lesions, sizes, seed))
+    collected: list[list[dict[str, np.ndarray]]] = [[] for _ in parts]
+    for chunk in with_progress(weights, "Comparing groups", 1 + len(sizes)):
+        for side, members, results in zip(sides, parts, collected, strict=True):
+            results.append(_weighted(side, chunk[:, members]))
+    return [
+        Part(
+            len(side.images),
+            side.lesion_count,
+            np.array([lesions for _, lesions in side.class_counts().values()]),
+            {name: np.concatenate([result[name] for result in results]) for name in results[0]},
+        )
+        for side, results in zip(sides, collected, strict=True)
+    ]
+
+
+def compare_part(
+    metric: str, names: tuple[str, ...], part: Part, others: Part
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Return a metric of a part and of the others, as they are and on each resample.
+
+    - Accuracy and overconfidence: the others' mean of each class, averaged with the part's
+      number of images of each class (direct standardisation). A class of which the others
+      have fewer than ``CLASS_LESIONS`` lesions gets the part's own mean: it makes no gap.
+    - Macro AUC and balanced accuracy: means over the classes of which both have at least
+      ``CLASS_LESIONS`` lesions (for AUC also of other classes), if these are two or more.
+      What an AUC ranks a class against is each side's own mix, so mixes still matter there.
+    - Metrics of melanoma: of a side with so many melanomas.
+    - ECE: only of the part, as its size alone makes it larger or smaller.
+
+    Parameters
+    ----------
+    names : the K class names
+    part, others : of the same resamples
+
+    Returns
+    -------
+    float64 [R + 1], of the part; float64 [R + 1], of the others; names of the classes that
+    were averaged. Nan is what is undefined.
+    """
+    own, undefined = part.metrics[metric], np.full_like(part.metrics["accuracy"], np.nan)
+    if metric in IMAGE_MEANS:
+        return own, _expected(IMAGE_MEANS[metric], names, part, others), []
+    if metric in ONE_CLASS:
+        values = [
+            side.metrics[metric]
+            if MELANOMA in _enough(names, ONE_CLASS[metric], side)
+            else undefined
+            for side in (part, others)
+        ]
+        return values[0], values[1], []
+    if metric not in CLASS_MEANS:
+        return own, undefined, []
+    of_class = CLASS_MEANS[metric]
+    theirs = _enough(names, of_class, others)
+    shared = [name for name in _enough(names, of_class, part) if name in theirs]
+    if len(shared) < 2:
+        return undefined, undefined, []
+    return _mean(of_class, shared, part), _mean(of_class, shared, others), shared
+
+
+def _weighted(part: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
+    labels, probabilities, classes = part.labels, part.probabilities, part.classes
+    excess = probabilities.max(axis=1) - (probabilities.argmax(axis=1) == labels)
+    cases = labels[:, None] == np.arange(len(classes))
+    counts = weights @ cases
+    excesses = ratio(weights @ (excess[:, None] * cases), counts)
+    return {
+        **weighted_metrics(labels, probabilities, classes, weights, part.predicted),
+        "overconfidence": ratio(weights @ excess, weights.sum(axis=1)),
+        **{f"overconfidence_{name}": excesses[:, k] for k, name in enumerate(classes)},
+        **{f"cases_{name}": counts[:, k] for k, name in enumerate(classes)},
+    }
+
+
+def _enough(names: tuple[str, ...], of_class: str, part: Part) -> list[str]:
+    """Name the classes that a part has enough lesions of, for AUC also of other classes."""
+    enough = part.class_lesions >= CLASS_LESIONS
+    if of_class == "auc":
+        enough &= part.class_lesions.sum() - part.class_lesions >= CLASS_LESIONS
+    return [name for name, has in zip(names, enough, strict=True) if has]
+
+
+def _mean(of_class: str, classes: list[str], part: Part) -> np.ndarray:
+    values = np.stack([part.metrics[f"{of_class}_{name}"] for name in classes])
+    # A class that a resample lacks is left out of that resample's mean.
+    return ratio(np.nansum(values, axis=0), np.isfinite(values).sum(axis=0))
+
+
+def _expected(of_class: str, names: tuple[str, ...], part: Part, others: Part) -> np.ndarray:
+    """Average the others' values of the classes, weighted with the part's cases."""
+    cases = np.stack([part.metrics[f"cases_{name}"] for name in names])
+    own, theirs = (
+        np.stack([side.metrics[f"{of_class}_{name}"] for name in names]) for side in (part, others)
+    )
+    known = np.isfinite(theirs) & (others.class_lesions >= CLASS_LESIONS)[:, None]
+    values = np.where(known, theirs, own)
+    return ratio(np.where(cases > 0, cases * values, 0).sum(axis=0), cases.sum(axis=0))

@@ -1,0 +1,200 @@
+"""Does a model notice that a picture is not dermatoscopic?"""
+
+from collections.abc import Iterator
+from itertools import chain, islice
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from PIL import Image
+
+from doctor_derma.audits.groups import interval_of
+from doctor_derma.audits.ood_pictures import CHANGED, DRAWN, draw_pictures
+from doctor_derma.evaluation.bootstrap import (
+    RESAMPLES,
+    Interval,
+    chunk_sizes,
+    lesion_weights,
+    percentile_interval,
+)
+from doctor_derma.evaluation.metrics import weighted_auc
+from doctor_derma.evaluation.plots.style import (
+    INK,
+    MODEL_COLOURS,
+    new_figure,
+    style_axes,
+    write_beside,
+)
+from doctor_derma.evaluation.predictions import Predictions, open_picture
+from doctor_derma.evaluation.tables import Table
+from doctor_derma.images.decoding import fit_pixels
+from doctor_derma.terminal import with_progress
+
+OWN = "data set"
+ALL = "all of these"
+_BATCH = 64
+
+
+class OodScorer(Protocol):
+    """A model that says how unlike its training images a picture is."""
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def width(self) -> int: ...
+
+    def unfamiliarity(self, pixels: np.ndarray) -> np.ndarray:
+        """Take uint8 RGB [n, height, width, 3]; return float [n], over 1 out of distribution."""
+        ...
+
+
+def score_pictures(
+    scorer: OodScorer, predictions: Predictions, each: int = 200, seed: int = 0
+) -> pd.DataFrame:
+    """Score the pictures of the data set, and pictures that are not dermatoscopic.
+
+    Parameters
+    ----------
+    predictions : gives the paths of the data set's pictures
+    each : pictures of each kind of ``DRAWN`` and ``CHANGED``; the changed ones are made from
+        pictures of the data set, one a lesion
+    seed : of what is drawn and chosen
+
+    Returns
+    -------
+    One row a picture: ``kind`` (``data set`` for its own), ``lesion``, ``unfamiliarity``
+
+    Raises
+    ------
+    DermaError
+        When a picture path is unknown or a picture can't be decoded.
+    """
+    own = zip(predictions.lesions, predictions.paths, strict=True)
+    pictures = chain(
+        ((OWN, str(lesion), open_picture(Path(path))) for lesion, path in own),
+        _made(predictions, each, seed),
+    )
+    total = len(predictions.paths) + each * (len(DRAWN) + len(CHANGED))
+    steps = iter(with_progress(pictures, "Scoring pictures", total))
+    rows, scores = [], []
+    while batch := list(islice(steps, _BATCH)):
+        rows += [(kind, lesion) for kind, lesion, _ in batch]
+        pixels = [fit_pixels(picture, scorer.height, scorer.width) for *_, picture in batch]
+        scores.append(scorer.unfamiliarity(np.stack(pixels)))
+    frame = pd.DataFrame(rows, columns=["kind", "lesion"])
+    return frame.assign(unfamiliarity=np.concatenate(scores).astype(float))
+
+
+def measure_ood(scores: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
+    """Sum up the scores of each kind.
+
+    Parameters
+    ----------
+    scores : of ``score_pictures``
+    resamples, seed : of the bootstrap over lesions and drawn pictures
+
+    Returns
+    -------
+    One row a kind: ``pictures``; ``flagged``, the share over 1; ``auroc`` of telling the kind
+    from the data set's pictures, nan for those, with ``low`` and ``high``
+    """
+    kind, values = scores["kind"], scores["unfamiliarity"]
+    rows = []
+    for name in [OWN, ALL, *kind[kind != OWN].unique()]:
+        of = kind != OWN if name == ALL else kind == name
+        undefined = Interval(np.nan, np.nan, np.nan)
+        auroc = undefined if name == OWN else _auroc(scores[of | (kind == OWN)], resamples, seed)
+        flagged = float((values[of] > 1).mean())
+        limits = {"auroc": auroc.value, "low": auroc.low, "high": auroc.high}
+        rows.append({"kind": name, "pictures": int(of.sum()), "flagged": flagged, **limits})
+    return pd.DataFrame(rows)
+
+
+def ood_table(frame: pd.DataFrame) -> Table:
+    """Tabulate what ``measure_ood`` returns."""
+    rows = (
+        (
+            row["kind"],
+            f"{row['pictures']:,}",
+            f"{row['flagged']:.1%}",
+            "" if np.isnan(row["auroc"]) else str(_auroc_of(row)),
+        )
+        for row in frame.to_dict("records")
+    )
+    return Table(
+        "Pictures that are not dermatoscopic",
+        ("Pictures", "Number", "Called out of distribution", "AUROC against the data set"),
+        tuple(rows),
+        "Called out of distribution: over the threshold that 95% of the validation images are "
+        "under. Intervals: 95%, percentile bootstrap over lesions and pictures.",
+    )
+
+
+def plot_ood(scores: pd.DataFrame, frame: pd.DataFrame) -> Figure:
+    """Draw every picture's score, one row a kind, with the threshold as a line.
+
+    Parameters
+    ----------
+    scores : of ``score_pictures``
+    frame : of ``measure_ood``
+    """
+    kinds = frame[frame["kind"] != ALL]
+    figure = new_figure(10.4, 1.8 + 0.42 * len(kinds))
+    axes = figure.subplots()
+    generator = np.random.default_rng(0)
+    for row, of in enumerate(kinds.to_dict("records")):
+        found = scores.loc[scores["kind"] == of["kind"], "unfamiliarity"].to_numpy()
+        spread = row + generator.uniform(-0.28, 0.28, len(found))
+        own = of["kind"] == OWN
+        axes.plot(found, spread, ".", markersize=3, alpha=0.35, color=MODEL_COLOURS[not own])
+        auroc = "" if own else f"\nAUROC {_auroc_of(of)}"
+        write_beside(axes, row, f"{of['flagged']:.0%} over 1{auroc}")
+    axes.axvline(1, color=INK, linewidth=1.4, linestyle=(0, (4, 3)))
+    axes.set_xscale("log")
+    unit = "Out-of-distribution score (1: 95% of the validation images are under it)"
+    style_axes(axes, "How unlike the training images (AUROC with 95% interval)", unit, "")
+    labels = [f"{of.kind}\n{of.pictures:,} pictures" for of in kinds.itertuples()]
+    axes.set_yticks(range(len(kinds)), labels)
+    axes.set_ylim(len(kinds) - 0.5, -0.5)
+    return figure
+
+
+def plot_ood_pictures(columns: int = 6, seed: int = 0) -> Figure:
+    """Draw some pictures of each drawn kind."""
+    figure = new_figure(1.7 * columns + 0.9, 1.32 * len(DRAWN))
+    grid = figure.subplots(len(DRAWN), columns)
+    for row, kind in enumerate(DRAWN):
+        for axes, picture in zip(grid[row], draw_pictures(kind, columns, seed), strict=True):
+            axes.imshow(picture)
+            axes.set(xticks=[], yticks=[])
+        grid[row][0].set_ylabel(kind, color=INK, fontsize=10)
+    return figure
+
+
+def _auroc_of(row: dict) -> Interval:
+    return interval_of(row | {"value": row["auroc"]})
+
+
+def _auroc(scores: pd.DataFrame, resamples: int, seed: int) -> Interval:
+    positive = (scores["kind"] != OWN).to_numpy()
+    values = scores["unfamiliarity"].to_numpy()
+    lesions = (scores["kind"] + scores["lesion"]).to_numpy(dtype=str)
+    weights = lesion_weights(lesions, chunk_sizes(resamples, len(lesions)), seed)
+    draws = np.concatenate([weighted_auc(positive, values, chunk) for chunk in weights])
+    value = weighted_auc(positive, values, np.ones((1, len(values))))[0]
+    return percentile_interval(float(value), draws)
+
+
+def _made(predictions: Predictions, each: int, seed: int) -> Iterator[tuple[str, str, Image.Image]]:
+    for kind in DRAWN:
+        for number, picture in enumerate(draw_pictures(kind, each, seed)):
+            yield kind, f"{kind} {number}", picture
+    first = np.unique(predictions.lesions, return_index=True)[1]
+    chosen = np.random.default_rng(seed).permutation(first)[:each]
+    for kind, change in CHANGED.items():
+        for row in chosen:
+            picture = open_picture(Path(predictions.paths[row]))
+            yield kind, str(predictions.lesions[row]), change(picture)
