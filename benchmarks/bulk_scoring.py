@@ -60,7 +60,7 @@ def write_cheap_bundle(folder: Path, like: Path) -> None:
     """Write a bundle of the same input whose network is nearly free, so that many end soon."""
     sys.path.append(str(REPOSITORY / "tests"))
     from doctor_derma.bundle import read_info, write_info
-    from server.tiny_bundle import tiny_graph, write_bundle
+    from tiny_bundle import tiny_graph, write_bundle
 
     size = read_info(like).input
     write_bundle(folder, tiny_graph(size.height, width=size.width))

@@ -8,7 +8,7 @@ import pytest
 
 from doctor_derma.bundle import read_info, write_info
 from doctor_derma.errors import DermaError
-from server.tiny_bundle import write_bundle
+from tiny_bundle import write_bundle
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from doctor_derma.bundle import read_card, read_info
 from doctor_derma.commands import app as entry
 from doctor_derma.workspace import Workspace
 from project import Project, copy_data, derma, flags, largest_file, own_environment
-from server.tiny_bundle import write_bundle
+from tiny_bundle import write_bundle
 
 Main = Callable[..., tuple[int, str, str]]
 

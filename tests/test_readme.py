@@ -19,7 +19,7 @@ from doctor_derma.commands.app import app
 from doctor_derma.tracking.registry import register_bundle
 from doctor_derma.tracking.store import open_store
 from doctor_derma.workspace import Workspace
-from server.tiny_bundle import BLUE, RED
+from tiny_bundle import BLUE, RED
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

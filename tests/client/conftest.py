@@ -10,7 +10,7 @@ from doctor_derma.inference.classifier import Classifier
 from doctor_derma.server.settings import Settings
 from server.fake_engine import FakeEngine, make_api
 from server.live import serving
-from server.tiny_bundle import write_bundle
+from tiny_bundle import write_bundle
 
 KEY = "a-key"
 

@@ -19,7 +19,7 @@ from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.engine.admission import Overloaded
 from server.fake_engine import encoded
-from server.tiny_bundle import BETWEEN, BLUE, GREEN, RED
+from tiny_bundle import BETWEEN, BLUE, GREEN, RED
 
 FAST = Retries(attempts=3, first_seconds=0.01, patience_seconds=5)
 Ask = Callable[..., Any]

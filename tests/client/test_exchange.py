@@ -14,7 +14,7 @@ from doctor_derma.inference.classifier import Classifier
 from doctor_derma.server.problems import LATE, UNREADABLE, Problem
 from doctor_derma.server.schemas import Item, full_answer
 from server.fake_engine import encoded
-from server.tiny_bundle import RED, write_bundle
+from tiny_bundle import RED, write_bundle
 
 RETRIES = Retries(attempts=3, first_seconds=1, most_seconds=8, patience_seconds=60)
 LOST = Reply(None, broken="no whole answer (refused)")

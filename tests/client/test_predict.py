@@ -7,12 +7,12 @@ import pytest
 from typer.testing import CliRunner
 
 from client.conftest import KEY, Server
-from doctor_derma.commands.app import app
 from doctor_derma.client.predict import run_remote_predict
+from doctor_derma.commands.app import app
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.predict import run_predict
 from server.fake_engine import encoded
-from server.tiny_bundle import BLUE, GREEN, RED
+from tiny_bundle import BLUE, GREEN, RED
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse
 
 from doctor_derma.server.app import create_app
 from doctor_derma.server.settings import Settings
-from server.tiny_bundle import write_bundle
+from tiny_bundle import write_bundle
 
 SCRIPT = Path(__file__).resolve().parents[2] / "deployment" / "smoke_test.py"
 HEALTH = {"status": "ok", "model": {"name": "fake"}}

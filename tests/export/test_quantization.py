@@ -24,7 +24,7 @@ from doctor_derma.export.ood import OodScore
 from doctor_derma.export.quantization import check_loss, export_quantized
 from doctor_derma.inference.conformal import conformal_threshold
 from project import Project
-from server.tiny_bundle import SIZE, tiny_graph
+from tiny_bundle import SIZE, tiny_graph
 
 KEPT = (
     "classes",
@@ -283,9 +283,9 @@ def test_the_command_writes_it_beside_the_runs_own_bundle(
     assert info.weights.precision == "fp16"
     assert info.weights.sha256 in read_card(copy / "bundle-fp16")
     assert read_info(copy / "bundle") == read_info(tiny_run.run.bundle)
-    with pytest.raises(DermaError, match="--prevalence: an int8 bundle keeps that of the run's"):
-        export(str(copy), prevalence=0.5, precision="int8")
-    with pytest.raises(DermaError, match="--views: an int8 bundle keeps that of the run's"):
+    with pytest.raises(DermaError, match="--prior-weight: an int8 bundle keeps that of the run's"):
+        export(str(copy), prior_weight=0.5, precision="int8")
+    with pytest.raises(DermaError, match="--tta: an int8 bundle keeps that of the run's"):
         export(str(copy), tta=2, precision="int8")
     with pytest.raises(DermaError, match="--tta: 3: use one of 1, 2, 4, 8"):
         export_run(tiny_run.run, tiny_run.dataset, tmp_path / "three", tta=3)

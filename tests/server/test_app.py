@@ -19,7 +19,7 @@ from doctor_derma.inference.prediction import NOTICE
 from doctor_derma.server.app import create_app
 from doctor_derma.server.settings import Settings
 from doctor_derma.server.uploads import MAX_IMAGE_BYTES
-from server.tiny_bundle import BETWEEN, GREEN, RED
+from tiny_bundle import BETWEEN, GREEN, RED
 
 FORM = {"content-type": "multipart/form-data; boundary=edge"}
 PART = b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n'

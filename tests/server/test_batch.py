@@ -15,7 +15,7 @@ from doctor_derma.server.settings import Settings
 from doctor_derma.server.upload_memory import UploadMemory
 from doctor_derma.server.uploads import MAX_IMAGE_BYTES
 from server.fake_engine import FakeEngine, encoded, make_api
-from server.tiny_bundle import BLUE, GREEN, RED
+from tiny_bundle import BLUE, GREEN, RED
 
 EDGE = b"--edge\r\n"
 HEAD = b'Content-Disposition: form-data; name="images"; filename="private.png"\r\n\r\n'

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from server.server_process import ServerProcess, served
-from server.tiny_bundle import RED
+from tiny_bundle import RED
 
 
 def picture() -> bytes:

@@ -11,7 +11,7 @@ from doctor_derma.decisions import Rule
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.drift import ODDITIES, Drift, expected_shares
-from server.tiny_bundle import ALL_RULES
+from tiny_bundle import ALL_RULES
 
 
 @pytest.fixture

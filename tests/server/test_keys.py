@@ -10,7 +10,7 @@ from fastapi.testclient import TestClient
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.server.settings import Settings
 from server.fake_engine import FakeEngine, encoded, make_api
-from server.tiny_bundle import RED
+from tiny_bundle import RED
 
 SITE = "https://clinic.example"
 SETTINGS = Settings(api_keys=frozenset({"first-key", "zweiter-schlüssel"}), cors_origins=(SITE,))

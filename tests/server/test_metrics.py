@@ -12,7 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from doctor_derma.server.app import create_app
 from doctor_derma.server.settings import Settings
-from server.tiny_bundle import GREEN, RED
+from tiny_bundle import GREEN, RED
 
 WHITE = (255, 255, 255)
 

@@ -24,7 +24,7 @@ from doctor_derma.server.metrics import Metrics
 from doctor_derma.server.middleware import CancelOnDisconnect, LoadShedding, forwarded_for
 from doctor_derma.server.settings import Settings
 from server.server_process import served
-from server.tiny_bundle import RED
+from tiny_bundle import RED
 
 PROXY = "10.9.9.9"
 

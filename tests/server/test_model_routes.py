@@ -11,7 +11,7 @@ from doctor_derma.decisions import MEANINGS, RULES
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.prediction import NOTICE
 from server.fake_engine import FakeEngine, make_api
-from server.tiny_bundle import ALL_RULES, write_bundle
+from tiny_bundle import ALL_RULES, write_bundle
 
 CARD = "---\nlicense: mit\n---\n# Tiny\n\nNot for <b>people</b>.\n"
 

@@ -10,7 +10,7 @@ from schemathesis.schemas import BaseSchema
 
 from doctor_derma.server.app import create_app
 from server.live import serving
-from server.tiny_bundle import write_bundle
+from tiny_bundle import write_bundle
 
 OPERATIONS = (
     *(("POST", "/v1/predict"), ("POST", "/v1/predict/batch"), ("POST", "/predict")),

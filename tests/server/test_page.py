@@ -12,7 +12,7 @@ from doctor_derma.server.app import create_app
 from doctor_derma.server.browser_security import SECURITY_HEADERS
 from doctor_derma.server.routes.pages import STATIC
 from server.page.contrast import contrast_ratio
-from server.tiny_bundle import write_bundle
+from tiny_bundle import write_bundle
 
 TEXT_PAIRS = [
     ("text", "page"),

@@ -13,7 +13,7 @@ from doctor_derma.server.browser_security import SECURITY_HEADERS
 from doctor_derma.server.engine.admission import DeadlineExceeded, Draining, Overloaded
 from doctor_derma.server.problems import PROBLEM_TYPES
 from server.fake_engine import FakeEngine, encoded, make_api
-from server.tiny_bundle import RED
+from tiny_bundle import RED
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -16,9 +17,11 @@ from PIL import Image
 
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.prediction import NOTICE
+from doctor_derma.server.http import MAX_CONNECTIONS
 from doctor_derma.server.run import serve
-from server.server_process import SERVE, ServerProcess, served, wait_until_ready
-from server.tiny_bundle import RED, write_bundle
+from doctor_derma.server.settings import Settings
+from server.server_process import SERVE, ServerProcess, free_port, served, wait_until_ready
+from tiny_bundle import RED, write_bundle
 
 
 def ask(server: ServerProcess, name: str = "picture.png") -> httpx.Response:
@@ -72,6 +75,53 @@ def test_the_death_of_one_process_of_two_is_survived(bundle: Path) -> None:
     assert 'derma_predictions_total{label="mel"} 24.0' in figures
 
 
+def test_pictures_cannot_fill_the_port_for_health(bundle: Path) -> None:
+    port = free_port()
+    health = f"http://127.0.0.1:{port}"
+    paths = ("/healthz", "/readyz", "/metrics")
+    with ExitStack() as held:
+        variables = {"DERMA_HEALTH_PORT": str(port), "DERMA_QUEUE_LIMIT": "4"}
+        server = held.enter_context(served(bundle, 0.2, variables))
+        probe = held.enter_context(httpx.Client(base_url=health, trust_env=False, timeout=5))
+        local = httpx.Client(base_url=server.url, trust_env=False, timeout=5)
+        pictures = held.enter_context(local)
+        assert probe.get("/readyz").status_code == 200
+        socket_of_health = held.enter_context(socket.create_connection(("127.0.0.1", port)))
+        socket_of_health.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n")
+        # As many as the usual port may have, each in the middle of a request, and more.
+        address = ("127.0.0.1", int(server.url.rpartition(":")[2]))
+        start = b"POST /v1/predict HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n"
+        start += b"Content-Type: image/png\r\n\r\n"
+        for _ in range(MAX_CONNECTIONS + 50):
+            filling = held.enter_context(socket.create_connection(address))
+            filling.sendall(start)
+        began = time.monotonic()
+        answers = [probe.get(path) for path in paths]
+        assert [answer.status_code for answer in answers] == [200] * 3
+        assert time.monotonic() - began < 3
+        assert answers[0].json() == pictures.get("/healthz").json()
+        # None of them took the place of a connection that is for health, silent as it is.
+        socket_of_health.settimeout(5)
+        socket_of_health.sendall(b"\r\n")
+        assert socket_of_health.recv(100).startswith(b"HTTP/1.1 200")
+        for refused in (
+            probe.post("/v1/predict", files={"image": b"x" * 1_000_000}),
+            probe.get("/v1/model"),
+            probe.get("/"),
+        ):
+            assert (refused.status_code, refused.json()["title"]) == (404, "Nothing here")
+
+
+def test_a_port_for_health_works_with_several_processes(bundle: Path) -> None:
+    port = free_port()
+    variables = {"DERMA_HEALTH_PORT": str(port), "DERMA_WORKERS": "2"}
+    with served(bundle, variables=variables) as server:
+        assert ask(server).status_code == 200
+        figures = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
+        assert server.stop() == 0
+    assert 'derma_predictions_total{label="mel"} 1.0' in figures
+
+
 def test_a_bundle_that_no_process_can_serve_is_one_sentence(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "bundle", b"no graph")
     with pytest.raises(DermaError, match="ONNX Runtime can't load this graph"):
@@ -94,6 +144,12 @@ def test_a_port_in_use_is_one_sentence(bundle: Path) -> None:
         port = listener.getsockname()[1]
         with pytest.raises(DermaError, match=rf"127\.0\.0\.1:{port}: already in use"):
             serve(bundle, port=port)
+
+
+def test_the_port_for_health_is_another_one(bundle: Path) -> None:
+    port = free_port()
+    with pytest.raises(DermaError, match=rf"127\.0\.0\.1:{port}: already in use"):
+        serve(bundle, port=port, settings=Settings(health_port=port))
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from doctor_derma.server.routes.predict import MAX_PICTURES
 from doctor_derma.server.upload_memory import UploadMemory
 from doctor_derma.server.uploads import MAX_IMAGE_BYTES
 from server.fake_engine import FakeEngine, encoded, make_api
-from server.tiny_bundle import BETWEEN, BLUE, GREEN, RED, SIZE
+from tiny_bundle import BETWEEN, BLUE, GREEN, RED, SIZE
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from doctor_derma.tracking import registry
 from doctor_derma.tracking.registry import fetch_champion, model_name, register_bundle
 from doctor_derma.tracking.store import open_store
 from doctor_derma.workspace import Workspace
-from server.tiny_bundle import write_bundle
+from tiny_bundle import write_bundle
 
 CLASSES = ["mel", "nv", "vasc"]
 NAME = "doctor-derma-colours"

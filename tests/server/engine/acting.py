@@ -15,7 +15,7 @@ from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.engine.engine import Classifiers, Engine
 from doctor_derma.server.metrics import Metrics
 from doctor_derma.server.settings import Settings
-from server.tiny_bundle import SIZE
+from tiny_bundle import SIZE
 
 
 class ActingClassifier(Classifier):

@@ -13,7 +13,7 @@ from doctor_derma.server.engine import jobs
 from doctor_derma.server.engine.batching import MAX_ISOLATED, Batcher
 from doctor_derma.server.engine.jobs import Busy, Classified, Failed, Unread
 from server.engine.acting import ActingClassifier, encoded, plain_picture, until
-from server.tiny_bundle import BLUE, GREEN, RED
+from tiny_bundle import BLUE, GREEN, RED
 
 
 @pytest.fixture

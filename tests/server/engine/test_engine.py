@@ -18,7 +18,7 @@ from doctor_derma.server.engine.engine import Engine
 from doctor_derma.server.logs import CURRENT, RequestRecord
 from doctor_derma.server.metrics import Metrics
 from server.engine.acting import ActingClassifier, encoded, make_engine, until
-from server.tiny_bundle import BETWEEN, BLUE, GREEN, RED
+from tiny_bundle import BETWEEN, BLUE, GREEN, RED
 
 
 @pytest.fixture

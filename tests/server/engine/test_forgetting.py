@@ -14,7 +14,7 @@ from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.server.engine.admission import DeadlineExceeded, NetworkFailed
 from doctor_derma.server.engine.jobs import Job
 from server.engine.acting import ActingClassifier, encoded, make_engine, until
-from server.tiny_bundle import RED
+from tiny_bundle import RED
 
 PAGE_BYTES = 4096
 

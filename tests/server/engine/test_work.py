@@ -13,7 +13,7 @@ from doctor_derma.images.decoding import decode
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.server.engine.decoding import where_to_decode
 from doctor_derma.server.engine.jobs import Classified, Job, Outcome, Unread, work
-from server.tiny_bundle import BLUE, GREEN, RED, SIZE
+from tiny_bundle import BLUE, GREEN, RED, SIZE
 
 
 def encoded(

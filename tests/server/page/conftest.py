@@ -21,7 +21,7 @@ from playwright.sync_api import (
 from doctor_derma.server.app import create_app
 from server.live import serving
 from server.page.driving import Open
-from server.tiny_bundle import BLUE, GREEN, RED, write_bundle
+from tiny_bundle import BLUE, GREEN, RED, write_bundle
 
 NAMES = ("chromium", "google-chrome", "chromium-browser", "chrome")
 ARGUMENTS = (

@@ -12,7 +12,7 @@ from doctor_derma.decisions import MEANINGS, RULES
 from doctor_derma.server.app import create_app
 from server.live import serving
 from server.page.driving import Open, choose, thumbnail
-from server.tiny_bundle import ALL_RULES, BETWEEN, RED, write_bundle
+from tiny_bundle import ALL_RULES, BETWEEN, RED, write_bundle
 
 
 @pytest.fixture(scope="module")

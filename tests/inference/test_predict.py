@@ -15,7 +15,7 @@ from doctor_derma.errors import DermaError
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.predict import run_predict
 from doctor_derma.inference.prediction import NOTICE
-from server.tiny_bundle import BETWEEN
+from tiny_bundle import BETWEEN
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import doctor_derma
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.predict import predict_rows, run_predict
 from doctor_derma.tracking.registry import signature_of
-from server.tiny_bundle import BETWEEN
+from tiny_bundle import BETWEEN
 
 PACKAGE = Path(doctor_derma.__file__).parent
 
@@ -40,7 +40,7 @@ def model_uri(store: str, bundle: Path) -> str:
     with mlflow.start_run():
         logged = mlflow.pyfunc.log_model(
             name="model",
-            python_model=str(PACKAGE / "serving" / "mlflow_model.py"),
+            python_model=str(PACKAGE / "inference" / "mlflow_model.py"),
             artifacts={"bundle": str(bundle)},
             code_paths=[str(PACKAGE)],
             signature=signature_of(["mel", "nv", "vasc"]),

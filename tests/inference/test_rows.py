@@ -12,7 +12,7 @@ from PIL import Image
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.predict import predict_rows, predict_sources
-from server.tiny_bundle import BLUE, GREEN, RED
+from tiny_bundle import BLUE, GREEN, RED
 
 KINDS = {
     "mel": np.full((5, 7, 3), RED, np.uint8),

@@ -17,7 +17,7 @@ from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.image_quality import quality_warnings
-from server.tiny_bundle import (
+from tiny_bundle import (
     ALL_RULES,
     BETWEEN,
     BLUE,
