@@ -40,7 +40,13 @@ def test_a_taken_name_is_refused(dataset: Dataset, tmp_path: Path) -> None:
         create_run(tmp_path, recipe(), dataset, "first")
 
 
-@pytest.mark.parametrize("name", ["../out", "a/b", "", " ", ".hidden", "champion", "comparison"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../out", "a/b", "", " ", ".hidden"),
+        *("champion", "comparison", "seeds", "Seeds", "audits", "README.md"),
+    ],
+)
 def test_names_that_are_no_folder_of_their_own(name: str, dataset: Dataset, tmp_path: Path) -> None:
     if name:  # An empty one is none, and one is made.
         with pytest.raises(DermaError, match="not a name for a run; use letters, digits"):

@@ -29,7 +29,7 @@ RUN_VARIABLE = "DERMA_RUN"
 _PATIENCE_SECONDS = 60
 # A name is a folder of mlflow/runs/ and of evaluation_images/, where these mean something else.
 _NAME = re.compile(r"[\w-][\w.-]*")
-_TAKEN_NAMES = ("champion", "comparison")
+_TAKEN_NAMES = ("champion", "comparison", "seeds", "audits", "README.md")
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,8 @@ def create_run(folder: Path, config: TrainConfig, dataset: Dataset, name: str | 
     if not is_first_process():
         return _await_run(folder, os.environ.get(RUN_VARIABLE) or name)
     name = name or f"{config.model.replace('/', '-')}-{datetime.now():%Y%m%d-%H%M%S}"
-    if not _NAME.fullmatch(name) or name in _TAKEN_NAMES:
+    # Some file systems take Seeds for seeds.
+    if not _NAME.fullmatch(name) or name.lower() in map(str.lower, _TAKEN_NAMES):
         raise DermaError(
             f"--name {name}: not a name for a run; use letters, digits, '.', '-' and '_', "
             f"and none of {', '.join(_TAKEN_NAMES)}"
@@ -228,7 +229,7 @@ def open_run(folder: Path, reference: str) -> Run:
         info = RunInfo(**json.loads((run_folder / INFO_FILE).read_text()))
     except (ValueError, TypeError) as error:
         raise DermaError(f"{run_folder / INFO_FILE}: damaged ({error}); train again") from error
-    return Run(run_folder, load_config(run_folder / CONFIG_FILE, {}), info)
+    return Run(run_folder, load_config(run_folder / CONFIG_FILE, {}, warn=False), info)
 
 
 def git_commit() -> str:
