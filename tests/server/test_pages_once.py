@@ -37,9 +37,10 @@ def server(bundle_with_card: Path) -> Iterator[ServerProcess]:
 async def get(app: FastAPI, path: str) -> int:
     """Ask an application in this thread, and return the status."""
     statuses = []
+    body = iter([{"type": "http.request", "body": b"", "more_body": False}])
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        return next(body, None) or await asyncio.Future()
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":
