@@ -413,3 +413,49 @@ def test_killed_while_it_swaps(tmp_path: Path, moment: int) -> None:
     import_images(sources({"e": 4, "f": 4}), INFO, tmp_path)
     assert read_dataset(tmp_path).classes == ("e", "f")
     assert len(files(tmp_path)) == 8 + 3
+
+
+def test_added_images_join_the_split_of_their_lesion(tmp_path: Path) -> None:
+    import_images(sources({"a": 9, "b": 9}), INFO, tmp_path)
+    before = read_dataset(tmp_path).table.set_index("image")
+    test = before.index[before["split"] == "test"][0]
+    train = before.index[before["split"] == "train"][0]
+    dx = {name: str(before.loc[name, "class"]) for name in (test, train)}
+    read = {image.image: image.read for image in sources({"a": 9, "b": 9})}
+    again = read[train]
+    assert again is not None
+    added = [
+        source("sibling", dx[test], encoded(picture(600)), lesion=test),
+        source("copy", dx[train], again()),
+        source(train, dx[train], encoded(picture(601))),
+        *[source(f"new{n}", "c", encoded(picture(610 + n))) for n in range(6)],
+    ]
+    info = DatasetInfo("second", "elsewhere", "CC0", 0)
+    summary = import_images(added, info, tmp_path, add=True)
+
+    dataset = read_dataset(tmp_path)
+    after = dataset.table.set_index("image")
+    assert after.loc[before.index, ["lesion", "split", "class", "sha256"]].equals(
+        before[["lesion", "split", "class", "sha256"]]
+    )
+    assert after.loc["sibling", "split"] == "test"
+    assert summary.reasons == {"duplicate-bytes": 1}
+    # A name that is taken is told apart.
+    assert f"second-{train}" in after.index
+    assert set(after.loc[after["class"] == "c", "split"]) == {"train", "val", "test"}
+    assert (dataset.info.name, dataset.info.licence) == ("test, second", "none, CC0")
+    assert after.groupby("lesion")["split"].nunique().max() == 1
+    assert after.loc["new0", "source"] == "second"
+    assert after.loc[test, "source"] == "test"
+
+
+def test_added_pictures_that_are_nearly_there_join_their_split(tmp_path: Path) -> None:
+    import_images(sources({"a": 9, "b": 9}), INFO, tmp_path)
+    before = read_dataset(tmp_path).table.set_index("image")
+    name = next(n for n in before.index[before["split"] == "test"] if n.startswith("a"))
+    twin = source("twin", "a", encoded(picture(int(name[1:])), quality=80))
+    summary = import_images([twin], DatasetInfo("more", "x", "y", 0), tmp_path, add=True)
+    table = summary.table.set_index("image")
+    assert table.loc["twin", "split"] == table.loc[name, "split"] == "test"
+    assert table.loc["twin", "lesion"] == table.loc[name, "lesion"]
+    assert summary.kept == 19

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
 
@@ -13,16 +14,21 @@ import_app = typer.Typer(help="Import images into data/.", no_args_is_help=True)
 app.add_typer(import_app, name="import")
 
 Share = Annotated[float, typer.Option(min=0, max=0.9, help="Share of the lesions.")]
+Add = Annotated[bool, typer.Option("--add", help="Add to the data set that is there.")]
+Licence = Annotated[str | None, typer.Option(help="Licence of the images.")]
+Column = Annotated[str | None, typer.Option(metavar="COLUMN")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed; the same seed gives the same result.")]
 
 
 @import_app.command("ham10000")
-def import_ham10000(folder: Path, val: Share = 0.15, test: Share = 0.15, seed: Seed = 0) -> None:
+def import_ham10000(
+    folder: Path, val: Share = 0.15, test: Share = 0.15, seed: Seed = 0, add: Add = False
+) -> None:
     """Import the published HAM10000 layout: images, zipped or not, and HAM10000_metadata.csv."""
     from doctor_derma.data.importers.ham10000 import HAM10000, read_ham10000
 
     images = read_ham10000(folder)
-    _import(images, *HAM10000, place=str(folder), val=val, test=test, seed=seed)
+    _import(images, *HAM10000, place=str(folder), val=val, test=test, seed=seed, add=add)
 
 
 @import_app.command("folder")
@@ -31,7 +37,8 @@ def import_folder(
     val: Share = 0.15,
     test: Share = 0.15,
     seed: Seed = 0,
-    licence: Annotated[str, typer.Option(help="Licence of the images.")] = "unknown",
+    licence: Licence = "unknown",
+    add: Add = False,
 ) -> None:
     """Import class folders: train/CLASS/ and test/CLASS/, or CLASS/ to be split here."""
     from doctor_derma.data.importers.folder import read_folder
@@ -39,7 +46,82 @@ def import_folder(
 
     images = read_folder(folder)
     name = shown(folder.resolve().name)
-    _import(images, name, shown(str(folder)), licence, val=val, test=test, seed=seed)
+    given = {"val": val, "test": test, "seed": seed, "add": add}
+    _import(images, name, shown(str(folder)), licence or "unknown", **given)
+
+
+@import_app.command("table")
+def import_table(
+    table: Annotated[Path, typer.Argument(help="CSV, TSV, Excel or Parquet; dermamnist.npz.")],
+    images: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder or zip archive of pictures, or several; the table's folder."),
+    ] = None,
+    preset: Annotated[str | None, typer.Option(help="A published layout; else found out.")] = None,
+    columns: Annotated[Path | None, typer.Option(help="Columns and labels as YAML.")] = None,
+    image: Column = None,
+    label: Column = None,
+    one_hot: Annotated[
+        str | None, typer.Option(metavar="COLUMNS", help="Columns of 0 and 1, with commas.")
+    ] = None,
+    lesion: Column = None,
+    patient: Column = None,
+    age: Column = None,
+    sex: Column = None,
+    site: Column = None,
+    source: Column = None,
+    split: Column = None,
+    skin_tone: Column = None,
+    map: Annotated[
+        list[str] | None,
+        typer.Option(metavar="LABEL=CLASS", help="Class of a label; drop leaves it out."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the data set.")] = None,
+    licence: Licence = None,
+    val: Share = 0.15,
+    test: Share = 0.15,
+    seed: Seed = 0,
+    add: Add = False,
+) -> None:
+    """Import pictures that a table labels, by the names of its columns or a published layout."""
+    from doctor_derma.data.importers.sources import table_source
+
+    written = {"image": image, "label": label, "lesion": lesion, "patient": patient, "age": age}
+    written |= {"sex": sex, "site": site, "source": source, "split": split}
+    written |= {"skin_tone": skin_tone, "name": name, "licence": licence}
+    settings: dict[str, Any] = {key: value for key, value in written.items() if value is not None}
+    if one_hot:
+        settings["classes"] = [column.strip() for column in one_hot.split(",")]
+    if map:
+        settings["labels"] = dict(_pair(one) for one in map)
+    found = table_source(table, images, preset=preset, columns=columns, settings=settings)
+    given = {"val": val, "test": test, "seed": seed, "add": add}
+    _import(found.images, found.name, found.reference, found.licence, place=str(table), **given)
+
+
+@import_app.command("auto")
+def import_auto(
+    folder: Path,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Import without a question.")] = False,
+    licence: Licence = None,
+    val: Share = 0.15,
+    test: Share = 0.15,
+    seed: Seed = 0,
+    add: Add = False,
+) -> None:
+    """Find out how a folder is laid out, say what would be imported, and do it after a yes."""
+    from doctor_derma.data.importers.sources import find_source
+
+    found = find_source(folder)
+    terminal(soft_wrap=True).print(found.description)
+    try:
+        if not yes and not typer.confirm("Import it?"):
+            return
+    except typer.Abort:
+        raise DermaError(f"{folder}: nothing was imported; say --yes to import it") from None
+    given = {"val": val, "test": test, "seed": seed, "add": add}
+    licence = licence or found.licence
+    _import(found.images, found.name, found.reference, licence, place=str(folder), **given)
 
 
 @import_app.command("masks")
@@ -104,6 +186,13 @@ def describe() -> None:
     path = dataset.folder / "description.png"
     plot_description(dataset, path)
     terminal().print(describe(dataset), f"Plotted to {path}")
+
+
+def _pair(written: str) -> tuple[str, str]:
+    label, equals, dx = written.rpartition("=")
+    if not (label and equals and dx):
+        raise DermaError(f"--map {written}: write it as LABEL=CLASS, or LABEL=drop")
+    return label, dx
 
 
 def _import(images: Any, name: str, source: str, licence: str, **options: Any) -> None:

@@ -29,7 +29,9 @@ COLUMNS = (
     "sha256",
     "path",
 )
-_TEXT = ("image", "lesion", "class", "split", "source", "sha256", "path")
+# Written where a source tells them of any image.
+OPTIONAL_COLUMNS = ("patient", "skin_tone")
+_TEXT = (*OPTIONAL_COLUMNS, "image", "lesion", "class", "split", "source", "sha256", "path")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,8 @@ class Dataset:
     Attributes
     ----------
     folder : the ``data/`` folder
-    table : DataFrame with the columns of ``COLUMNS``; ``path`` is relative to ``folder``
+    table : DataFrame with the columns of ``COLUMNS``, and those of ``OPTIONAL_COLUMNS`` that are
+        known; ``path`` is relative to ``folder``
     classes : short class names, sorted; a network's output i is ``classes[i]``
     """
 
@@ -74,7 +77,8 @@ def write_dataset(folder: Path, info: DatasetInfo, table: pd.DataFrame) -> None:
     with replacing_file(folder / DATASET_FILE) as scratch:
         scratch.write_text(json.dumps(asdict(info), indent=2) + "\n")
     with replacing_file(folder / MANIFEST_FILE) as scratch:
-        table.to_csv(scratch, columns=list(COLUMNS), index=False)
+        known = [column for column in OPTIONAL_COLUMNS if column in table.columns]
+        table.to_csv(scratch, columns=[*COLUMNS, *known], index=False)
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -90,7 +94,7 @@ def read_dataset(folder: Path) -> Dataset:
     if not path.is_file():
         raise DermaError(
             f"{path}: no data set here; run 'derma data import ham10000 DIR', "
-            "'derma data import folder DIR' or 'derma data synthesize' first"
+            "'derma data import auto DIR' or 'derma data synthesize' first"
         )
     try:
         table = pd.read_csv(

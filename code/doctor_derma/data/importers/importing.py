@@ -7,9 +7,10 @@ import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from rich.progress import track
 
@@ -24,15 +25,23 @@ from doctor_derma.data.manifest import (
     COLUMNS,
     DATASET_FILE,
     MANIFEST_FILE,
+    OPTIONAL_COLUMNS,
     REPORT_FILE,
+    Dataset,
     DatasetInfo,
+    read_dataset,
     write_dataset,
 )
 from doctor_derma.data.splits import assign_splits, require_shares
 from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
 
+STAGING_FOLDER = ".import"
+# The manifest leaves first and arrives last: where there is a manifest, all else is there.
+PARTS = ("train", "test", REPORT_FILE, DATASET_FILE, MANIFEST_FILE)
 FAILED_REPORT_FILE = "failed_import_report.csv"
+# What an image keeps when others are added to its data set, beside its class and source.
+_CARRIED = ("lesion", "split", "age", "sex", "site", "patient", "skin_tone")
 REPORT_COLUMNS = ("image", "reason", "detail", "kept")
 
 
@@ -79,6 +88,7 @@ def import_images(
     test: float = 0.15,
     seed: int = 0,
     place: str | None = None,
+    add: bool = False,
 ) -> ImportSummary:
     """Check, split and copy images into ``destination``, replacing an earlier import there.
 
@@ -90,6 +100,8 @@ def import_images(
     ----------
     val, test, seed : see `doctor_derma.data.splits.assign_splits`
     place : where the images were read from, for errors; ``info.source`` when None
+    add : keep the images of the earlier import, in their splits; new ones of a lesion that is
+        there, by its name or by a near-identical picture, go into its split
 
     Raises
     ------
@@ -104,6 +116,8 @@ def import_images(
         )
     require_shares(val, test)
     with _one_sentence(destination), staged_dataset(destination) as staging:
+        if add and (destination / MANIFEST_FILE).is_file():
+            images, info = _added(read_dataset(destination), images, info)
         usable, unusable = inspect_images(images)
         screened = screen(usable)
         reported = (*unusable, *screened.reported)
@@ -125,6 +139,40 @@ def import_images(
         _write_report(staging / REPORT_FILE, reported)
         write_dataset(staging, info, table)
     return ImportSummary(sum(image.read is not None for image in images), table, reported)
+
+
+def _added(
+    earlier: Dataset, images: Sequence[SourceImage], info: DatasetInfo
+) -> tuple[list[SourceImage], DatasetInfo]:
+    """Return the images of a data set and new ones, told apart by their source and name."""
+    before = []
+    for row in earlier.table.replace({np.nan: None}).to_dict("records"):
+        path = earlier.folder / row["path"]
+        before.append(
+            SourceImage(
+                image=row["image"],
+                origin=str(path),
+                read=path.read_bytes,
+                suffix=path.suffix,
+                dx=row["class"],
+                source=row["source"] or earlier.info.name,
+                **{name: row[name] for name in _CARRIED if row.get(name) not in ("", None)},
+            )
+        )
+    taken = {image.image for image in before}
+    after = [
+        replace(
+            image,
+            image=f"{info.name}-{image.image}" if image.image in taken else image.image,
+            source=image.source or info.name,
+        )
+        for image in images
+    ]
+    both = {
+        name: ", ".join(dict.fromkeys([getattr(earlier.info, name), getattr(info, name)]))
+        for name in ("name", "source", "licence")
+    }
+    return [*before, *after], DatasetInfo(**both, seed=info.seed)
 
 
 def _what_became(
@@ -173,7 +221,8 @@ def _copy(screened: Screened, splits: Sequence[str], staging: Path) -> pd.DataFr
         (staging / path).parent.mkdir(parents=True, exist_ok=True)
         (staging / path).write_bytes(_read_again(image))
         rows.append(_manifest_row(image, lesion, split, path))
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    table = pd.DataFrame(rows, columns=[*COLUMNS, *OPTIONAL_COLUMNS])
+    return table.drop(columns=[name for name in OPTIONAL_COLUMNS if table[name].isna().all()])
 
 
 def _free_path(image: InspectedImage, split: str, taken: set[str]) -> str:
@@ -217,6 +266,8 @@ def _manifest_row(image: InspectedImage, lesion: str, split: str, path: str) -> 
         "height": image.height,
         "sha256": image.sha256,
         "path": path,
+        "patient": source.patient,
+        "skin_tone": source.skin_tone,
     }
 
 
@@ -227,11 +278,6 @@ def _write_report(path: Path, reported: Iterable[ReportedImage]) -> None:
         for report in reported:
             kept = "yes" if report.kept else "no"
             writer.writerow([report.image, report.reason, report.detail, kept])
-
-
-STAGING_FOLDER = ".import"
-# The manifest leaves first and arrives last: where there is a manifest, all else is there.
-PARTS = ("train", "test", REPORT_FILE, DATASET_FILE, MANIFEST_FILE)
 
 
 @contextmanager

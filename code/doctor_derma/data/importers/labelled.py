@@ -5,14 +5,14 @@ images of them, as `doctor_derma.data.importers.importing` takes them.
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from doctor_derma.data.importers.pictures import PictureFile
-from doctor_derma.data.importers.presets import DROP, PRESETS, USUAL, Layout
+from doctor_derma.data.importers.presets import COLUMNS, DROP, PRESETS, USUAL, Layout
 from doctor_derma.data.importers.records import SourceImage
 from doctor_derma.data.importers.tables import (
     TABLE_SUFFIXES,
@@ -40,12 +40,14 @@ Row = dict[str, str]
 class Labels:
     """The tables of a source: how they are laid out, those with a row a picture, and others.
 
-    ``joined`` have what the main ones lack, by the image's or the lesion's name.
+    ``joined`` have what the main ones lack, by the image's or the lesion's name; ``columns`` are
+    those of all of them, in small letters.
     """
 
     layout: Layout
     tables: tuple[Path, ...]
     joined: tuple[Path, ...] = ()
+    columns: frozenset[str] = frozenset()
 
 
 def recognise(folder: Path) -> list[Labels]:
@@ -77,6 +79,31 @@ def recognise_table(table: Path, layout: Layout | None = None) -> Labels | None:
     return found[0] if found else None
 
 
+def require_layout(table: Path, layout: Layout, named: Iterable[str] = ()) -> Labels:
+    """Return a table with a layout; raise a ``DermaError`` that says which column it lacks.
+
+    Parameters
+    ----------
+    named : columns that have to be there, beside those of image and label
+    """
+    found = recognise_table(table, layout)
+    for column in named if found else ():
+        if not _names(column) & found.columns:
+            raise DermaError(
+                f"{table}: column '{column}' is missing (found {', '.join(sorted(found.columns))})"
+            )
+    if found is None:
+        columns = read_table(table, 1, head=_HEADS).columns
+        known = {name.casefold() for name in columns}
+        wanted = layout.image if not known & _names(layout.image) else layout.label
+        wanted = wanted or ", ".join(layout.classes)
+        raise DermaError(
+            f"{table}: has no column {' or '.join(wanted.split('|'))} (found "
+            f"{', '.join(columns)}); name its columns, such as --image ID --label DIAGNOSIS"
+        )
+    return found
+
+
 def _fitting(
     layout: Layout, heads: Mapping[Path, set[str]], only: Path | None = None
 ) -> Labels | None:
@@ -88,7 +115,7 @@ def _fitting(
         if columns & image and marks <= columns and only in (None, path)
     ]
     labelled = [path for path in mains if _has_label(layout, heads[path])]
-    wanted = {name for column in _read_columns(layout) for name in _names(column)}
+    wanted = {name for column in COLUMNS for name in _names(getattr(layout, column))}
     wanted |= {name.casefold() for name in layout.classes}
     joined = [
         path
@@ -99,19 +126,15 @@ def _fitting(
     ]
     if not labelled and not any(_has_label(layout, heads[path]) for path in joined):
         return None
-    return Labels(layout, tuple(labelled or mains), tuple(joined)) if mains else None
+    if not mains:
+        return None
+    columns = {name for path in (*(labelled or mains), *joined) for name in heads[path]}
+    return Labels(layout, tuple(labelled or mains), tuple(joined), frozenset(columns))
 
 
 def _has_label(layout: Layout, columns: set[str]) -> bool:
     classes = {name.casefold() for name in layout.classes}
     return bool(columns & _names(layout.label)) or (bool(classes) and classes <= columns)
-
-
-def _read_columns(layout: Layout) -> tuple[str, ...]:
-    return (
-        *(layout.label, layout.lesion, layout.patient, layout.age, layout.sex),
-        *(layout.site, layout.source, layout.split, layout.skin_tone),
-    )
 
 
 def read_labelled(labels: Labels, pictures: Sequence[PictureFile]) -> list[SourceImage]:
@@ -147,6 +170,8 @@ def read_labelled(labels: Labels, pictures: Sequence[PictureFile]) -> list[Sourc
     images: dict[str, SourceImage] = {}
     for row, written, file in zip(named, names, files, strict=True):
         image = _image(row, written, file, layout)
+        if image.left_out and not file:
+            continue
         known = images.setdefault(image.origin, image)
         if (known.dx, known.lesion) != (image.dx, image.lesion):
             raise DermaError(
@@ -193,7 +218,7 @@ def _keyed(path: Path, layout: Layout) -> tuple[str, dict[str, Row]]:
 
 
 def _split_of_rows(path: Path, layout: Layout) -> dict[int, str]:
-    splits = {}
+    splits: dict[int, str] = {}
     for split, name in layout.split_rows.items():
         if (beside := path.with_name(name)).is_file():
             splits |= {int(row["indexes"]): split for row in _read(beside)}
@@ -252,3 +277,28 @@ def _names(column: str) -> set[str]:
 
 def _columns(table: pd.DataFrame) -> set[str]:
     return {name.casefold() for name in table.columns}
+
+
+def summary(images: Sequence[SourceImage]) -> str:
+    """Say what a source holds: its pictures by class, lesions, splits and what is left out."""
+    usable = [image for image in images if image.read and image.dx]
+    classes = Counter(str(image.dx) for image in usable)
+    splits = Counter(str(image.split) for image in usable if image.split)
+    lesions = {image.lesion for image in usable if image.lesion}
+    alone = sum(image.lesion is None for image in usable)
+    parts = [
+        f"{len(usable):,} pictures with a class",
+        ", ".join(f"{dx} {count:,}" for dx, count in sorted(classes.items())),
+        f"{len(lesions):,} lesions or patients"
+        + (f", and {alone:,} pictures of which none is known" if alone else ""),
+        "splits as given: " + ", ".join(f"{name} {n:,}" for name, n in sorted(splits.items()))
+        if splits
+        else "no splits given",
+    ]
+    left_out = sum(image.left_out is not None for image in images)
+    missing = sum(image.read is None for image in images)
+    if left_out:
+        parts.append(f"{left_out:,} left out by their label or kind")
+    if missing:
+        parts.append(f"{missing:,} rows without a picture")
+    return "; ".join(parts)

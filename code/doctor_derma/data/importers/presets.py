@@ -5,9 +5,20 @@ each is read and what is not. Classes are those of HAM10000 and ``scc``, so that
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
+from pathlib import Path
+from typing import Any
 
+import yaml
+
+from doctor_derma.errors import DermaError
+
+# The settings of a layout that name columns.
+COLUMNS = (
+    *("image", "label", "lesion", "patient", "age", "sex"),
+    *("site", "source", "split", "skin_tone"),
+)
 # The class of a label that is left out, and the label that stands for all that aren't listed.
 DROP = "drop"
 OTHERS = "*"
@@ -326,3 +337,61 @@ USUAL = Layout(
     split="split|set|subset",
     skin_tone="skin_tone|fitzpatrick|fitzpatrick_skin_type|fitzpatrick_scale",
 )
+
+
+def preset_named(name: str) -> Layout:
+    """Return a preset by its name; raise a ``DermaError`` where there is none."""
+    found = next((preset for preset in PRESETS if preset.name == name.casefold()), None)
+    if found is None:
+        names = ", ".join(preset.name for preset in PRESETS)
+        raise DermaError(f"preset '{name}' is not known; the presets are {names}")
+    return found
+
+
+def adapted(base: Layout, settings: Mapping[str, Any], where: str) -> Layout:
+    """Return a layout with some of its settings changed.
+
+    Other columns of labels have other labels: those of ``base`` go when these change.
+
+    Parameters
+    ----------
+    settings : attributes of `Layout`
+    where : named in errors
+
+    Raises
+    ------
+    DermaError
+        When a setting is unknown or is no text, no list of columns or no map.
+    """
+    kinds = {item.name: type(getattr(base, item.name)) for item in fields(Layout)}
+    changes: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name not in kinds:
+            raise DermaError(f"{where}: '{name}' is no setting; they are {', '.join(kinds)}")
+        if kinds[name] is str and isinstance(value, str):
+            changes[name] = value
+        elif kinds[name] is tuple and isinstance(value, list | tuple):
+            changes[name] = tuple(map(str, value))
+        elif kinds[name] is dict and isinstance(value, Mapping):
+            changes[name] = {str(key): str(one) for key, one in value.items()}
+        elif kinds[name] is bool and isinstance(value, bool):
+            changes[name] = value
+        else:
+            wanted = "a list of columns" if kinds[name] is tuple else "a map"
+            wanted = "text" if kinds[name] is str else wanted
+            raise DermaError(f"{where}: '{name}' is {value!r}, and should be {wanted}")
+    if changes.get("label") or changes.get("classes"):
+        base = replace(base, label="", classes=(), labels={})
+    changes["labels"] = {**base.labels, **changes.get("labels", {})}
+    return replace(base, **changes)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """Read settings of a layout from YAML; raise a ``DermaError`` where it holds none."""
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DermaError(f"{path}: can't be read ({' '.join(str(error).split())})") from error
+    if not isinstance(settings, dict):
+        raise DermaError(f"{path}: holds no settings; write lines such as 'label: diagnosis'")
+    return settings

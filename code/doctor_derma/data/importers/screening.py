@@ -204,7 +204,9 @@ def _report_crossings(
             if twin.lesion != image.lesion:
                 joined = f"{detail}, so both are lesion {lesions[index]}"
                 notes[index] = ReportedImage(name, reason, joined, kept=True)
-        if index not in dropped and _held_out(image) < furthest[lesions[index]]:
+        # One that isn't divided yet will go where its lesion is.
+        divided = image.source.split is not None
+        if divided and index not in dropped and _held_out(image) < furthest[lesions[index]]:
             dropped[index] = ReportedImage(name, reason, f"{detail}, which is in {split}")
     return notes
 

@@ -9,7 +9,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -95,7 +95,7 @@ def _table(
 def _as_cells(table: pd.DataFrame) -> pd.DataFrame:
     """Write each value as text; a column of whole numbers with gaps stands as fractions."""
 
-    def text(value: object) -> str:
+    def text(value: Any) -> str:
         if pd.api.types.is_scalar(value) and pd.isna(value):
             return ""
         return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)

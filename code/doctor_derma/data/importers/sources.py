@@ -1,0 +1,125 @@
+"""What a person points at, a table or a folder, read by whichever reader it is for."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from doctor_derma.data.importers.dermamnist import DERMAMNIST, read_dermamnist
+from doctor_derma.data.importers.folder import read_folder
+from doctor_derma.data.importers.ham10000 import read_ham10000
+from doctor_derma.data.importers.labelled import (
+    Labels,
+    read_labelled,
+    recognise,
+    recognise_table,
+    require_layout,
+    summary,
+)
+from doctor_derma.data.importers.pictures import find_pictures
+from doctor_derma.data.importers.presets import (
+    COLUMNS,
+    HAM10000,
+    USUAL,
+    adapted,
+    preset_named,
+    read_settings,
+)
+from doctor_derma.data.importers.records import SourceImage
+from doctor_derma.data.importers.tables import shown
+from doctor_derma.errors import DermaError
+
+
+@dataclass(frozen=True)
+class Source:
+    """Images to import, where they come from, and what they were taken for."""
+
+    name: str
+    reference: str
+    licence: str
+    layout: str
+    images: list[SourceImage]
+
+    @property
+    def description(self) -> str:
+        return f"{self.layout}: {summary(self.images)}. Licence: {self.licence}."
+
+
+def table_source(
+    table: Path,
+    images: Sequence[Path] | None = None,
+    *,
+    preset: str | None = None,
+    columns: Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Source:
+    """Read pictures that a table labels.
+
+    Parameters
+    ----------
+    images : folders and archives with the pictures; the table's folder when None
+    preset : name of a published layout; found by the table's columns when None
+    columns : YAML with settings of `doctor_derma.data.importers.presets.Layout`
+    settings : the same, which go before
+
+    Raises
+    ------
+    DermaError
+        When a file can't be read, a column is missing, or no row names a picture.
+    """
+    if table.suffix.lower() == ".npz":
+        return _dermamnist(table)
+    chosen = preset_named(preset) if preset else None
+    recognised = None if chosen else recognise_table(table)
+    base = chosen or (recognised.layout if recognised else USUAL)
+    written = read_settings(columns) if columns else {}
+    layout = adapted(adapted(base, written, str(columns)), settings or {}, str(table))
+    named = {name: getattr(layout, name) for name in {**written, **(settings or {})}}
+    found = require_layout(table, layout, [named[name] for name in COLUMNS if named.get(name)])
+    pictures = [picture for folder in images or [table.parent] for picture in find_pictures(folder)]
+    return _labelled(found, table, read_labelled(found, pictures))
+
+
+def find_source(folder: Path) -> Source:
+    """Find out how a folder is laid out, and read it.
+
+    Raises
+    ------
+    DermaError
+        When no layout fits, or several published ones do.
+    """
+    if not folder.is_dir():
+        raise DermaError(f"{folder}: no such folder; name the one with the pictures and tables")
+    found = recognise(folder)
+    published = [labels for labels in found if labels.layout is not USUAL]
+    if len(published) > 1:
+        titles = ", ".join(f"{one.layout.name} ({one.tables[0].name})" for one in published)
+        raise DermaError(
+            f"{folder}: can be {titles}; choose with 'derma data import table TABLE --preset NAME'"
+        )
+    if published:
+        labels = published[0]
+        if labels.layout is HAM10000:
+            return _labelled(labels, folder, read_ham10000(folder))
+        return _labelled(labels, folder, read_labelled(labels, find_pictures(folder)))
+    if arrays := sorted(folder.glob("dermamnist*.npz")):
+        return _dermamnist(arrays[-1])
+    try:
+        name, place = shown(folder.resolve().name), shown(str(folder))
+        return Source(name, place, "unknown", f"{place}, class folders", read_folder(folder))
+    except DermaError:
+        if not found:
+            raise
+        return _labelled(found[0], folder, read_labelled(found[0], find_pictures(folder)))
+
+
+def _labelled(labels: Labels, place: Path, images: list[SourceImage]) -> Source:
+    layout = labels.layout
+    name = layout.name if layout.name != USUAL.name else shown(place.resolve().stem)
+    tables = ", ".join(path.name for path in (*labels.tables, *labels.joined))
+    reference = layout.reference or shown(str(place))
+    return Source(name, reference, layout.licence, f"{place}, {layout.title} ({tables})", images)
+
+
+def _dermamnist(path: Path) -> Source:
+    return Source(*DERMAMNIST, f"{path}, DermaMNIST", read_dermamnist(path))
