@@ -19,8 +19,8 @@ import torch
 from rich.table import Table
 from sklearn.metrics import recall_score
 
-from doctor_derma.export.exporting import network_outputs
 from doctor_derma.export.ood import fit_ood
+from doctor_derma.export.out_of_fold import network_outputs
 from doctor_derma.models.networks import create_network
 from doctor_derma.terminal import terminal
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset, read_dataset
-from doctor_derma.export.exporting import network_outputs
 from doctor_derma.export.onnx import load_network
+from doctor_derma.export.out_of_fold import network_outputs
 from doctor_derma.training.runs import Run
 from doctor_derma.workspace import Workspace
 
@@ -40,5 +40,5 @@ class Validation:
     def logits(self, run: Run) -> np.ndarray:
         """Return the logits (n, classes) of a run, with the views of its recipe."""
         network = load_network(run)
-        network.views = run.config.views
+        network.tta = run.config.tta
         return network_outputs(network, self.pixels(run), self.rows)[0]

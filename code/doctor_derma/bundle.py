@@ -181,7 +181,7 @@ class BundleInfo(_Strict):
     prior_weight : how much the class priors count in the probabilities, from 0 to 1
     tta : looks at a picture that the graph averages over (test-time augmentation)
     twin : the run whose outputs were fitted, where this one has seen all images of training and
-        validation: one of the same recipe without a fold, or those of all folds
+        validation: one of the same recipe without a fold, or the runs of all folds
     """
 
     model_config = ConfigDict(
@@ -209,7 +209,7 @@ class BundleInfo(_Strict):
     data: DataProvenance
     code: CodeProvenance
     pretrained: Pretrained | None = None
-    twin: str | None = None
+    twin: str | tuple[str, ...] | None = None
     recipe: dict[str, Any]
     weights: Weights
     parity: Parity

@@ -2,10 +2,9 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from rich.progress import track
 
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.bundle import (
@@ -32,19 +31,16 @@ from doctor_derma.errors import DermaError
 from doctor_derma.export.alignment import measure_map_places
 from doctor_derma.export.calibration import DEFAULT_RULE, check_decision, fit_outputs
 from doctor_derma.export.onnx import ServingGraph, load_network, write_graph
-from doctor_derma.export.ood import ACCEPTANCE, fit_distance, ood_threshold
+from doctor_derma.export.ood import ACCEPTANCE, OodScore, choose_rows, fit_distance, ood_threshold
+from doctor_derma.export.out_of_fold import network_outputs, pool_outputs, twins_of
 from doctor_derma.export.parity import check_parity
 from doctor_derma.images.quality import measure_quality
 from doctor_derma.models.networks import LesionNetwork
-from doctor_derma.models.preprocessing import scale_pixels
-from doctor_derma.terminal import terminal
-from doctor_derma.training.config import Size, check_views
+from doctor_derma.training.config import Size, check_tta
 from doctor_derma.training.folds import parts_of
-from doctor_derma.training.runs import Run, open_run
+from doctor_derma.training.runs import Run
 
 PARITY_IMAGES = 64
-_BATCH = 64
-_TRAINING_SAMPLE = 2000
 # The share of training images that is beyond each limit of quality.
 _RARE = 0.002
 
@@ -62,9 +58,9 @@ def export_run(
 
     The temperature, the conformal threshold and those of melanoma and of the OOD score are fitted,
     and the validation metrics are taken, on the validation split. A run that is trained on that
-    too has a twin, trained by the same recipe without one fold: what is fitted is fitted to its
-    outputs on that fold, and the distance of out-of-distribution pictures, which is alike in both
-    networks, is measured in the run's own features.
+    too has twins, trained by the same recipe without one fold each (`twins_of`): what is fitted is
+    fitted to their outputs on those folds, and the distance of out-of-distribution pictures, which
+    is alike in all these networks, is measured in the run's own features.
     Nothing is written unless the graph agrees with the torch network.
 
     Parameters
@@ -93,16 +89,17 @@ def export_run(
             "import those again"
         )
     check_decision(dataset.classes, rule or DEFAULT_RULE, costs)
-    twin = twin_of(run)
+    twins = twins_of(run)
     network = load_network(run)
     size = run.config.image_size
-    network.views = _checked_tta(run.config.views if tta is None else tta, size)
+    network.tta = _checked_tta(run.config.tta if tta is None else tta, size)
     pixels = pixel_cache(dataset, *size)
-    parts = parts_of(dataset, run.config)
-    rows, training = parts_of(dataset, twin.config).val, training_sample(parts.train)
-    trained = dataset.targets(dataset.table.iloc[parts.train])
+    train = parts_of(dataset, run.config).train
+    trained = dataset.targets(dataset.table.iloc[train])
     counts = np.bincount(trained, minlength=len(dataset.classes))
-    logits, threshold = _seen_by(twin, network, dataset, pixels)
+    found = [_unseen_outputs(twin, dataset, pixels, network.tta) for twin in twins]
+    rows, logits, distances = pool_outputs(*zip(*(each[:3] for each in found), strict=True))
+    distance = found[0].distance if twins == [run] else _own_distance(network, pixels, train)
     fitted = fit_outputs(
         logits,
         np.array(dataset.targets(dataset.table.iloc[rows])),
@@ -110,12 +107,11 @@ def export_run(
         dataset.classes,
         counts,
         balanced=run.config.balanced,
-        prior_weight=run.config.prevalence if prior_weight is None else prior_weight,
+        prior_weight=run.config.prior_weight if prior_weight is None else prior_weight,
         rule=rule or DEFAULT_RULE,
         costs=costs,
     )
-    ood = fit_distance(network_outputs(network, pixels, training)[1]).scaled(threshold)
-
+    ood = distance.scaled(ood_threshold(distances))
     graph = ServingGraph(network, fitted.calibration, ood)
     target = destination or run.bundle
     with replacing_own_folder(target, INFO_FILE) as folder:
@@ -135,13 +131,13 @@ def export_run(
             input=_input_size(size, network),
             temperature=fitted.calibration.temperature,
             prior_weight=fitted.prior_weight,
-            tta=network.views,
+            tta=network.tta,
             class_shares=fitted.class_shares,
             map_shift=places.shift,
             map_scale=places.scale,
             conformal=fitted.conformal,
             ood=OodThreshold(acceptance=ACCEPTANCE, images=len(rows)),
-            quality=_quality_limits(pixels[training]),
+            quality=_quality_limits(pixels[choose_rows(train)]),
             decision=fitted.decision,
             metrics={"val": fitted.metrics},
             data=DataProvenance(
@@ -151,7 +147,7 @@ def export_run(
                 images=run.info.images,
             ),
             pretrained=Pretrained(**run.info.pretrained) if run.info.pretrained else None,
-            twin=run.info.twin,
+            twin=_names(twins) if run.info.twin else None,
             code=CodeProvenance(version=run.info.version, git_commit=run.info.git_commit),
             recipe=run.config.model_dump(mode="json"),
             weights=Weights(sha256=file_sha256(path), bytes=path.stat().st_size, precision="fp32"),
@@ -161,75 +157,39 @@ def export_run(
     return target
 
 
-def twin_of(run: Run) -> Run:
-    """Return the run whose outputs on unseen images are fitted: its twin, or itself.
-
-    Raises
-    ------
-    DermaError
-        When it was trained on the validation images and has no twin.
-    """
-    if run.info.twin:
-        return open_run(run.folder.parent, run.info.twin)
-    if run.config.refit:
-        raise DermaError(
-            f"{run.name}: trained on the validation images too, so nothing is left that its "
-            "temperature and thresholds could be fitted to; name its twin, a run of the same "
-            "recipe with --folds and --fold, in run.json"
-        )
-    return run
+def _names(twins: list[Run]) -> str | tuple[str, ...]:
+    names = tuple(twin.name for twin in twins)
+    return names if len(names) > 1 else names[0]
 
 
-def _seen_by(
-    twin: Run, network: LesionNetwork, dataset: Dataset, pixels: np.ndarray
-) -> tuple[np.ndarray, float]:
-    """Return the logits of the twin on its unseen images, and the distance most are within."""
-    judge = load_network(twin)
-    judge.views = network.views
-    parts = parts_of(dataset, twin.config)
-    logits, features = network_outputs(judge, pixels, parts.val)
-    training = network_outputs(judge, pixels, training_sample(parts.train))[1]
-    return logits, ood_threshold(fit_distance(training)(features))
+class _Unseen(NamedTuple):
+    """What a network says of the images that it has not seen, and its distance of any features."""
+
+    rows: np.ndarray
+    logits: np.ndarray
+    distances: np.ndarray
+    distance: OodScore
+
+
+def _unseen_outputs(run: Run, dataset: Dataset, pixels: np.ndarray, tta: int) -> _Unseen:
+    network = load_network(run)
+    network.tta = tta
+    parts = parts_of(dataset, run.config)
+    logits, features = network_outputs(network, pixels, parts.val)
+    distance = _own_distance(network, pixels, parts.train)
+    return _Unseen(parts.val, logits, distance(features), distance)
+
+
+def _own_distance(network: LesionNetwork, pixels: np.ndarray, train: np.ndarray) -> OodScore:
+    return fit_distance(network_outputs(network, pixels, choose_rows(train))[1])
 
 
 def _checked_tta(count: int, size: Size) -> int:
     try:
-        check_views(count, size)
+        check_tta(count, size)
     except ValueError as error:
         raise DermaError(f"--tta: {count}: {error}") from error
     return count
-
-
-def network_outputs(
-    network: LesionNetwork, pixels: np.ndarray, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Run a network on some rows of a pixel cache.
-
-    Returns
-    -------
-    logits : float64 of shape (n, classes)
-    features : pooled features, float64 of shape (n, C)
-    """
-    batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
-    progress = track(
-        batches,
-        description="Running the network",
-        console=terminal(error=True),
-        transient=True,
-    )
-    with torch.inference_mode():
-        found = [
-            network.logits_maps_and_features(scale_pixels(torch.from_numpy(pixels[batch])))
-            for batch in progress
-        ]
-    logits, _, features = (torch.cat(part).double().numpy() for part in zip(*found, strict=True))
-    return logits, features
-
-
-def training_sample(rows: np.ndarray) -> np.ndarray:
-    """Choose so many training images that the distribution of their features is known well."""
-    count = min(len(rows), _TRAINING_SAMPLE)
-    return np.sort(np.random.default_rng(0).choice(rows, count, replace=False))
 
 
 def _input_size(size: Size, network: LesionNetwork) -> InputSize:

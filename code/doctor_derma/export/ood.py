@@ -35,6 +35,7 @@ from sklearn.covariance import LedoitWolf
 
 ACCEPTANCE = 0.95
 DIRECTIONS = 256
+_IMAGES = 2000
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,3 +102,9 @@ def fit_distance(training: np.ndarray, directions: int = DIRECTIONS) -> OodScore
 def ood_threshold(distances: np.ndarray, acceptance: float = ACCEPTANCE) -> float:
     """Return the distance that such a share of unseen images, float (m,), are within."""
     return max(float(np.quantile(distances, acceptance)), 1e-12)
+
+
+def choose_rows(rows: np.ndarray) -> np.ndarray:
+    """Choose so many of some images that the distribution of their features is known well."""
+    count = min(len(rows), _IMAGES)
+    return np.sort(np.random.default_rng(0).choice(rows, count, replace=False))

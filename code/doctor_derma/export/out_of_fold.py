@@ -5,13 +5,18 @@ predictions are more than any one validation split has, so what is fitted to the
 them depends less on luck.
 """
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
+from rich.progress import track
 from scipy.special import softmax
 
 from doctor_derma.atomic import replacing_file
+from doctor_derma.bundle import INFO_FILE as BUNDLE_INFO_FILE
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
@@ -24,11 +29,13 @@ from doctor_derma.evaluation.bootstrap import (
 )
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.tables import Table, with_arrow
-from doctor_derma.export.exporting import network_outputs
 from doctor_derma.export.onnx import load_network
+from doctor_derma.models.networks import LesionNetwork
+from doctor_derma.models.preprocessing import scale_pixels
+from doctor_derma.terminal import terminal
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.folds import parts_of
-from doctor_derma.training.runs import Run
+from doctor_derma.training.runs import INFO_FILE, Run, open_run
 
 LOGIT = "logit_"
 # Of a class in a source, under which its sensitivity there is luck.
@@ -37,6 +44,109 @@ _METRICS = {
     "balanced_accuracy": ("Balanced accuracy", "sensitivity"),
     "macro_auc": ("Macro ROC AUC", "auc"),
 }
+_BATCH = 64
+_FOLD_OF = re.compile(r"(.+)-fold\d+")
+# Where a run trains, which changes nothing of what it is.
+_PLACES = {"fold", "accelerator", "devices", "nodes"}
+
+
+def twins_of(run: Run) -> list[Run]:
+    """Return the runs whose outputs on images that they have not seen are fitted.
+
+    That is the run itself, unless it has seen them all: then it has a twin, a run of the same
+    recipe without one fold, named in its ``run.json``. Where all folds of the twin's family were
+    trained (``derma train --folds``), these are all twins, so that every image is judged once. The
+    family's own name stands for it as well.
+
+    Raises
+    ------
+    DermaError
+        When the run was trained on the validation images and has no twin, or there is no run of
+        that name, or a family that is named lacks a fold.
+    """
+    folder, name = run.folder.parent, run.info.twin
+    if name is None:
+        if run.config.refit:
+            raise DermaError(
+                f"{run.name}: trained on the validation images too, so nothing is left that its "
+                "temperature and thresholds could be fitted to; name its twin, a run of the same "
+                f"recipe with --folds and --fold: derma export {run.name} --twin NAME"
+            )
+        return [run]
+    if not (folder / name / INFO_FILE).is_file() and (folder / f"{name}-fold0").is_dir():
+        family, missing = _family(folder, name)
+        if missing:
+            raise DermaError(
+                f"{run.name}: of its twins {', '.join(missing)} did not come to an end; go on with "
+                f"derma train --folds, or name one that did: derma export {run.name} --twin NAME"
+            )
+        return family
+    twin = open_run(folder, name)
+    named = _FOLD_OF.fullmatch(name)
+    if not named or twin.config.fold is None:
+        return [twin]
+    family, missing = _family(folder, named[1])
+    return [twin] if missing or twin.name not in {other.name for other in family} else family
+
+
+def _family(folder: Path, name: str) -> tuple[list[Run], list[str]]:
+    """Return the finished runs of the folds of a recipe, and the names of those that aren't."""
+    first = open_run(folder, f"{name}-fold0")
+    runs, missing = [], []
+    for fold in range(first.config.folds):
+        of_fold = f"{name}-fold{fold}"
+        if (folder / of_fold / INFO_FILE).is_file():
+            run = open_run(folder, of_fold)
+            alike = run.config.model_dump(exclude=_PLACES) == first.config.model_dump(
+                exclude=_PLACES
+            )
+            if alike and run.config.fold == fold and (run.bundle / BUNDLE_INFO_FILE).is_file():
+                runs.append(run)
+                continue
+        missing.append(of_fold)
+    return runs, missing
+
+
+def network_outputs(
+    network: LesionNetwork, pixels: np.ndarray, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run a network on some rows of a pixel cache.
+
+    Returns
+    -------
+    logits : float64 of shape (n, classes)
+    features : pooled features, float64 of shape (n, C)
+    """
+    batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+    progress = track(
+        batches,
+        description="Running the network",
+        console=terminal(error=True),
+        transient=True,
+    )
+    with torch.inference_mode():
+        found = [
+            network.logits_maps_and_features(scale_pixels(torch.from_numpy(pixels[batch])))
+            for batch in progress
+        ]
+    logits, _, features = (torch.cat(part).double().numpy() for part in zip(*found, strict=True))
+    return logits, features
+
+
+def pool_outputs(rows: Sequence[np.ndarray], *outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Put together what networks say of the images that each has not seen.
+
+    Parameters
+    ----------
+    rows : of each network, its images as places in the manifest, int (n,); no image twice
+    outputs : of each kind and network, an array of length n
+
+    Returns
+    -------
+    the rows of all and each kind of outputs, in the order of the manifest
+    """
+    order = np.argsort(np.concatenate(rows))
+    return [np.concatenate(arrays)[order] for arrays in (rows, *outputs)]
 
 
 def out_of_fold_file(folder: Path, config: TrainConfig) -> Path:
@@ -60,7 +170,7 @@ def predict_left_out(run: Run, dataset: Dataset) -> Path:
     """
     config = run.config
     network = load_network(run)
-    network.views = config.views
+    network.tta = config.tta
     rows = parts_of(dataset, config).judged
     logits, _ = network_outputs(network, pixel_cache(dataset, *config.image_size), rows)
     table = dataset.table.iloc[rows][["image", "lesion", "class"]].reset_index(drop=True)

@@ -23,7 +23,7 @@ import tempfile
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import onnx
@@ -55,7 +55,6 @@ from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.metrics import classification_metrics
 from doctor_derma.export.calibration import fit_outputs
-from doctor_derma.export.exporting import training_sample, twin_of
 from doctor_derma.export.onnx import (
     FEATURES,
     LOGITS,
@@ -64,7 +63,8 @@ from doctor_derma.export.onnx import (
     map_convolutions,
     run_graph,
 )
-from doctor_derma.export.ood import ACCEPTANCE, OodScore, fit_distance, ood_threshold
+from doctor_derma.export.ood import ACCEPTANCE, OodScore, choose_rows, fit_distance, ood_threshold
+from doctor_derma.export.out_of_fold import pool_outputs, twins_of
 from doctor_derma.terminal import terminal
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import Run
@@ -104,29 +104,25 @@ def export_quantized(
         When the run has no fp32 bundle of these data, ``destination`` holds something else, or
         a validation metric of ``MOST_LOST`` falls by more than there; nothing is written then.
     """
-    info, twin = _read_original(run, dataset), twin_of(run)
-    _read_original(twin, dataset)
+    info, twins = _read_original(run, dataset), twins_of(run)
     pixels = pixel_cache(dataset, info.input.height, info.input.width)
     targets = np.array(dataset.targets(dataset.table))
     train = parts_of(dataset, run.config).train
+    # Twins, if there are any, are quantized as well: only they have images not seen in training.
+    found = [_quantized_outputs(twin, dataset, pixels, targets, precision) for twin in twins]
+    rows, logits, distances, before, decided = pool_outputs(
+        *zip(*(each[:5] for each in found), strict=True)
+    )
     original = run.bundle / info.weights.file
-    network = _quantize(cut_network(onnx.load(original)), precision, pixels, train, targets)
-    unscaled = _distance(network, pixels, train)
-
-    # The twin, if there is one, is quantized as well: only it has images that it has not seen.
-    judged = parts_of(dataset, twin.config)
-    judge, unscaled_judge, graph = network, unscaled, original
-    if twin is not run:
-        graph = twin.bundle / GRAPH_FILE
-        judge = _quantize(cut_network(onnx.load(graph)), precision, pixels, judged.train, targets)
-        unscaled_judge = _distance(judge, pixels, judged.train)
-    val = judged.val
-    logits, features = run_graph(judge, pixels, val, (LOGITS, FEATURES))
-    ood = unscaled.scaled(ood_threshold(unscaled_judge(features)))
+    if twins == [run]:
+        network, distance = found[0].network, found[0].distance
+    else:
+        network = _quantize(original, precision, pixels, train, targets)
+        distance = _distance(network, pixels, train)
     fitted = fit_outputs(
         logits,
-        targets[val],
-        dataset.table["lesion"].to_numpy(dtype=str)[val],
+        targets[rows],
+        dataset.table["lesion"].to_numpy(dtype=str)[rows],
         dataset.classes,
         np.bincount(targets[train], minlength=len(dataset.classes)),
         balanced=run.config.balanced,
@@ -134,14 +130,12 @@ def export_quantized(
         rule=info.decision.default,
         costs=info.decision.costs,
     )
-    model = join_head(network, fitted.calibration, ood)
-
-    [unreduced] = run_graph(graph, pixels, val, (PROBABILITIES,))
-    decided = read_info(twin.bundle).rulebook.decide(unreduced)
-    before = classification_metrics(targets[val], unreduced, dataset.classes, decided)
-    check_loss(before, fitted.metrics, run, precision)
-    [probabilities] = run_graph(model, pixels, val, (PROBABILITIES,))
-    [expected] = run_graph(original, pixels, val, (PROBABILITIES,))
+    model = join_head(network, fitted.calibration, distance.scaled(ood_threshold(distances)))
+    metrics_before = classification_metrics(targets[rows], before, dataset.classes, decided)
+    check_loss(metrics_before, fitted.metrics, run, precision)
+    compared = choose_rows(rows)
+    [probabilities] = run_graph(model, pixels, compared, (PROBABILITIES,))
+    [expected] = run_graph(original, pixels, compared, (PROBABILITIES,))
     target = destination or run.folder / f"bundle-{precision}"
     with replacing_own_folder(target, INFO_FILE) as folder:
         path = folder / GRAPH_FILE
@@ -155,7 +149,7 @@ def export_quantized(
                 "temperature": fitted.calibration.temperature,
                 "conformal": fitted.conformal,
                 "decision": fitted.decision,
-                "ood": OodThreshold(acceptance=ACCEPTANCE, images=len(val)),
+                "ood": OodThreshold(acceptance=ACCEPTANCE, images=len(rows)),
                 "metrics": {"val": fitted.metrics},
                 "weights": Weights(
                     sha256=file_sha256(path), bytes=path.stat().st_size, precision=precision
@@ -201,13 +195,45 @@ def _read_original(run: Run, dataset: Dataset) -> BundleInfo:
     return info
 
 
+class _QuantizedOutputs(NamedTuple):
+    """What a network says, quantized and not, of the images that it has not seen."""
+
+    rows: np.ndarray
+    logits: np.ndarray
+    distances: np.ndarray
+    probabilities_before: np.ndarray
+    decided_before: np.ndarray
+    network: ModelProto
+    distance: OodScore
+
+
+def _quantized_outputs(
+    run: Run,
+    dataset: Dataset,
+    pixels: np.ndarray,
+    targets: np.ndarray,
+    precision: QuantizedPrecision,
+) -> _QuantizedOutputs:
+    info, parts = _read_original(run, dataset), parts_of(dataset, run.config)
+    original = run.bundle / info.weights.file
+    network = _quantize(original, precision, pixels, parts.train, targets)
+    distance = _distance(network, pixels, parts.train)
+    logits, features = run_graph(network, pixels, parts.val, (LOGITS, FEATURES))
+    [before] = run_graph(original, pixels, parts.val, (PROBABILITIES,))
+    decided = info.rulebook.decide(before)
+    return _QuantizedOutputs(
+        parts.val, logits, distance(features), before, decided, network, distance
+    )
+
+
 def _quantize(
-    network: onnx.ModelProto,
+    graph: Path,
     precision: QuantizedPrecision,
     pixels: np.ndarray,
     train: np.ndarray,
     targets: np.ndarray,
-) -> onnx.ModelProto:
+) -> ModelProto:
+    network = cut_network(onnx.load(graph))
     if precision == "fp16":
         return round_to_fp16(network)
     rng = np.random.default_rng(0)
@@ -217,8 +243,8 @@ def _quantize(
     return quantize_int8(network, [pixels[row] for row in np.concatenate(chosen)])
 
 
-def _distance(network: onnx.ModelProto, pixels: np.ndarray, train: np.ndarray) -> OodScore:
-    [features] = run_graph(network, pixels, training_sample(train), (FEATURES,))
+def _distance(network: ModelProto, pixels: np.ndarray, train: np.ndarray) -> OodScore:
+    [features] = run_graph(network, pixels, choose_rows(train), (FEATURES,))
     return fit_distance(features)
 
 
