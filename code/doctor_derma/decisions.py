@@ -24,8 +24,6 @@ from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import yaml
-from pydantic import TypeAdapter, ValidationError
 
 from doctor_derma.errors import DermaError
 
@@ -44,6 +42,7 @@ MEANINGS: dict[Rule, str] = {
 MELANOMA = "mel"
 # True class -> called class -> cost of that mistake.
 Costs = Mapping[str, Mapping[str, float]]
+_EXAMPLE = "such as 'costs: {mel: {nv: 20}}' for a melanoma called a nevus"
 
 
 def balanced_scores(
@@ -111,6 +110,33 @@ def cost_matrix(costs: Costs, classes: Sequence[str]) -> np.ndarray:
                 )
             matrix[classes.index(true), classes.index(called)] = cost
     return matrix
+
+
+def read_costs(path: Path) -> dict[str, dict[str, float]]:
+    """Read true class -> called class -> cost from ``costs:`` in a YAML file.
+
+    Raises
+    ------
+    DermaError
+        When the file can't be read or holds anything else; classes are not checked here.
+    """
+    # Here, as all that decides imports this module, and few read such a file.
+    import yaml
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        found = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise DermaError(f"{path}: can't be read ({reason}); write it in YAML") from error
+    if not isinstance(found, dict) or set(found) != {"costs"}:
+        raise DermaError(f"{path}: give costs and nothing else, {_EXAMPLE}")
+    try:
+        return TypeAdapter(dict[str, dict[str, float]]).validate_python(found["costs"])
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in ("costs", *first["loc"]))
+        raise DermaError(f"{path}: {where}: {first['msg']}; give costs {_EXAMPLE}") from error
 
 
 def melanoma_threshold(probabilities: np.ndarray, is_melanoma: np.ndarray, target: float) -> float:
@@ -217,30 +243,3 @@ class Rulebook:
         if rule == "costs" and self.costs is None:
             return "this model has no costs"
         return None
-
-
-_COSTS = TypeAdapter(dict[str, dict[str, float]])
-_EXAMPLE = "such as 'costs: {mel: {nv: 20}}' for a melanoma called a nevus"
-
-
-def read_costs(path: Path) -> dict[str, dict[str, float]]:
-    """Read true class -> called class -> cost from ``costs:`` in a YAML file.
-
-    Raises
-    ------
-    DermaError
-        When the file can't be read or holds anything else; classes are not checked here.
-    """
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
-        raise DermaError(f"{path}: can't be read ({reason}); write it in YAML") from error
-    if not isinstance(found, dict) or set(found) != {"costs"}:
-        raise DermaError(f"{path}: give costs and nothing else, {_EXAMPLE}")
-    try:
-        return _COSTS.validate_python(found["costs"])
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in ("costs", *first["loc"]))
-        raise DermaError(f"{path}: {where}: {first['msg']}; give costs {_EXAMPLE}") from error

@@ -8,13 +8,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from doctor_derma.bundle import DiagnosisName
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.output import report_rows
 from doctor_derma.inference.predict import run_predict
-from doctor_derma.inference.prediction import NOTICE
+from doctor_derma.inference.prediction import NOTICE, Prediction, Row
 from tiny_bundle import BETWEEN
 
 
@@ -54,6 +57,60 @@ def test_json_is_a_list_of_objects(
     assert rows[0]["error"] is None
     assert rows[3]["probabilities"] is None
     assert rows[3]["error"] == "not a picture that can be read"
+
+
+@pytest.mark.parametrize(
+    ("classes", "header"),
+    [
+        (
+            ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc"),
+            ["MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"],
+        ),
+        (
+            ("ak", "bcc", "bkl", "df", "mel", "nv", "scc", "vasc"),
+            ["MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"],
+        ),
+        (
+            ("UNK", "akiec", "bcc", "bkl", "df", "mel", "nv", "scc", "vasc"),
+            ["MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"],
+        ),
+    ],
+)
+def test_a_submission_to_the_isic_challenge_has_its_columns(
+    classes: tuple[str, ...], header: list[str], capsys: pytest.CaptureFixture
+) -> None:
+    shares = [2.0**-n for n in range(1, len(classes))]
+    shares.append(1 - sum(shares))
+    given = dict(zip(classes, shares, strict=True))
+    found = Prediction(classes[0], "balanced", given, classes[:1], 0.1, (), np.zeros((2, 2)))
+    rows = [
+        Row("folder/ISIC_0034524.jpg", found),
+        Row("folder/bad.jpg", error="not a picture that can be read"),
+        Row("ISIC_0034525.JPG", found),
+    ]
+    named = [DiagnosisName(name=name, full_name=name) for name in classes]
+    assert report_rows(rows, 3, named, "isic", None) == 1
+    written = capsys.readouterr()
+    lines = list(csv.reader(io.StringIO(written.out)))
+    assert lines[0] == ["image", *header]
+    assert [line[0] for line in lines[1:]] == ["ISIC_0034524", "ISIC_0034525"]
+    assert "folder/bad.jpg: not a picture that can be read" in written.err
+    shown = dict(zip(header, lines[1][1:], strict=True))
+    names = {"AK": "akiec" if "akiec" in classes else "ak", "AKIEC": "akiec"}
+    for column, text in shown.items():
+        # Its scoring takes a column of whole numbers for a mistake.
+        assert "." in text
+        name = next((n for n in classes if n.upper() == column), names.get(column, ""))
+        assert float(text) == pytest.approx(given.get(name, 0.0))
+
+
+def test_classes_of_no_isic_challenge_are_refused(
+    sources: list[str], bundle: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "submission.csv"
+    with pytest.raises(DermaError, match=r"format: 'isic' .* this model \(mel, nv, vasc\)"):
+        run_predict(sources, bundle, "isic", output)
+    assert not output.exists()
 
 
 def test_table_names_the_diagnosis_and_says_what_it_is_not(

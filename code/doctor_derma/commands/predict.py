@@ -26,7 +26,10 @@ def predict(
         typer.Argument(help="Files, folders, patterns; with --engine ray also tar, Parquet, URLs."),
     ],
     model: Bundle = None,
-    format: Annotated[Literal["table", "json", "csv"], typer.Option(help="Output.")] = "table",
+    format: Annotated[
+        Literal["table", "json", "csv", "isic"],
+        typer.Option(help="Output; isic is the submission to the ISIC challenge."),
+    ] = "table",
     output: Annotated[Path | None, typer.Option(help="File, else the screen.")] = None,
     engine: Engine = "local",
     out: Annotated[
