@@ -19,6 +19,8 @@ MOST_BYTES = 30_000_000
 PIECE = 65_536
 GET = b"GET /readyz HTTP/1.1\r\nHost: siege\r\n"
 POST = b"POST /v1/predict HTTP/1.1\r\nHost: siege\r\nContent-Type: image/jpeg\r\n"
+CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+LINES = b"X-Filler: nothing\r\n" * 3_000
 UPLOAD_BYTES = 20_000_000
 IDLE = 1_000
 
@@ -56,47 +58,17 @@ async def send(writer: asyncio.StreamWriter, piece: bytes, total: int) -> None:
         await writer.drain()
 
 
-async def header_lines(address: Address) -> None:
-    async with connection(address) as (reader, writer):
-        writer.write(GET)
-        await send(writer, b"X-Filler: nothing\r\n" * 3_000, MOST_BYTES)
-        writer.write(b"\r\n")
-        await reader.read(100)
+def flood(start: bytes, piece: bytes) -> Attack:
+    """Return an attack that begins a request and goes on with one thing for ever."""
 
+    async def attack(address: Address) -> None:
+        async with connection(address) as (reader, writer):
+            writer.write(start)
+            await send(writer, piece, MOST_BYTES)
+            writer.write(b"\r\n")
+            await reader.read(100)
 
-async def header_value(address: Address) -> None:
-    async with connection(address) as (reader, writer):
-        writer.write(GET + b"X-Filler: ")
-        await send(writer, b"x" * PIECE, MOST_BYTES)
-        await reader.read(100)
-
-
-async def long_address(address: Address) -> None:
-    async with connection(address) as (reader, writer):
-        writer.write(b"GET /")
-        await send(writer, b"x" * PIECE, MOST_BYTES)
-        await reader.read(100)
-
-
-async def trailers(address: Address) -> None:
-    async with connection(address) as (reader, writer):
-        writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n")
-        await send(writer, b"X-Filler: nothing\r\n" * 3_000, MOST_BYTES)
-        await reader.read(100)
-
-
-async def chunk_extensions(address: Address) -> None:
-    async with connection(address) as (reader, writer):
-        writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n1;")
-        await send(writer, b"x" * PIECE, MOST_BYTES)
-        await reader.read(100)
-
-
-async def one_byte_chunks(address: Address) -> None:
-    async with connection(address) as (reader, writer):
-        writer.write(POST + b"Transfer-Encoding: chunked\r\n\r\n")
-        await send(writer, b"1\r\nx\r\n" * 10_000, MOST_BYTES)
-        await reader.read(100)
+    return repeated(attack, 2)
 
 
 async def slow_headers(address: Address) -> None:
@@ -177,12 +149,12 @@ def silent(*steps: bytes) -> Attack:
 
 
 ATTACKS: dict[str, Attack] = {
-    "header lines": repeated(header_lines, 2),
-    "one header": repeated(header_value, 2),
-    "one address": repeated(long_address, 2),
-    "trailers": repeated(trailers, 2),
-    "chunk extensions": repeated(chunk_extensions, 2),
-    "chunks of one byte": repeated(one_byte_chunks, 2),
+    "header lines": flood(GET, LINES),
+    "one header": flood(GET + b"X-Filler: ", b"x" * PIECE),
+    "one address": flood(b"GET /", b"x" * PIECE),
+    "trailers": flood(CHUNKED + b"1\r\nx\r\n0\r\n", LINES),
+    "chunk extensions": flood(CHUNKED + b"1;", b"x" * PIECE),
+    "chunks of one byte": flood(CHUNKED, b"1\r\nx\r\n" * 10_000),
     "slow headers": repeated(slow_headers, 200),
     "one byte short": repeated(one_byte_short, 8),
     "dripping uploads": repeated(dripping_upload, 8),

@@ -5,6 +5,7 @@ import struct
 import zlib
 from functools import cache
 
+import httpx
 import numpy as np
 import pyvips
 from PIL import Image
@@ -26,6 +27,18 @@ def worst_pictures() -> dict[str, bytes]:
 def ordinary_picture() -> bytes:
     """Return a JPEG as a dermatoscope makes it."""
     return _save(_noise(600, 450), "JPEG", quality=90)
+
+
+def refuse(url: str, times: int, large: bytes) -> None:
+    """Send pictures that the server decodes in vain, of four kinds; ``large`` is one by itself."""
+    noise = ordinary_picture()
+    comments = b"\xff\xd8" + b"\xff\xfe\x00\x04ab" * 10_000
+    kinds = [noise[: len(noise) // 2], b"no picture" * 7_000, comments]
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        for index in range(times):
+            data = large if index % 400 == 0 else kinds[index % 3]
+            answer = client.post(url, content=data, headers={"content-type": "image/jpeg"})
+            assert answer.status_code in (413, 415, 422), answer.text
 
 
 def _save(picture: Image.Image, format: str, **settings: object) -> bytes:
