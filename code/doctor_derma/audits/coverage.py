@@ -1,10 +1,13 @@
 """How often prediction sets hold the true class, and how large they are, class by class."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
 from doctor_derma.audits.groups import by_class, group_means, interval_of
+from doctor_derma.bundle import SetKind
 from doctor_derma.evaluation.bootstrap import RESAMPLES
 from doctor_derma.evaluation.plots.style import (
     INK,
@@ -26,14 +29,17 @@ PANELS = {
 
 
 def measure_coverage(
-    predictions: Predictions, threshold: float, resamples: int = RESAMPLES, seed: int = 0
+    predictions: Predictions,
+    threshold: float | Sequence[float],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Measure conformal prediction sets on images that neither training nor threshold saw.
 
     Parameters
     ----------
     predictions : of n images
-    threshold : of ``prediction_sets``, from other images
+    threshold : of ``prediction_sets``, from other images; or one for each class
     resamples, seed : of the bootstrap over lesions
 
     Returns
@@ -57,19 +63,22 @@ def measure_coverage(
     ).drop(columns="lesions")
 
 
-def coverage_table(frame: pd.DataFrame, target: float) -> Table:
+def coverage_table(frame: pd.DataFrame, target: float, sets: SetKind = "marginal") -> Table:
     """Tabulate coverage and size for all images and for each class."""
+    title, promise = "Prediction sets", "for all images together; a class may be far from it"
+    if sets == "class-conditional":
+        title = "Class-conditional prediction sets"
+        promise = "for each class by itself, but for those with too few images to fit to"
     rows = []
     for name, of_class in frame.groupby("class", sort=False):
         of = of_class.set_index("measure")
         cells = (str(interval_of(of.loc[measure])) for measure in (COVERAGE, SIZE, SINGLE))
         rows.append((str(name), f"{of.loc[COVERAGE, 'images']:,}", *cells))
     return Table(
-        f"Prediction sets with a target of {target:.0%} (95% interval)",
+        f"{title} with a target of {target:.0%} (95% interval)",
         ("True class", "Images", "Set holds it", "Classes in the set", "One class only"),
         tuple(rows),
-        "The target is for all images together; a class may be far from it. Intervals: "
-        "percentile bootstrap over lesions.",
+        f"The target is {promise}. Intervals: percentile bootstrap over lesions.",
     )
 
 

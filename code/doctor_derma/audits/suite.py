@@ -10,41 +10,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from doctor_derma.atomic import replacing_own_folder
-from doctor_derma.audits.calibration import (
-    calibration_table,
-    calibration_versions,
-    measure_calibration,
+from doctor_derma.audits import (
+    calibration,
+    corruptions,
+    coverage,
+    deletion,
+    localisation,
+    out_of_distribution,
+    robustness,
+    skin_tone,
+    subgroups,
 )
-from doctor_derma.audits.corruptions import example_picture, plot_corruptions
-from doctor_derma.audits.coverage import coverage_table, measure_coverage, plot_coverage
-from doctor_derma.audits.deletion import deletion_table, measure_deletion, plot_deletion
 from doctor_derma.audits.groups import interval_of
-from doctor_derma.audits.localisation import (
-    localisation_table,
-    measure_localisation,
-    plot_localisation,
-)
-from doctor_derma.audits.out_of_distribution import (
-    OodScorer,
-    measure_ood,
-    ood_table,
-    plot_ood,
-    plot_ood_pictures,
-    score_pictures,
-)
-from doctor_derma.audits.robustness import (
-    measure_robustness,
-    plot_robustness,
-    plot_robustness_drops,
-    robustness_table,
-)
-from doctor_derma.audits.skin_tone import plot_skin_tones
-from doctor_derma.audits.subgroups import (
-    ATTRIBUTES,
-    measure_subgroups,
-    plot_subgroups,
-    subgroups_table,
-)
+from doctor_derma.bundle import Conformal
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.data.masks import read_mask
 from doctor_derma.evaluation.plots.curves import plot_reliability
@@ -58,7 +36,7 @@ TABLES_FILE = "tables.txt"
 PROVENANCE_FILE = "provenance.json"
 
 
-class AuditedClassifier(PixelClassifier, OodScorer, Protocol):
+class AuditedClassifier(PixelClassifier, out_of_distribution.OodScorer, Protocol):
     """A model that predicts and says how unlike its training images a picture is."""
 
 
@@ -75,8 +53,7 @@ class Audited:
     temperature: float
     prior_weight: float
     class_shares: tuple[float, ...]
-    conformal_target: float
-    conformal_threshold: float
+    conformal: Conformal
     limit: int | None = None
 
 
@@ -90,65 +67,74 @@ class Audit:
 
 
 def _calibration(of: Audited) -> Audit:
-    versions = calibration_versions(
+    versions = calibration.calibration_versions(
         of.predictions, of.temperature, of.prior_weight, np.array(of.class_shares)
     )
-    frame = measure_calibration(versions)
+    frame = calibration.measure_calibration(versions)
     figures = {}
     for version, rows in frame.groupby("version", sort=False):
         intervals = {row["metric"]: interval_of(row) for row in rows.to_dict("records")}
         figures[f"reliability_{version}"] = plot_reliability(versions[str(version)], intervals)
-    table = calibration_table(frame, of.temperature, of.prior_weight)
+    table = calibration.calibration_table(frame, of.temperature, of.prior_weight)
     return Audit([table], {"calibration": frame}, figures)
 
 
 def _coverage(of: Audited) -> Audit:
-    frame = measure_coverage(of.predictions, of.conformal_threshold)
-    figure = plot_coverage(frame, of.conformal_target)
-    table = coverage_table(frame, of.conformal_target)
-    return Audit([table], {"coverage": frame}, {"coverage": figure})
+    target, sets = of.conformal.target, of.conformal.sets
+    frames = {"coverage": coverage.measure_coverage(of.predictions, of.conformal.limit)}
+    tables = [coverage.coverage_table(frames["coverage"], target, sets)]
+    if sets != "marginal":  # Beside what one threshold for all would give.
+        frames["coverage_marginal"] = coverage.measure_coverage(
+            of.predictions, of.conformal.threshold
+        )
+        tables.append(coverage.coverage_table(frames["coverage_marginal"], target))
+    return Audit(tables, frames, {"coverage": coverage.plot_coverage(frames["coverage"], target)})
 
 
 def _out_of_distribution(of: Audited) -> Audit:
-    scores = score_pictures(of.classifier, of.predictions)
-    frame = measure_ood(scores)
-    figures = {"unfamiliar": plot_ood(scores, frame), "unfamiliar_pictures": plot_ood_pictures()}
-    return Audit([ood_table(frame)], {"unfamiliar": frame}, figures)
+    scores = out_of_distribution.score_pictures(of.classifier, of.predictions)
+    frame = out_of_distribution.measure_ood(scores)
+    figures = {
+        "unfamiliar": out_of_distribution.plot_ood(scores, frame),
+        "unfamiliar_pictures": out_of_distribution.plot_ood_pictures(),
+    }
+    return Audit([out_of_distribution.ood_table(frame)], {"unfamiliar": frame}, figures)
 
 
 def _subgroups(of: Audited) -> Audit:
-    frame, tones = measure_subgroups(of.predictions, of.dataset)
-    present = [name for name in ATTRIBUTES if name in set(frame["attribute"])]
-    figures = {f"subgroups_{name}": plot_subgroups(frame, name) for name in present}
+    frame, tones = subgroups.measure_subgroups(of.predictions, of.dataset)
+    present = [name for name in subgroups.ATTRIBUTES if name in set(frame["attribute"])]
+    figures = {f"subgroups_{name}": subgroups.plot_subgroups(frame, name) for name in present}
     if "skin" in present:
-        figures["skin_tones"] = plot_skin_tones(tones)
-    return Audit([subgroups_table(frame)], {"subgroups": frame}, figures)
+        figures["skin_tones"] = skin_tone.plot_skin_tones(tones)
+    return Audit([subgroups.subgroups_table(frame)], {"subgroups": frame}, figures)
 
 
 def _explanations(of: Audited) -> Audit:
-    deletion = measure_deletion(of.classifier, of.predictions)
-    tables, frames = [deletion_table(deletion)], {"deletion": deletion}
-    figures = {"deletion": plot_deletion(deletion)}
+    followed = deletion.measure_deletion(of.classifier, of.predictions)
+    tables, frames = [deletion.deletion_table(followed)], {"deletion": followed}
+    figures = {"deletion": deletion.plot_deletion(followed)}
     folder = of.dataset.folder
     if any(read_mask(folder, str(image)) is not None for image in of.predictions.images):
-        located = measure_localisation(of.predictions, of.dataset)
-        tables.append(localisation_table(located))
+        located = localisation.measure_localisation(of.predictions, of.dataset)
+        tables.append(localisation.localisation_table(located))
         frames["localisation"] = located
-        figures["localisation"] = plot_localisation(located)
+        figures["localisation"] = localisation.plot_localisation(located)
     return Audit(tables, frames, figures)
 
 
 def _robustness(of: Audited) -> Audit:
-    frame = measure_robustness(of.classifier, of.predictions, limit=of.limit)
+    frame = robustness.measure_robustness(of.classifier, of.predictions, limit=of.limit)
     figures = {
-        "robustness": plot_robustness(frame),
-        "robustness_drops": plot_robustness_drops(frame),
-        "corruptions": plot_corruptions(example_picture((200, 150))),
+        "robustness": robustness.plot_robustness(frame),
+        "robustness_drops": robustness.plot_robustness_drops(frame),
+        "corruptions": corruptions.plot_corruptions(corruptions.example_picture((200, 150))),
     }
-    return Audit([robustness_table(frame)], {"robustness": frame}, figures)
+    return Audit([robustness.robustness_table(frame)], {"robustness": frame}, figures)
 
 
-# By the names of their folders.
+# By the names of their folders, of which one is older than its word.
+ALIASES = {"out-of-distribution": "unfamiliar"}
 AUDITS: dict[str, Callable[[Audited], Audit]] = {
     "calibration": _calibration,
     "coverage": _coverage,

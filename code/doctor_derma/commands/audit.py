@@ -19,7 +19,9 @@ def audit(
     model: Reference,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="calibration, coverage, unfamiliar, subgroups, explanations, robustness"),
+        typer.Option(
+            help="calibration, coverage, out-of-distribution, subgroups, explanations, robustness"
+        ),
     ] = None,
     split: Split = "test",
     limit: Annotated[
@@ -38,7 +40,7 @@ def audit_model(
 
     Parameters
     ----------
-    names : of ``AUDITS``; all of them when empty
+    names : of ``AUDITS``, or of ``ALIASES``; all of them when empty
     limit : pictures that the robustness audit takes, None for all
 
     Raises
@@ -46,10 +48,11 @@ def audit_model(
     DermaError
         When a name is unknown, or as ``evaluate`` does.
     """
-    from doctor_derma.audits.suite import AUDITS, Audited, write_audit
+    from doctor_derma.audits.suite import ALIASES, AUDITS, Audited, write_audit
     from doctor_derma.commands.models import predict, provenance
     from doctor_derma.data.manifest import read_dataset
 
+    names = [ALIASES.get(name, name) for name in names]
     if unknown := sorted(set(names) - set(AUDITS)):
         raise DermaError(f"audit '{unknown[0]}': unknown; use {', '.join(AUDITS)}")
     dataset = read_dataset(workspace.data)
@@ -62,8 +65,7 @@ def audit_model(
         temperature=info.temperature,
         prior_weight=info.prior_weight,
         class_shares=info.class_shares,
-        conformal_target=info.conformal.target,
-        conformal_threshold=info.conformal.threshold,
+        conformal=info.conformal,
         limit=limit,
     )
     for name in names or AUDITS:

@@ -28,7 +28,7 @@ from doctor_derma.evaluation.metrics import (
 )
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.reporting.evidence import Evaluation, Evidence
-from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.config import TrainConfig, in_new_names
 
 HEADLINES = {**HEADLINE_METRICS, **MELANOMA_METRICS}
 NOT_KNOWN = "not known"
@@ -124,7 +124,7 @@ def recipe_table(recipe: dict[str, Any]) -> Table:
             "none" if value is None else str(value),
             (fields[name].description or "") if name in fields else "",
         )
-        for name, value in recipe.items()
+        for name, value in in_new_names(recipe).items()
     )
     return Table("", ("Setting", "Value", "Meaning"), tuple(rows), words=3)
 
