@@ -34,7 +34,7 @@ def last(
         labels,
         counts,
         balanced=config.balanced,
-        prior_weight=config.prevalence,
+        prior_weight=config.prior_weight,
     )
 
 
@@ -42,8 +42,8 @@ def first(
     logits: np.ndarray, labels: np.ndarray, counts: np.ndarray, config: TrainConfig
 ) -> Calibration:
     """Fit it where the shares count in full, and lower their weight then."""
-    whole = last(logits, labels, counts, config.model_copy(update={"prevalence": 1.0}))
-    lowered = (config.prevalence - 1) * np.log(counts / counts.sum())
+    whole = last(logits, labels, counts, config.model_copy(update={"prior_weight": 1.0}))
+    lowered = (config.prior_weight - 1) * np.log(counts / counts.sum())
     return Calibration(whole.temperature, whole.offsets + lowered)
 
 

@@ -38,8 +38,8 @@ WAYS = {
         f"and mirrored, {zoom:g} times closer": (WHOLE, mirrored(zoom))
         for zoom in (1.25, CLOSER, 1.75, 2)
     },
-    "--views 4": VIEWS[:4],
-    "--views 8": VIEWS,
+    "--tta 4": VIEWS[:4],
+    "--tta 8": VIEWS,
 }
 
 
@@ -75,7 +75,7 @@ def main() -> None:
             labels,
             validation.class_counts,
             balanced=run.config.balanced,
-            prior_weight=run.config.prevalence,
+            prior_weight=run.config.prior_weight,
         )
         found = classification_metrics(labels, calibration.probabilities(mean), classes)
         table.add_row(name, str(len(way)), *(f"{found[metric]:.3f}" for metric in METRICS))

@@ -511,7 +511,7 @@ def ship(folder: Path, root: Path, name: str, jobs: list[Job]) -> None:
                 "mixup": 0.2,
                 "dropout": 0.2,
                 "drop_path": 0.1,
-                "prevalence": 1.0,
+                "prior_weight": 1.0,
                 **({"folds": FOLDS, "fold": 0} if job.left_out else {"refit": True}),
             }
         )

@@ -60,12 +60,12 @@ def test_where_the_cells_of_known_networks_look(name: str, shift: tuple[float, f
     assert found.scale == (0.9, 1)
 
 
-@pytest.mark.parametrize("views", [1, 2, 4])
+@pytest.mark.parametrize("tta", [1, 2, 4])
 @pytest.mark.parametrize("rows", [64, 66, 68, 70])
-def test_aligned_maps_lie_where_the_picture_is_looked_at(rows: int, views: int) -> None:
+def test_aligned_maps_lie_where_the_picture_is_looked_at(rows: int, tta: int) -> None:
     """The same with all views, whose mirror images look the other way."""
     network = halvings(3, 3, 1)
-    network.views = views
+    network.tta = tta
     pixels = np.random.default_rng(0).integers(0, 256, (2, rows, 96, 3), dtype=np.uint8)
     places = measure_map_places(network, pixels)
     images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(255).requires_grad_()

@@ -86,16 +86,16 @@ def test_a_graph_names_no_file_of_the_machine_that_wrote_it(tiny_run: Project) -
     assert str(package).encode() not in graph.SerializeToString()
 
 
-@pytest.mark.parametrize("views", [2, 8])
+@pytest.mark.parametrize("tta", [2, 8])
 def test_a_graph_of_several_views_averages_over_them(
-    tiny_run: Project, pixels: np.ndarray, tmp_path: Path, views: int
+    tiny_run: Project, pixels: np.ndarray, tmp_path: Path, tta: int
 ) -> None:
     run = tiny_run.run
-    bundle = export_run(run, tiny_run.dataset, tmp_path / "views", tta=views)
-    assert read_info(bundle).tta == views
+    bundle = export_run(run, tiny_run.dataset, tmp_path / "views", tta=tta)
+    assert read_info(bundle).tta == tta
     assert read_info(run.bundle).tta == 1
     network = load_network(run)
-    network.views = views
+    network.tta = tta
     with torch.inference_mode():
         images = scale_pixels(torch.from_numpy(pixels))
         logits, expected, _ = network.logits_maps_and_features(images)

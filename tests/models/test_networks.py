@@ -113,3 +113,54 @@ def test_pretrained_where_there_are_no_weights() -> None:
     name = next(name for name in timm.list_models("resnet*") if not timm.is_model_pretrained(name))
     with pytest.raises(DermaError, match=f"timm has no weights for '{name}'; leave --pretrained"):
         create_network(f"timm/{name}", 3, pretrained=True)
+
+
+STEMS = {"resnet18": ("conv1", "bn1"), "se_efficientnet_lite0": ("conv_stem", "bn1")}
+STAGES = {"resnet18": ("layer1", "layer2"), "se_efficientnet_lite0": ("blocks.0", "blocks.1")}
+
+
+@pytest.mark.parametrize("name", STEMS)
+def test_frozen_stages_keep_weights_and_statistics_and_all_else_learns(name: str) -> None:
+    torch.manual_seed(0)
+    network = create_network(name, 3)
+    network.freeze(2)
+    kept = tuple(f"backbone.{part}." for part in (*STEMS[name], *STAGES[name]))
+    learnt = {key for key, weight in network.named_parameters() if weight.requires_grad}
+    assert learnt == {key for key, _ in network.named_parameters() if not key.startswith(kept)}
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    optimizer = torch.optim.SGD([w for w in network.parameters() if w.requires_grad], lr=0.5)
+    network.eval()
+    network.train()  # As a validation and the next epoch do.
+    for _ in range(3):
+        images, targets = torch.rand(6, 3, 64, 64), torch.arange(6) % 3
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(images), targets).backward()
+        optimizer.step()
+    changed = {key for key, value in network.state_dict().items() if not value.equal(before[key])}
+    assert not {key for key in changed if key.startswith(kept)}
+    assert learnt <= changed
+    statistics = {
+        key for key in before if key.endswith("running_mean") and not key.startswith(kept)
+    }
+    assert statistics
+    assert statistics <= changed
+
+
+def test_freezing_nothing_but_the_stem() -> None:
+    network = create_network("resnet18", 3)
+    network.freeze(0)
+    frozen = {key for key, weight in network.named_parameters() if not weight.requires_grad}
+    assert frozen == {"backbone.conv1.weight", "backbone.bn1.weight", "backbone.bn1.bias"}
+
+
+@pytest.mark.parametrize(
+    ("name", "stages", "message"),
+    [
+        ("resnet18", 5, "freeze: 5: the network has 4 stages"),
+        ("efficientnet_lite0", 8, "freeze: 8: the network has 7 stages"),
+        ("timm/convnext_atto", 1, "freeze: this network has no known stages; leave it at 0"),
+    ],
+)
+def test_more_stages_than_there_are_can_not_be_frozen(name: str, stages: int, message: str) -> None:
+    with pytest.raises(DermaError, match=message):
+        create_network(name, 3).freeze(stages)

@@ -12,10 +12,10 @@ torch.manual_seed(0)
 IMAGES = torch.randn(2, 3, 96, 96)
 
 
-def network(views: int) -> LesionNetwork:
+def network(tta: int) -> LesionNetwork:
     torch.manual_seed(1)
     found = create_network("se_resnet18", 3).eval()
-    found.views = views
+    found.tta = tta
     return found
 
 

@@ -63,11 +63,11 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
         ("epochs: many", {}, "{path}: epochs: 'many': Input should be a valid integer"),
         ("epochs: 0", {}, "{path}: epochs: 0: Input should be greater than or equal to 1"),
         ("dropout: 1.0", {}, "{path}: dropout: 1.0: Input should be less than 1"),
-        ("views: 3", {}, "{path}: views: 3: use one of 1, 2, 4, 8"),
+        ("tta: 3", {}, "{path}: tta: 3: use one of 1, 2, 4, 8"),
         (
-            "views: 8\nimage_size: 48x64\ntrain_size: 48x64\nstart_size: 48x64",
+            "tta: 8\nimage_size: 48x64\ntrain_size: 48x64\nstart_size: 48x64",
             {},
-            "{path}: views: 8: some of them are quarter turns, which need a square and not 48x64;",
+            "{path}: tta: 8: some of them are quarter turns, which need a square and not 48x64;",
         ),
         ("folds: 1", {}, "{path}: folds: 1: one fold leaves nothing to train on; use two or more"),
         ("fold: 0", {}, "{path}: fold: 0: no such fold; say how many there are with folds"),
@@ -84,7 +84,7 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
         (
             "image_size: 144x192\ntrain_size: 144x192",
             {},
-            "{path}: start_size: 64: not the shape of image_size, 144x192; all three sizes need",
+            "{path}: start_size: 48: not the shape of image_size, 144x192; all three sizes need",
         ),
         (
             "epochs: 3",
@@ -117,6 +117,53 @@ def test_mistakes_are_one_line_that_names_the_setting(
         load_config(path, flags)
     assert str(caught.value).startswith(message.format(path=path))
     assert "\n" not in str(caught.value)
+
+
+def test_the_recipe_for_ham10000_from_scratch_is_the_default() -> None:
+    shipped = load_config(CONFIGS / "ham10000.yaml", {})
+    assert shipped == TrainConfig(validate_every=4)
+    assert not shipped.pretrained
+
+
+def test_older_names_of_settings_are_read_with_one_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("prevalence: 0.25\nviews: 2\n")
+    config = load_config(path, {})
+    assert (config.prior_weight, config.tta) == (0.25, 2)
+    assert capsys.readouterr().err == (
+        f"{path}: prevalence is now prior_weight, views is now tta; "
+        "the older name is read for one more release\n"
+    )
+    # A flag under either name stands over the file.
+    assert load_config(path, {"tta": "4"}).tta == 4
+    assert load_config(None, {"views": "4", "prior_weight": "1"}).tta == 4
+    assert "--views is now --tta" in capsys.readouterr().err
+    assert set(config.model_dump()) == set(TrainConfig.model_fields)
+
+
+def test_a_run_of_before_is_read_without_a_word(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    written = TrainConfig().model_dump()
+    written["prevalence"], written["views"] = 0.75, 8
+    del written["prior_weight"], written["tta"]
+    path.write_text(yaml.safe_dump(written))
+    config = load_config(path, {}, warn=False)
+    assert (config.prior_weight, config.tta) == (0.75, 8)
+    assert TrainConfig.model_validate(written) == config
+    assert capsys.readouterr().err == ""
+
+
+def test_a_setting_under_both_names_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("views: 2\ntta: 2\n")
+    with pytest.raises(DermaError, match="views and tta are one setting; leave the first of them"):
+        load_config(path, {})
+    with pytest.raises(DermaError, match=r"^--prevalence and --prior-weight are one setting"):
+        load_config(None, {"prevalence": "1", "prior_weight": "1"})
 
 
 def test_files_that_can_not_be_read(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ import torch
 
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.errors import DermaError
-from doctor_derma.training import epochs as divergence
-from doctor_derma.training import module
+from doctor_derma.training import epochs, module
 from doctor_derma.training.loop import train
 from doctor_derma.workspace import Workspace
 from project import new_run

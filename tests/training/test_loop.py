@@ -11,17 +11,23 @@ import torch
 from PIL import Image
 
 from data.pictures import encoded, picture, source
+from doctor_derma.bundle import read_info
 from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import DatasetInfo, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export.onnx import load_network
 from doctor_derma.training import batches
 from doctor_derma.training.batches import draw_capped
-from doctor_derma.training.checkpoints import WholeCheckpoints, finished_epochs, remove_leftovers
+from doctor_derma.training.checkpoints import (
+    WholeCheckpoints,
+    averaged_weights,
+    finished_epochs,
+    remove_leftovers,
+)
 from doctor_derma.training.epochs import plot_curves
 from doctor_derma.training.loop import train, trainer_precision
 from doctor_derma.workspace import Workspace
-from project import Project, copy_data, largest_file, new_run, recipe
+from project import Project, copy_data, largest_file, new_run, recipe, train_tiny
 
 TIMES = ["images_per_second", "seconds"]
 
@@ -81,6 +87,21 @@ def test_training_learns_what_tells_the_classes_apart(tmp_path: Path) -> None:
     )
     assert metrics["val_balanced_accuracy"].max() == 1
     assert metrics["train_loss"].iloc[-1] < 0.7 * metrics["train_loss"].iloc[0]
+
+
+def test_a_run_with_frozen_stages_keeps_them_to_the_bundle(root: Path) -> None:
+    first = train_tiny(root, "first").run
+    frozen = train_tiny(root, "frozen", initial="first", freeze=2, ema_decay=0.5).run
+    before, after = (averaged_weights(run.best_checkpoint) for run in (first, frozen))
+    kept = tuple(f"backbone.{part}." for part in ("conv1", "bn1", "layer1", "layer2"))
+    assert {key for key in before if not before[key].equal(after[key])} >= {
+        *("head.weight", "head.bias", "backbone.layer3.0.conv1.weight")
+    }
+    for key in before:
+        if key.startswith(kept):
+            torch.testing.assert_close(after[key], before[key], rtol=0, atol=0)
+    # Export checks that the graph says what the network does.
+    assert read_info(frozen.bundle).recipe["freeze"] == 2
 
 
 def test_a_resumed_run_draws_the_images_of_its_epoch(

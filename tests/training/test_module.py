@@ -42,13 +42,14 @@ def test_image_size_grows_to_the_training_size(
         assert sizes[0] == first
 
 
-def test_image_size_of_the_default_recipe() -> None:
-    config = TrainConfig(epochs=10, start_size=64, train_size=112)
+def test_image_size_grows_in_steps() -> None:
+    config = TrainConfig(epochs=10, growth=0.5, start_size=64, train_size=112)
     assert heights(config, range(10)) == [64, 64, 80, 80, 96] + [112] * 5
     slower = config.model_copy(update={"growth": 0.9})
     assert heights(slower, (0, 3, 6, 8, 9)) == [64, 80, 96, 96, 112]
     wide = {"image_size": "144x192", "train_size": "144x192", "start_size": "48x64"}
-    assert heights(TrainConfig(epochs=10, **wide), range(10)) == [48] * 3 + [96] * 2 + [144] * 5
+    config = TrainConfig(epochs=10, growth=0.5, **wide)
+    assert heights(config, range(10)) == [48] * 3 + [96] * 2 + [144] * 5
 
 
 def heights(config: TrainConfig, epochs: Iterable[int]) -> list[int]:

@@ -35,7 +35,7 @@ class Network(nn.Module):
         head = next(w for w in weights.values() if w.shape == (*network.head.weight.shape, 1, 1))
         network.head.weight.data = head[:, :, 0, 0]
         network.head.bias.data = weights["network.head.bias"]
-        network.views = info.get("views", 1)
+        network.tta = info.get("tta", info.get("views", 1))
         self.network = network
         self.register_buffer("offsets", weights["offsets"])
         self.register_buffer("mean", 255 * torch.tensor(info["input"]["mean"])[:, None, None])

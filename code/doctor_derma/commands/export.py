@@ -8,17 +8,18 @@ import typer
 from doctor_derma.commands.options import CostsFile, RuleChoice, costs_in
 from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
+from doctor_derma.training.config import warn_of_older_names
 from doctor_derma.workspace import Workspace
 
 
 def export(
     run: Annotated[str, typer.Argument(help="A run's name or folder.")],
     to: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,
-    prevalence: Annotated[
+    prior_weight: Annotated[
         float | None, typer.Option(min=0, max=1, help="Another weight of the classes' shares.")
     ] = None,
-    views: Annotated[
-        int | None, typer.Option(help="Another number of views of a picture: 1, 2, 4 or 8.")
+    tta: Annotated[
+        int | None, typer.Option(help="Another number of views to average: 1, 2, 4 or 8.")
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"],
@@ -26,12 +27,26 @@ def export(
     ] = "fp32",
     rule: RuleChoice = None,
     costs: CostsFile = None,
+    sets: Annotated[
+        Literal["marginal", "class-conditional"] | None,
+        typer.Option(help="Prediction sets hold the true class in 95% of all, or of each class."),
+    ] = None,
+    twin: Annotated[
+        str | None,
+        typer.Option(help="Run without a fold, or name of all folds, to fit thresholds to."),
+    ] = None,
+    prevalence: Annotated[float | None, typer.Option(min=0, max=1, hidden=True)] = None,
+    views: Annotated[int | None, typer.Option(hidden=True)] = None,
 ) -> None:
     """Write a run's bundle again: the graph, model.json and the model card."""
+    given = {"prior_weight": prior_weight, "tta": tta, "prevalence": prevalence, "views": views}
+    warn_of_older_names(name for name, value in given.items() if value is not None)
+    prior_weight = prevalence if prior_weight is None else prior_weight
+    tta = views if tta is None else tta
     if precision != "fp32":
-        flags = {"--prevalence": prevalence, "--views": views, "--rule": rule, "--costs": costs}
-        for flag, given in flags.items():
-            if given is not None:
+        flags = {"--prior-weight": prior_weight, "--tta": tta, "--rule": rule, "--costs": costs}
+        for flag, value in (flags | {"--sets": sets}).items():
+            if value is not None:
                 raise DermaError(
                     f"{flag}: an {precision} bundle keeps that of the run's own; leave it out"
                 )
@@ -41,5 +56,8 @@ def export(
 
     workspace = Workspace.find()
     found, dataset = open_run(workspace.runs, run), read_dataset(workspace.data)
-    bundle = export(found, dataset, to, precision, prevalence, views, rule, costs_in(costs))
+    if twin:
+        found = found.with_twin(twin)
+    settings = (prior_weight, tta, rule, costs_in(costs), sets or "marginal")
+    bundle = export(found, dataset, to, precision, *settings)
     terminal().print(f"Bundle: {bundle}")

@@ -88,7 +88,7 @@ def provenance(info: BundleInfo, dataset: Dataset, split: str) -> dict[str, Any]
         "architecture": info.architecture,
         "weights_sha256": info.weights.sha256,
         "temperature": round(info.temperature, 4),
-        "prevalence": info.prior_weight,
+        "prior_weight": info.prior_weight,
         "rule": info.decision.default,
         "git_commit": info.code.git_commit,
         "recipe": info.recipe,

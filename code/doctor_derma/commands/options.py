@@ -10,7 +10,7 @@ import typer
 
 from doctor_derma.decisions import Costs, Rule
 from doctor_derma.errors import DermaError
-from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.config import OLDER_NAMES, TrainConfig
 
 Reference = Annotated[str, typer.Argument(help="A run's name, a bundle's folder, or 'champion'.")]
 Split = Annotated[str, typer.Option(help="Which split to evaluate on: test, val or train.")]
@@ -79,13 +79,22 @@ def recipe_flags(command: Callable[..., None]) -> Callable[..., None]:
         )
         for name, field in TrainConfig.model_fields.items()
     ]
+    older = [
+        inspect.Parameter(
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[str | None, typer.Option(hidden=True)],
+        )
+        for name in OLDER_NAMES
+    ]
 
     @functools.wraps(command)
     def wrapped(**arguments: Any) -> None:
-        names = TrainConfig.model_fields
+        names = (*TrainConfig.model_fields, *OLDER_NAMES)
         given = {key: arguments.pop(key) for key in names if key in arguments}
         command(**arguments, flags={k: v for k, v in given.items() if v is not None})
 
     kept = [p for p in signature.parameters.values() if p.name != "flags"]
-    wrapped.__signature__ = signature.replace(parameters=[*kept, *flags])  # type: ignore[attr-defined]
+    wrapped.__signature__ = signature.replace(parameters=[*kept, *flags, *older])  # type: ignore[attr-defined]
     return wrapped

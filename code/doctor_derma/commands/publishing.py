@@ -4,7 +4,14 @@ import shutil
 from pathlib import Path
 
 from doctor_derma.atomic import replacing_own_folder
-from doctor_derma.bundle import INFO_FILE, BundleInfo, Precision, read_info, write_info
+from doctor_derma.bundle import (
+    INFO_FILE,
+    BundleInfo,
+    Precision,
+    SetKind,
+    read_info,
+    write_info,
+)
 from doctor_derma.commands.models import dataset_if_any, find_bundle
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.decisions import Costs, Rule
@@ -23,10 +30,11 @@ def export(
     dataset: Dataset,
     destination: Path | None = None,
     precision: Precision = "fp32",
-    prevalence: float | None = None,
-    views: int | None = None,
+    prior_weight: float | None = None,
+    tta: int | None = None,
     rule: Rule | None = None,
     costs: Costs | None = None,
+    sets: SetKind = "marginal",
 ) -> Path:
     """Write the bundle of a run, and a model card that knows of no test yet.
 
@@ -39,7 +47,7 @@ def export(
         As ``export_run`` and ``export_quantized`` do.
     """
     if precision == "fp32":
-        bundle = export_run(run, dataset, destination, prevalence, views, rule, costs)
+        bundle = export_run(run, dataset, destination, prior_weight, tta, rule, costs, sets)
     else:
         bundle = export_quantized(run, dataset, precision, destination)
     write_card(bundle, read_info(bundle), Evidence(dataset=dataset))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import PIL
 
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.bundle import (
@@ -13,12 +14,14 @@ from doctor_derma.bundle import (
     BundleInfo,
     CodeProvenance,
     DataProvenance,
+    DecoderProvenance,
     DiagnosisName,
     InputSize,
     OodThreshold,
     Parity,
     Pretrained,
     QualityLimits,
+    SetKind,
     Weights,
     file_sha256,
     write_info,
@@ -34,6 +37,8 @@ from doctor_derma.export.onnx import ServingGraph, load_network, write_graph
 from doctor_derma.export.ood import ACCEPTANCE, OodScore, choose_rows, fit_distance, ood_threshold
 from doctor_derma.export.out_of_fold import network_outputs, pool_outputs, twins_of
 from doctor_derma.export.parity import check_parity
+from doctor_derma.images.decoding import DECODER
+from doctor_derma.images.large_pictures import load_libvips
 from doctor_derma.images.quality import measure_quality
 from doctor_derma.models.networks import LesionNetwork
 from doctor_derma.training.config import Size, check_tta
@@ -53,6 +58,7 @@ def export_run(
     tta: int | None = None,
     rule: Rule | None = None,
     costs: Costs | None = None,
+    sets: SetKind = "marginal",
 ) -> Path:
     """Write the bundle of a run: graph and ``model.json``.
 
@@ -68,6 +74,7 @@ def export_run(
     prior_weight : weight of the class priors, see `calibrate`; the recipe's unless given
     tta : looks at each picture that the graph averages over, see ``models/tta.py``; likewise
     rule, costs : of the decisions, see `fit_outputs`
+    sets : what the prediction sets promise, on average or for each class
 
     Returns
     -------
@@ -110,6 +117,7 @@ def export_run(
         prior_weight=run.config.prior_weight if prior_weight is None else prior_weight,
         rule=rule or DEFAULT_RULE,
         costs=costs,
+        sets=sets,
     )
     ood = distance.scaled(ood_threshold(distances))
     graph = ServingGraph(network, fitted.calibration, ood)
@@ -149,12 +157,19 @@ def export_run(
             pretrained=Pretrained(**run.info.pretrained) if run.info.pretrained else None,
             twin=_names(twins) if run.info.twin else None,
             code=CodeProvenance(version=run.info.version, git_commit=run.info.git_commit),
+            decoder=_decoder(),
             recipe=run.config.model_dump(mode="json"),
             weights=Weights(sha256=file_sha256(path), bytes=path.stat().st_size, precision="fp32"),
             parity=Parity(max_probability_difference=difference, images=len(checked)),
         )
         write_info(folder, info)
     return target
+
+
+def _decoder() -> DecoderProvenance:
+    vips = load_libvips()
+    libvips = ".".join(str(vips.version(part)) for part in range(3))
+    return DecoderProvenance(version=DECODER, pillow=PIL.__version__, libvips=libvips)
 
 
 def _names(twins: list[Run]) -> str | tuple[str, ...]:

@@ -33,7 +33,7 @@ class LesionNetwork(nn.Module):
     .. math:: M_k(i, j) = \sum_c w_{k,c} f_c(i, j), \qquad
               \mathrm{logit}_k = \frac{1}{hw} \sum_{i,j} M_k(i, j) + b_k
 
-    so the map is exact and costs one 1x1 convolution. With ``views`` over 1 the features of a
+    so the map is exact and costs one 1x1 convolution. With ``tta`` over 1 the features of a
     prediction, not those of training, are the mean over so many views of the picture.
 
     Images are float in [0, 1]; the network normalises them as its backbone expects.
@@ -60,7 +60,7 @@ class LesionNetwork(nn.Module):
         self.backbone = backbone
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(features, classes)
-        self.views = 1
+        self.tta = 1
         self.weights_source: WeightsSource | None = None
         self._frozen: list[nn.Module] = []
 
@@ -101,7 +101,7 @@ class LesionNetwork(nn.Module):
         """Return logits (n, classes), class activation maps (n, classes, h, w) and the pooled
         features (n, C) that the logits are linear in."""
         normalised = self.normalization(self.colour(images))
-        features = average_over_views(self.backbone, normalised, self.views)
+        features = average_over_views(self.backbone, normalised, self.tta)
         maps = nn.functional.conv2d(features, self.head.weight[:, :, None, None])
         return maps.mean((2, 3)) + self.head.bias, maps, features.mean((2, 3))
 

@@ -1,6 +1,7 @@
 """The recipe of a run: one typed, validated set of settings."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -13,18 +14,22 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 
 from doctor_derma.errors import DermaError
 from doctor_derma.models.names import parse_name
+from doctor_derma.terminal import terminal
 
 # In the place of one source: a run for each.
 ALL_SOURCES = "all"
-# How many times a graph can look at a picture, see `models/tta.py`.
-VIEW_COUNTS = (1, 2, 4, 8)
+# How many views of a picture a graph can average over, see `models/tta.py`.
+TTA_COUNTS = (1, 2, 4, 8)
 # So many keep the shape of a picture that is not square; the others are quarter turns.
 UPRIGHT_VIEWS = 4
 LEAST_SIDE = 32
+# What settings were called before 0.2, and what they are called now.
+OLDER_NAMES = {"prevalence": "prior_weight", "views": "tta"}
 
 
 class Size(NamedTuple):
@@ -77,7 +82,9 @@ class TrainConfig(BaseModel):
     """Settings of a training run, from a YAML file and/or flags.
 
     Sizes are in pixels, rates in their usual units, ``epochs`` in passes over the training
-    split. The defaults are the recipe measured in ``benchmarks/README.md``.
+    split. The defaults are the recommended recipe for training from scratch, which needs no
+    pretrained weights. Better in less time is to start from ImageNet's, as
+    ``code/configs/finetune.yaml`` does.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -113,10 +120,10 @@ class TrainConfig(BaseModel):
     leave_source_out: str | None = Field(
         None, description="Source to judge by and not to train on, 'all' for each in turn"
     )
-    epochs: int = Field(30, ge=1, description="Passes over the training images")
-    patience: int = Field(10, ge=1, description="Epochs without a better validation score")
+    epochs: int = Field(48, ge=1, description="Passes over the training images")
+    patience: int = Field(48, ge=1, description="Epochs without a better validation score")
     validate_every: int = Field(1, ge=1, description="Epochs from one validation to the next")
-    batch_size: int = Field(64, ge=2, description="Images a step and device")
+    batch_size: int = Field(32, ge=2, description="Images a step and device")
     image_size: PictureSize = Field(
         Size(128, 128), description="Side of the input when predicting, or HEIGHTxWIDTH"
     )
@@ -124,15 +131,17 @@ class TrainConfig(BaseModel):
         Size(112, 112), validate_default=True, description="The same when training"
     )
     start_size: PictureSize = Field(
-        Size(64, 64),
+        Size(48, 48),
         validate_default=True,
         description="The same in the first epochs, growing to train_size",
     )
-    growth: float = Field(0.5, gt=0, lt=1, description="Share of epochs in which images grow")
-    learning_rate: float = Field(2e-3, gt=0, description="Peak of the one-cycle schedule")
+    growth: float = Field(0.85, gt=0, lt=1, description="Share of epochs in which images grow")
+    learning_rate: float = Field(
+        2e-3, gt=0, description="Peak of the schedule: a linear warm-up, then a cosine"
+    )
     weight_decay: float = Field(0.05, ge=0, description="AdamW's decoupled weight decay")
-    warmup: float = Field(0.2, ge=0, lt=1, description="Share of steps before the peak")
-    ema_decay: float = Field(0.995, ge=0, lt=1, description="Averaging of the weights a step")
+    warmup: float = Field(0.1, ge=0, lt=1, description="Share of steps before the peak")
+    ema_decay: float = Field(0.998, ge=0, lt=1, description="Averaging of the weights a step")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="Mass moved off the true class")
     mixup: float = Field(0.0, ge=0, description="Alpha of mixup, 0 for none")
     cutmix: float = Field(0.0, ge=0, description="Alpha of cutmix, in turns with mixup if both")
@@ -144,11 +153,11 @@ class TrainConfig(BaseModel):
     class_cap: int = Field(
         0, ge=0, description="Images of a class that an epoch shows at most, 0 for all"
     )
-    prevalence: float = Field(
+    prior_weight: float = Field(
         0.5, ge=0, le=1, description="Weight of the classes' shares in exported probabilities"
     )
-    views: int = Field(
-        1, description="Views of a picture that the exported graph averages over: 1, 2, 4 or 8"
+    tta: int = Field(
+        1, description="Test-time augmentation: views the exported graph averages, 1, 2, 4 or 8"
     )
     rotation: float = Field(180.0, ge=0, le=180, description="Largest rotation in degrees")
     zoom: float = Field(1.5, ge=1, description="Largest zoom into the picture")
@@ -194,6 +203,11 @@ class TrainConfig(BaseModel):
         """Whether it stands for several runs: one a fold, or one a source."""
         return (self.folds > 0 and self.fold is None) or self.leave_source_out == ALL_SOURCES
 
+    @model_validator(mode="before")
+    @classmethod
+    def _in_new_names(cls, values: Any) -> Any:
+        return in_new_names(values) if isinstance(values, dict) else values
+
     @field_validator("folds")
     @classmethod
     def _enough_folds(cls, folds: int) -> int:
@@ -236,10 +250,10 @@ class TrainConfig(BaseModel):
             )
         return size
 
-    @field_validator("views")
+    @field_validator("tta")
     @classmethod
-    def _known_views(cls, count: int, info: ValidationInfo) -> int:
-        check_views(count, info.data.get("image_size", Size(1, 1)))
+    def _known_tta(cls, count: int, info: ValidationInfo) -> int:
+        check_tta(count, info.data.get("image_size", Size(1, 1)))
         return count
 
     @field_validator("model")
@@ -252,7 +266,7 @@ class TrainConfig(BaseModel):
         return name
 
 
-def check_views(count: int, size: Size) -> None:
+def check_tta(count: int, size: Size) -> None:
     """Refuse a number of views that pictures of a size can't be looked at with.
 
     Raises
@@ -260,8 +274,8 @@ def check_views(count: int, size: Size) -> None:
     ValueError
         When there is no such number, or some views turn a picture on its side that is no square.
     """
-    if count not in VIEW_COUNTS:
-        raise ValueError(f"use one of {', '.join(map(str, VIEW_COUNTS))}")
+    if count not in TTA_COUNTS:
+        raise ValueError(f"use one of {', '.join(map(str, TTA_COUNTS))}")
     if count > UPRIGHT_VIEWS and not size.is_square:
         raise ValueError(
             f"some of them are quarter turns, which need a square and not {size}; "
@@ -269,8 +283,48 @@ def check_views(count: int, size: Size) -> None:
         )
 
 
-def load_config(path: Path | None, flags: dict[str, Any]) -> TrainConfig:
+def in_new_names(values: dict[str, Any]) -> dict[str, Any]:
+    """Return settings under the names of today."""
+    return {OLDER_NAMES.get(name, name): value for name, value in values.items()}
+
+
+def warn_of_older_names(names: Iterable[str], file: Path | None = None) -> None:
+    """Say once, on standard error, which of these names of settings will not be read for long.
+
+    Parameters
+    ----------
+    names : of settings in a file, or of flags where there is no file
+
+    Raises
+    ------
+    DermaError
+        When a setting is there under both its names.
+    """
+    given = set(names)
+    older = [name for name in OLDER_NAMES if name in given]
+    place = f"{file}: " if file else ""
+    for name in older:
+        if OLDER_NAMES[name] in given:
+            both = " and ".join(_shown(known, file) for known in (name, OLDER_NAMES[name]))
+            raise DermaError(f"{place}{both} are one setting; leave the first of them out")
+    renamed = (f"{_shown(name, file)} is now {_shown(OLDER_NAMES[name], file)}" for name in older)
+    if older:
+        terminal(error=True, soft_wrap=True).print(
+            f"{place}{', '.join(renamed)}; the older name is read for one more release",
+            style="yellow",
+        )
+
+
+def _shown(name: str, file: Path | None) -> str:
+    return name if file else f"--{name.replace('_', '-')}"
+
+
+def load_config(path: Path | None, flags: dict[str, Any], *, warn: bool = True) -> TrainConfig:
     """Build the settings from a YAML file, flags over it, and defaults under it.
+
+    Parameters
+    ----------
+    warn : say so where settings have older names, as in recipes, but not in a run's own
 
     Raises
     ------
@@ -278,13 +332,17 @@ def load_config(path: Path | None, flags: dict[str, Any]) -> TrainConfig:
         When the file is missing or no YAML mapping, a key is unknown or a value is bad.
     """
     values = _read_settings(path) if path else {}
-    origin = {key: f"--{key.replace('_', '-')}" for key in flags} | {"": str(path or "flags")}
+    if warn:
+        warn_of_older_names(values, path)
+        warn_of_older_names(flags)
+    values, flags = in_new_names(values), in_new_names(flags)
+    origin = {key: _shown(key, None) for key in flags} | {"": str(path or "flags")}
     try:
         return TrainConfig.model_validate(values | flags)
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
-        where = origin.get(key, f"{path}: {key}" if path else f"--{key.replace('_', '-')}")
+        where = origin.get(key, f"{path}: {key}" if path else _shown(key, None))
         if first["type"] == "extra_forbidden":
             known = ", ".join(TrainConfig.model_fields)
             raise DermaError(f"{where}: no such setting; the settings are {known}") from error

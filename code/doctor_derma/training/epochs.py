@@ -136,9 +136,8 @@ class StopWhenDiverged(lightning.Callback):
         batch_idx: int,
     ) -> None:
         # Weights that are no numbers give losses that are none: the last one tells of all before.
-        if (
-            batch_idx + 1
-        ) % BATCHES_BETWEEN_LOOKS == 0 or batch_idx + 1 == trainer.num_training_batches:
+        done = batch_idx + 1
+        if done % BATCHES_BETWEEN_LOOKS == 0 or done == trainer.num_training_batches:
             self._look(trainer, outputs["loss"], batch_idx)
 
     def _look(self, trainer: lightning.Trainer, loss: torch.Tensor, batch: int) -> None:
