@@ -22,6 +22,7 @@ OUTPUT_NAMES = PROBABILITIES, ACTIVATION_MAPS, OOD_SCORE = (
     "unfamiliarity",
 )
 Precision = Literal["fp32", "fp16", "int8"]
+SetKind = Literal["marginal", "class-conditional"]
 
 
 class _Strict(BaseModel):
@@ -78,6 +79,18 @@ class CodeProvenance(_Strict):
     git_commit: str
 
 
+class DecoderProvenance(_Strict):
+    """What decoded the images that the bundle was fitted on.
+
+    ``version`` counts the changes of our own decoding that change pixels, see
+    ``images/decoding.py``.
+    """
+
+    version: int
+    pillow: str
+    libvips: str
+
+
 class Parity(_Strict):
     """How far the graph is from what it was made from, on real images.
 
@@ -92,12 +105,27 @@ class Parity(_Strict):
 
 
 class Conformal(_Strict):
-    """Which classes are in a picture's prediction set, see ``inference/conformal.py``."""
+    """Which classes are in a picture's prediction set, see ``inference/conformal.py``.
+
+    ``threshold`` is that of all images together; ``thresholds``, one a class in the model's order,
+    are there where the sets are class-conditional.
+    """
 
     method: Literal["aps"] = "aps"
     target: float = Field(gt=0, lt=1)
     threshold: float = Field(ge=0, le=1)
+    thresholds: tuple[float, ...] | None = Field(default=None, exclude_if=lambda of: of is None)
     images: int
+
+    @property
+    def sets(self) -> SetKind:
+        """What the sets promise: the target on average over all images, or for each class."""
+        return "class-conditional" if self.thresholds else "marginal"
+
+    @property
+    def limit(self) -> float | tuple[float, ...]:
+        """The threshold that decides, or that of each class."""
+        return self.thresholds or self.threshold
 
 
 class OodThreshold(_Strict):
@@ -208,6 +236,8 @@ class BundleInfo(_Strict):
     metrics: dict[str, dict[str, float]]
     data: DataProvenance
     code: CodeProvenance
+    # Not in bundles of before November 2026.
+    decoder: DecoderProvenance | None = None
     pretrained: Pretrained | None = None
     twin: str | tuple[str, ...] | None = None
     recipe: dict[str, Any]

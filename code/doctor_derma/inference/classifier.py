@@ -1,5 +1,7 @@
 """Pictures to probabilities with an exported bundle; needs neither torch nor a GPU."""
 
+import functools
+import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +13,7 @@ from doctor_derma.bundle import INPUT_NAME, OUTPUT_NAMES, BundleInfo, read_info
 from doctor_derma.decisions import Costs, Rule, Rulebook
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import (
+    DECODER,
     Decoded,
     ImageSource,
     UnreadableImage,
@@ -22,6 +25,8 @@ from doctor_derma.inference.conformal import prediction_sets
 from doctor_derma.inference.image_quality import QualityWarning, quality_warnings
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.inference.session import open_graph
+
+_log = logging.getLogger(__name__)
 
 
 class ReadPicture(NamedTuple):
@@ -86,6 +91,8 @@ class Classifier:
             raise DermaError(f"threads: {threads} is too few; give 1 or more")
         folder = Path(bundle).expanduser()
         info = read_info(folder).deciding(rule, costs)
+        if info.decoder and info.decoder.version != DECODER:
+            _warn_of_decoder(folder, info.decoder.version)
         return cls(info, open_graph(folder / info.weights.file, info, threads))
 
     @property
@@ -207,8 +214,7 @@ class Classifier:
     ) -> Prediction:
         rule = picture.rule or self.rulebook.default
         called = self.rulebook.decide(probabilities[None], rule)
-        threshold = self.info.conformal.threshold
-        [inside] = prediction_sets(probabilities[None], threshold, called)
+        [inside] = prediction_sets(probabilities[None], self.info.conformal.limit, called)
         ranked = np.argsort(-probabilities, kind="stable")
         names = self.class_names
         return Prediction(
@@ -240,6 +246,16 @@ def read_picture(source: ImageSource | Decoded, info: BundleInfo) -> ReadPicture
     if not isinstance(source, Decoded):
         source = decode(source, info.input.height, info.input.width)
     return ReadPicture(source.pixels, quality_warnings(source.pixels, source.size, info))
+
+
+@functools.cache
+def _warn_of_decoder(bundle: Path, version: int) -> None:
+    """Say once that pictures are not decoded as those were that a bundle was fitted on."""
+    _log.warning(
+        "%s: fitted on images that were decoded in version %d, which is %d here: "
+        "probabilities may be a little different; export the run again",
+        *(bundle, version, DECODER),
+    )
 
 
 def _as_sources(images: ImageSource | Iterable[ImageSource]) -> Iterable[ImageSource]:

@@ -50,6 +50,7 @@ def serve(
     """
     settings = settings or Settings.from_environment()
     allow_connections()
+    logging.config.dictConfig(log_config(settings))
     if settings.workers == 1:
         # Loaded before there is a port, so that a model that can't be served is a sentence.
         app = create_app(bundle, settings)
@@ -61,7 +62,6 @@ def serve(
         listeners = [ports.enter_context(_listen(host, port))]
         if settings.health_port is not None:
             listeners.append(ports.enter_context(_listen(host, settings.health_port)))
-        logging.config.dictConfig(log_config(settings))
         _log.info("Serving %s at %s (stop with Ctrl+C)", bundle, _address(host, listeners[0]))
         _log.info(NOTICE)
         run(listeners)

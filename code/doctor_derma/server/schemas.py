@@ -9,6 +9,7 @@ from doctor_derma.bundle import (
     CodeProvenance,
     Conformal,
     DataProvenance,
+    DecoderProvenance,
     Decision,
     DiagnosisName,
     InputSize,
@@ -184,6 +185,9 @@ class Provenance(ModelName):
     metrics: dict[str, dict[str, float]] = Field(description="Split (val, test) to metric to value")
     data: DataProvenance
     code: CodeProvenance
+    decoder: DecoderProvenance | None = Field(
+        description="What decoded the images that the model was fitted on; null in older bundles"
+    )
     recipe: dict[str, Any] = Field(description="Settings of the training")
     weights: Weights
     parity: Parity
