@@ -78,4 +78,4 @@ docs: setup ## Build the site of docs/ in site/, with every link checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## Remove the demo and caches
-	rm -rf $(DEMO) build site .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(DEMO) build site .pytest_cache .ruff_cache .mypy_cache .hypothesis .grimp_cache .import_linter_cache
