@@ -9,7 +9,7 @@ from scipy.special import log_softmax, softmax
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.metrics import RULE_METRICS, classification_metrics
 from doctor_derma.export.calibration import Calibration, Fitted, calibrate, fit_outputs
-from doctor_derma.inference.conformal import conformal_threshold
+from doctor_derma.inference.conformal import class_thresholds, conformal_threshold
 
 CLASSES = ("bkl", "mel", "nv")
 COUNTS = np.array([150, 150, 700])
@@ -85,6 +85,17 @@ def test_probabilities_and_sets_are_of_the_same_calibration() -> None:
     assert found.prior_weight == 1
     assert found.conformal.threshold == conformal_threshold(found.probabilities, labels)
     assert found.conformal.images == 600
+
+
+def test_sets_are_marginal_unless_each_class_is_to_be_covered() -> None:
+    _, labels, _ = outputs()
+    plain, conditional = fitted(), fitted(sets="class-conditional")
+    assert (plain.conformal.sets, conditional.conformal.sets) == ("marginal", "class-conditional")
+    assert plain.conformal.thresholds is None
+    assert plain.conformal.limit == plain.conformal.threshold == conditional.conformal.threshold
+    expected = class_thresholds(conditional.probabilities, labels)
+    assert conditional.conformal.limit == conditional.conformal.thresholds == expected
+    assert "thresholds" not in plain.conformal.model_dump()
 
 
 def test_probabilities_serve_as_well_as_logits() -> None:

@@ -1,6 +1,7 @@
 """The graph says what the network says, on real pictures, or there is no bundle."""
 
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from doctor_derma.errors import DermaError
 from doctor_derma.export import exporting, parity
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.onnx import load_network
+from doctor_derma.images.decoding import DECODER
 from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.loop import train
 from doctor_derma.training.runs import Run
@@ -177,6 +179,9 @@ def test_model_json_tells_where_the_model_comes_from(tiny_run: Project) -> None:
     assert info.data.fingerprint == tiny_run.dataset.fingerprint
     assert info.data.images == {"train": 42, "val": 14, "test": 14}
     assert info.code.version == __version__
+    assert info.decoder is not None
+    assert (info.decoder.version, info.decoder.pillow) == (DECODER, version("pillow"))
+    assert info.decoder.libvips.startswith(version("pyvips-binary").rpartition(".")[0])
     assert info.recipe == run.config.model_dump(mode="json")
     assert info.weights.sha256 == file_sha256(run.bundle / "model.onnx")
     assert info.weights.bytes == (run.bundle / "model.onnx").stat().st_size

@@ -11,7 +11,9 @@ from doctor_derma.bundle import read_card, read_info
 from doctor_derma.commands.publishing import export
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.calibration import fit_temperature
 from doctor_derma.export.exporting import export_run
+from doctor_derma.export.out_of_fold import twins_of
 from doctor_derma.export.quantization import export_quantized
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.loop import train
@@ -96,3 +98,67 @@ def test_fewer_bits_are_fitted_to_the_twin_in_fewer_bits(
     assert info.twin == "twin"
     assert info.conformal.images == len(parts_of(project.dataset, twin.config).val)
     assert info.weights.bytes < read_info(both.bundle).weights.bytes / 2
+
+
+@pytest.fixture(scope="module")
+def family(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Run]:
+    """A root with both folds of a recipe, and a network trained on everything."""
+    root = copy_data(lesions, tmp_path_factory.mktemp("family"))
+    everything = new_run(root, "all", refit=True)
+    project = Project(Workspace(root), everything)
+    for run in (*(new_run(root, f"cv-fold{k}", folds=2, fold=k) for k in range(2)), everything):
+        train(run, project.dataset)
+        if run is not everything:
+            export_run(run, project.dataset)
+    return project, everything.with_twin("cv-fold1")
+
+
+def evidence(run: Run, pixels: np.ndarray) -> np.ndarray:
+    """Return the logits of a run's bundle, but for a constant of each picture."""
+    classifier = Classifier.load(run.bundle)
+    info, found = classifier.info, classifier.outputs(pixels).probabilities.astype(float)
+    return np.log(found) * info.temperature - info.prior_weight * np.log(info.class_shares)
+
+
+def test_all_folds_are_twins_of_a_network_and_each_judges_what_it_has_not_seen(
+    family: tuple[Project, Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    project, everything = family
+    dataset, folds = project.dataset, twins_of(everything)
+    assert [twin.name for twin in folds] == ["cv-fold0", "cv-fold1"]
+    info = read_info(export_run(everything, dataset, prior_weight=1))
+    known = np.flatnonzero(dataset.table["split"] != "test")
+    assert info.twin == ("cv-fold0", "cv-fold1")
+    assert info.conformal.images == info.ood.images == len(known)
+
+    pixels, labels = pixel_cache(dataset, 32, 32), np.array(dataset.targets(dataset.table))
+    logits = np.empty((len(labels), len(dataset.classes)))
+    for fold in folds:
+        rows = parts_of(dataset, fold.config).val
+        logits[rows] = evidence(fold, pixels[rows])
+    shares = np.bincount(labels[known]) / len(known)
+    expected = fit_temperature(logits[known] + np.log(shares), labels[known])
+    assert info.temperature == pytest.approx(expected, rel=1e-2)
+    called = logits[known].argmax(axis=1) == labels[known]
+    assert info.metrics["val"]["accuracy"] == pytest.approx(called.mean())
+
+    loss = {"balanced_accuracy": 1, "macro_auc": 1}
+    monkeypatch.setattr("doctor_derma.export.quantization.MOST_LOST", loss)
+    quantized = read_info(export_quantized(everything, dataset, "fp16"))
+    assert quantized.twin == info.twin
+    assert quantized.conformal.images == quantized.parity.images == len(known)
+    assert quantized.temperature == pytest.approx(info.temperature, rel=1e-2)
+
+
+def test_a_family_goes_by_its_name_and_only_whole(family: tuple[Project, Run]) -> None:
+    _, everything = family
+    named = replace(everything, info=replace(everything.info, twin="cv"))
+    assert twins_of(named) == twins_of(everything)
+    written = everything.folder.parent / "cv-fold0" / "bundle" / "model.json"
+    written.rename(written.with_suffix(".away"))
+    try:
+        assert [twin.name for twin in twins_of(everything)] == ["cv-fold1"]
+        with pytest.raises(DermaError, match="all: of its twins cv-fold0 did not come to an end"):
+            twins_of(named)
+    finally:
+        written.with_suffix(".away").rename(written)

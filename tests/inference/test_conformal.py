@@ -6,7 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from doctor_derma.inference.conformal import aps_scores, conformal_threshold, prediction_sets
+from doctor_derma.inference.conformal import (
+    aps_scores,
+    class_thresholds,
+    conformal_threshold,
+    prediction_sets,
+)
 
 LOGITS = arrays(
     np.float64, st.tuples(st.integers(1, 8), st.integers(2, 6)), elements=st.floats(0, 9)
@@ -38,6 +43,45 @@ def test_threshold_is_the_corrected_quantile() -> None:
     assert conformal_threshold(probabilities, 1 - labels, 0.95) == 0.0
     # 18 are too few: 95% of 19 is more than 18.
     assert conformal_threshold(probabilities[:18], labels[:18], 0.95) == 1.0
+
+
+def test_each_class_has_the_corrected_quantile_of_its_own_scores() -> None:
+    """99 images of the first class, 19 of the second and 18 of the third, all called the fourth."""
+    lead = np.concatenate([np.arange(401, 500), np.arange(601, 620), np.arange(701, 719)]) / 1000
+    labels = np.repeat([0, 1, 2], [99, 19, 18])
+    probabilities = np.zeros((len(lead), 4))
+    probabilities[:, 3] = lead
+    probabilities[np.arange(len(lead)), labels] = 1 - lead
+    # The score of the true class is the lead of the fourth where that is over a half, else 0.
+    scores = np.where(lead > 0.5, lead, 0.0)
+    found = class_thresholds(probabilities, labels, 0.95)
+    assert found[0] == np.sort(scores[:99])[94]
+    assert found[1] == scores[117]  # 95% of 20 are 19: the largest
+    # 18 are too few and the fourth class has none: the threshold of all 136 images.
+    assert found[2] == found[3] == np.sort(scores)[int(np.ceil(137 * 0.95)) - 1]
+
+
+def test_a_set_holds_a_class_by_the_threshold_of_that_class() -> None:
+    assert prediction_sets(TWO, (0.8, 0.0, 0.4)).tolist() == [
+        [True, True, False],
+        [True, False, False],
+    ]
+
+
+def test_each_class_is_covered_where_one_threshold_leaves_rare_ones_out() -> None:
+    generator = np.random.default_rng(0)
+    shares = np.array([0.85, 0.1, 0.05])
+    labels = generator.choice(3, 12_000, p=shares)
+    logits = generator.normal(size=(12_000, 3)) + 1.5 * np.eye(3)[labels] + np.log(shares)
+    probabilities, new = softmax(logits), labels[6000:]
+    coverage = []
+    for fit in (conformal_threshold, class_thresholds):
+        sets = prediction_sets(probabilities[6000:], fit(probabilities[:6000], labels[:6000], 0.9))
+        inside = sets[np.arange(6000), new]
+        coverage.append([inside[new == k].mean() for k in range(3)])
+    marginal, conditional = coverage
+    assert marginal[2] < 0.8
+    assert min(conditional) > 0.86  # Of the rare class there are 300 images in each half.
 
 
 @given(logits=LOGITS, threshold=st.floats(0, 1))

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from doctor_derma.audits.groups import by_class, group_means, interval_of
+from doctor_derma.audits.groups import by_class, group_means, interval_of, rows_by
 from doctor_derma.bundle import SetKind
 from doctor_derma.evaluation.bootstrap import RESAMPLES
 from doctor_derma.evaluation.plots.style import (
@@ -69,11 +69,10 @@ def coverage_table(frame: pd.DataFrame, target: float, sets: SetKind = "marginal
     if sets == "class-conditional":
         title = "Class-conditional prediction sets"
         promise = "for each class by itself, but for those with too few images to fit to"
-    rows = []
-    for name, of_class in frame.groupby("class", sort=False):
-        of = of_class.set_index("measure")
-        cells = (str(interval_of(of.loc[measure])) for measure in (COVERAGE, SIZE, SINGLE))
-        rows.append((str(name), f"{of.loc[COVERAGE, 'images']:,}", *cells))
+    by_key, rows = rows_by(frame, "class", "measure"), []
+    for name in frame["class"].unique():
+        cells = (str(interval_of(by_key[name, measure])) for measure in (COVERAGE, SIZE, SINGLE))
+        rows.append((str(name), f"{by_key[name, COVERAGE]['images']:,}", *cells))
     return Table(
         f"{title} with a target of {target:.0%} (95% interval)",
         ("True class", "Images", "Set holds it", "Classes in the set", "One class only"),

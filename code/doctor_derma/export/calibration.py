@@ -10,7 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import softmax
 
-from doctor_derma.bundle import Conformal, Decision, Expected, MelanomaFirst, RuleFigures
+from doctor_derma.bundle import (
+    Conformal,
+    Decision,
+    Expected,
+    MelanomaFirst,
+    RuleFigures,
+    SetKind,
+)
 from doctor_derma.decisions import MELANOMA, Costs, Rule, Rulebook, melanoma_threshold
 from doctor_derma.evaluation.bootstrap import (
     RESAMPLES,
@@ -26,7 +33,7 @@ from doctor_derma.evaluation.metrics import (
     weighted_decision_metrics,
 )
 from doctor_derma.finite import finite_values
-from doctor_derma.inference.conformal import TARGET, conformal_threshold
+from doctor_derma.inference.conformal import TARGET, class_thresholds, conformal_threshold
 
 DEFAULT_RULE: Rule = "balanced"
 
@@ -127,6 +134,7 @@ def fit_outputs(
     prior_weight: float,
     rule: Rule = DEFAULT_RULE,
     costs: Costs | None = None,
+    sets: SetKind = "marginal",
 ) -> Fitted:
     """Fit temperature, prediction sets and decision thresholds.
 
@@ -143,6 +151,7 @@ def fit_outputs(
     balanced, prior_weight : as for `calibrate`
     rule : by which labels are decided where none is asked for
     costs : true class -> called class -> cost, for the rule ``costs``
+    sets : what the prediction sets promise, see ``inference/conformal.py``
 
     Raises
     ------
@@ -173,7 +182,12 @@ def fit_outputs(
         prior_weight=prior_weight,
         probabilities=probabilities,
         conformal=Conformal(
-            target=TARGET, threshold=conformal_threshold(probabilities, labels), images=len(labels)
+            target=TARGET,
+            threshold=conformal_threshold(probabilities, labels),
+            thresholds=class_thresholds(probabilities, labels)
+            if sets == "class-conditional"
+            else None,
+            images=len(labels),
         ),
         decision=Decision(
             default=rule,

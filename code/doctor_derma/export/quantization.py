@@ -89,7 +89,8 @@ def export_quantized(
     covariance and threshold of the OOD score, and the thresholds of the prediction sets and of
     melanoma. What depends on the images or on the places of the cells alone is kept: the class
     shares and their weight, the limits of quality, the shift of the maps; and so are the default
-    rule and the costs. The metrics in ``model.json`` are those of the validation split.
+    rule, the costs and what the prediction sets promise. The metrics in ``model.json`` are those
+    of the validation split.
 
     The bundle is a model of its own, ``NAME-int8``, that MLflow doesn't know, so that its
     evaluations don't take the place of those of the fp32 bundle.
@@ -129,6 +130,7 @@ def export_quantized(
         prior_weight=info.prior_weight,
         rule=info.decision.default,
         costs=info.decision.costs,
+        sets=info.conformal.sets,
     )
     model = join_head(network, fitted.calibration, distance.scaled(ood_threshold(distances)))
     metrics_before = classification_metrics(targets[rows], before, dataset.classes, decided)

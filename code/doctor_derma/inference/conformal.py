@@ -6,7 +6,9 @@ scores 0, so that no set is empty. The set of a picture is every class whose sco
 a threshold, the quantile of the true classes' scores on images that training has not seen. For
 new images like those, the set holds the true
 class with at least the target probability on average over all images, whatever the network; of
-a single class it promises nothing (Angelopoulos and Bates [2]_).
+a single class it promises nothing (Angelopoulos and Bates [2]_). These are the marginal sets.
+Class-conditional ones, Mondrian conformal prediction (Vovk [3]_), have a threshold for each class,
+the quantile of the images of this class alone: they promise the same of each class, and are larger.
 
 References
 ----------
@@ -14,9 +16,12 @@ References
        NeurIPS 2020, arXiv:2006.02544.
 .. [2] A. N. Angelopoulos, S. Bates: A Gentle Introduction to Conformal Prediction and
        Distribution-Free Uncertainty Quantification. 2021, arXiv:2107.07511.
+.. [3] V. Vovk: Conditional validity of inductive conformal predictors. ACML 2012,
+       arXiv:1209.2673.
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -54,13 +59,45 @@ def conformal_threshold(
     probabilities : float [n, K], of images that training has not seen
     labels : int [n], index of the true class
     """
-    scores = np.sort(aps_scores(probabilities)[np.arange(len(labels)), labels])
+    found = _corrected_quantile(_true_scores(probabilities, labels), target)
+    return 1.0 if found is None else found
+
+
+def class_thresholds(
+    probabilities: np.ndarray, labels: np.ndarray, target: float = TARGET
+) -> tuple[float, ...]:
+    """Return a threshold for each class, whose sets hold that class with probability ``target``.
+
+    A class with too few images for that, 18 or fewer where the target is 95%, has the threshold of
+    all images together, see ``conformal_threshold``, and no promise of its own.
+
+    Parameters
+    ----------
+    probabilities : float [n, K], of images that training has not seen
+    labels : int [n], index of the true class
+    """
+    scores = _true_scores(probabilities, labels)
+    pooled = conformal_threshold(probabilities, labels, target)
+    of_classes = (
+        _corrected_quantile(scores[labels == k], target) for k in range(probabilities.shape[1])
+    )
+    return tuple(pooled if found is None else found for found in of_classes)
+
+
+def _true_scores(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return aps_scores(probabilities)[np.arange(len(labels)), labels]
+
+
+def _corrected_quantile(scores: np.ndarray, target: float) -> float | None:
+    """Return the score that at least ``target`` of n + 1 are within; None where n is too small."""
     rank = math.ceil((len(scores) + 1) * target)
-    return float(scores[rank - 1]) if rank <= len(scores) else 1.0
+    return float(np.sort(scores)[rank - 1]) if rank <= len(scores) else None
 
 
 def prediction_sets(
-    probabilities: np.ndarray, threshold: float, called: np.ndarray | None = None
+    probabilities: np.ndarray,
+    threshold: float | Sequence[float],
+    called: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return which classes are in each picture's set, bool [n, K].
 
@@ -70,12 +107,12 @@ def prediction_sets(
     Parameters
     ----------
     probabilities : float [n, K]
-    threshold : of ``conformal_threshold``
+    threshold : of ``conformal_threshold``, or of each class, of ``class_thresholds``
     called : int [n], the class that each picture is called; the most probable one, which is in
         every set, when None
     """
     # Rounding may carry a sum of float32 probabilities a little over a threshold of 1.
-    sets = aps_scores(probabilities) <= threshold + 1e-6
+    sets = aps_scores(probabilities) <= np.asarray(threshold) + 1e-6
     if called is not None:
         np.put_along_axis(sets, called[:, None], True, axis=1)
     return sets

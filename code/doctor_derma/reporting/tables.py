@@ -227,7 +227,9 @@ _TABLES: dict[str, Callable[[BundleInfo, Frames], list[Table]]] = {
     "calibration": lambda info, frames: [
         calibration_table(frames["calibration"], info.temperature, info.prior_weight)
     ],
-    "coverage": lambda info, frames: [coverage_table(frames["coverage"], info.conformal.target)],
+    "coverage": lambda info, frames: [
+        coverage_table(frames["coverage"], info.conformal.target, info.conformal.sets)
+    ],
     "unfamiliar": lambda info, frames: [ood_table(frames["unfamiliar"])],
     "subgroups": _subgroups,
     "explanations": _explanations,
