@@ -1,7 +1,6 @@
 """Every error of every route becomes a problem, those that nobody foresaw too."""
 
 import logging
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -14,7 +13,6 @@ from doctor_derma.server.problems import (
     INVALID,
     NOT_FOUND,
     WRONG_METHOD,
-    Problem,
     ProblemError,
     problem_response,
     to_problem_error,
@@ -34,7 +32,6 @@ def add_error_handlers(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid_parameter)
     for expected in EXPECTED_ERRORS:
         app.add_exception_handler(expected, _expected_error)
-    _add_schema(app)
 
 
 class CrashHandler:
@@ -85,17 +82,3 @@ async def _invalid_parameter(request: Request, error: Exception) -> Response:
 
 async def _expected_error(request: Request, error: Exception) -> Response:
     return problem_response(to_problem_error(error))
-
-
-def _add_schema(app: FastAPI) -> None:
-    # Routes refer to the schema of problems by name, which FastAPI only adds to the document
-    # for answers of application/json.
-    generate = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generate()
-        schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas.setdefault("Problem", Problem.model_json_schema())
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]

@@ -9,7 +9,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fastapi import Request
 from python_multipart.exceptions import FormParserError
@@ -46,6 +46,10 @@ PIECE_BYTES = 65_536
 # Other fields are skipped, but each part is some work.
 MAX_PARTS = 1_500
 MAX_HEADER_BYTES = 16_000
+_CALLBACKS = (
+    *("on_part_begin", "on_part_data", "on_part_end", "on_end"),
+    *("on_header_field", "on_header_value", "on_header_end"),
+)
 # It warns of every malformed form; whoever sent it is told already.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
@@ -176,18 +180,8 @@ async def _read_form(
         raise ProblemError(MALFORMED, "The form's Content-Type has no boundary.")
     parts = _FormParts(fields, reservation)
     try:
-        parser = MultipartParser(
-            boundary,
-            {
-                "on_part_begin": parts.on_part_begin,
-                "on_part_data": parts.on_part_data,
-                "on_part_end": parts.on_part_end,
-                "on_header_field": parts.on_header_field,
-                "on_header_value": parts.on_header_value,
-                "on_header_end": parts.on_header_end,
-                "on_end": parts.on_end,
-            },
-        )
+        callbacks: Any = {name: getattr(parts, name) for name in _CALLBACKS}
+        parser = MultipartParser(boundary, callbacks)
         async for chunk in body:
             # A large chunk can hold many pictures, and those further on have to wait.
             for start in range(0, len(chunk), PIECE_BYTES):

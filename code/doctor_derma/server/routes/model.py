@@ -43,18 +43,10 @@ class ModelDescription(ModelName):
 def model_routes(info: BundleInfo, bundle: Path) -> APIRouter:
     """Return the routes that describe the server's model; the card is rendered once, here."""
     router = APIRouter(tags=["model"])
-    name = ModelName.of(info)
     provenance = Provenance.of_bundle(info)
     card = _read_card(bundle)
     page = None if card is None else card_html(card)
-    description = ModelDescription(
-        **name.model_dump(),
-        architecture=info.architecture,
-        created=info.created,
-        classes=list(info.classes),
-        metrics=provenance.metrics,
-        data=TrainingData(name=info.data.name, licence=info.data.licence, images=info.data.images),
-    )
+    description = ModelDescription(**provenance.model_dump())
 
     @router.get(
         MODEL_PATH,
