@@ -9,7 +9,14 @@ import pytest
 
 from doctor_derma.data.manifest import COLUMNS, Dataset, DatasetInfo
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.predictions import BATCH_SIZE, predict_split, write_predictions_csv
+from doctor_derma.evaluation.predictions import (
+    BATCH_SIZE,
+    predict_pictures,
+    predict_split,
+    read_predictions_csv,
+    write_predictions_csv,
+)
+from doctor_derma.inference.classifier import Outputs
 from evaluation.fake_predictions import CLASSES, fake_predictions, rulebook, write_pictures
 
 COUNT = BATCH_SIZE + 3
@@ -27,13 +34,15 @@ class MeanColour:
     def __init__(self) -> None:
         self.batches: list[int] = []
 
-    def predict_pixels(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def outputs(self, pixels: np.ndarray) -> Outputs:
         assert pixels.dtype == np.uint8
         assert pixels.shape[1:] == (10, 20, 3)
-        self.batches.append(len(pixels))
+        if len(pixels):
+            self.batches.append(len(pixels))
         means = pixels.astype(np.float32).mean(axis=(1, 2))[:, ::-1] + 1
         maps = np.zeros((len(pixels), 3, 2, 2), dtype=np.float32)
-        return means / means.sum(axis=1, keepdims=True), maps
+        ood = np.full(len(pixels), 0.5, dtype=np.float32)
+        return Outputs(means / means.sum(axis=1, keepdims=True), maps, ood)
 
 
 @pytest.fixture
@@ -64,6 +73,39 @@ def test_split_is_predicted_in_manifest_order(dataset: Dataset) -> None:
     assert found.activation_maps is not None
     assert found.activation_maps.shape == (COUNT, 3, 2, 2)
     assert all(Path(path).is_absolute() and Path(path).is_file() for path in found.paths)
+
+
+def test_pictures_that_cannot_be_decoded_are_told_apart(tmp_path: Path) -> None:
+    good = write_pictures(tmp_path, 2)
+    pictures = [tmp_path / "missing.jpg", good[0], lambda: b"no picture", good[1].read_bytes]
+    outputs, unreadable = predict_pictures(MeanColour(), pictures)
+    assert outputs.probabilities.shape == (2, 3)
+    assert outputs.activation_maps.shape == (2, 3, 2, 2)
+    assert sorted(unreadable) == [0, 2]
+    assert unreadable[2] == "not a picture that can be read"
+    both, _ = predict_pictures(MeanColour(), good)
+    assert (outputs.probabilities == both.probabilities).all()
+    nothing, unreadable = predict_pictures(MeanColour(), [tmp_path / "missing.jpg"])
+    assert nothing.probabilities.shape == (0, 3)
+    assert list(unreadable) == [0]
+
+
+def test_saved_predictions_are_read_as_they_were(tmp_path: Path) -> None:
+    rules = rulebook("balanced")
+    saved = replace(fake_predictions(50), rulebook=rules, ood=np.linspace(0, 2, 50))
+    write_predictions_csv(saved, tmp_path / "predictions.csv")
+    found = read_predictions_csv(tmp_path / "predictions.csv", saved.name, rules)
+    assert (found.labels == saved.labels).all()
+    assert (found.lesions == saved.lesions).all()
+    assert (found.probabilities.astype(np.float32) == saved.probabilities.astype(np.float32)).all()
+    assert (found.predicted == saved.predicted).all()
+    assert found.ood == pytest.approx(saved.ood)
+    older = replace(saved, ood=None)
+    write_predictions_csv(older, tmp_path / "older.csv")
+    assert read_predictions_csv(tmp_path / "older.csv", "m", rules).ood is None
+    (tmp_path / "other.csv").write_text("image,lesion,class\na,b,violet\n")
+    with pytest.raises(DermaError, match=r"other\.csv: can't be read .* run 'derma evaluate m'"):
+        read_predictions_csv(tmp_path / "other.csv", "m", rules)
 
 
 def test_unknown_and_empty_splits_are_named(dataset: Dataset) -> None:

@@ -5,7 +5,7 @@ images of a lesion come along (the cluster bootstrap; Field and Welsh, Bootstrap
 clustered data, Journal of the Royal Statistical Society B 69, 2007).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
@@ -72,9 +72,46 @@ def bootstrap_metrics(
     DermaError
         When ``resamples`` or ``level`` is out of range.
     """
-    values = measured(predictions)
-    draws = bootstrap_distributions([predictions], resamples, seed)[0]
-    return {name: percentile_interval(value, draws[name], level) for name, value in values.items()}
+    called = predictions.predicted
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        labels, probabilities = predictions.labels, predictions.probabilities
+        return weighted_metrics(labels, probabilities, predictions.classes, weights, called)
+
+    return bootstrap(predictions.lesions, measure, resamples, seed, level)
+
+
+def bootstrap(
+    lesions: np.ndarray,
+    measure: Callable[[np.ndarray], dict[str, np.ndarray]],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+) -> dict[str, Interval]:
+    """Compute statistics of n images with their percentile intervals over resampled lesions.
+
+    Parameters
+    ----------
+    lesions : str [n]
+    measure : gives float64 [R] a statistic, for case weights [R, n]
+    resamples, seed, level : as for ``bootstrap_metrics``
+
+    Raises
+    ------
+    DermaError
+        When ``resamples`` or ``level`` is out of range.
+    """
+    sizes = chunk_sizes(resamples, len(lesions))
+    chunks = chain([np.ones((1, len(lesions)))], lesion_weights(lesions, sizes, seed))
+    parts = [
+        measure(weights)
+        for weights in with_progress(chunks, "Bootstrap over lesions", 1 + len(sizes))
+    ]
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return {
+        name: percentile_interval(float(values[0]), values[1:], level)
+        for name, values in found.items()
+    }
 
 
 def bootstrap_rules(
@@ -86,27 +123,22 @@ def bootstrap_rules(
     melanoma there are no figures of it.
     """
     labels, classes = predictions.labels, predictions.classes
-    decided = {
-        rule: predictions.decide(predictions.probabilities, rule) for rule in predictions.rules
-    }
-    sizes = chunk_sizes(resamples, len(labels))
-    weights = chain([np.ones((1, len(labels)))], lesion_weights(predictions.lesions, sizes, seed))
-    parts = [
-        {rule: weighted_decision_metrics(labels, of, classes, w) for rule, of in decided.items()}
-        for w in weights
-    ]
+
+    def measured_by(called: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+        def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+            found = weighted_decision_metrics(labels, called, classes, weights)
+            return {name: found[name] for name in RULE_METRICS if name in found}
+
+        return measure
+
     return {
-        rule: {
-            name: _around_first(np.concatenate([part[rule][name] for part in parts]), level)
-            for name in RULE_METRICS
-            if name in parts[0][rule]
-        }
-        for rule in decided
+        rule: bootstrap(
+            predictions.lesions,
+            measured_by(predictions.decide(predictions.probabilities, rule)),
+            *(resamples, seed, level),
+        )
+        for rule in predictions.rules
     }
-
-
-def _around_first(values: np.ndarray, level: float) -> Interval:
-    return percentile_interval(float(values[0]), values[1:], level)
 
 
 def measured(predictions: Predictions) -> dict[str, float]:
@@ -127,8 +159,6 @@ def bootstrap_distributions(
     -------
     For each model, float64 [resamples] a metric
     """
-    if resamples < 1:
-        raise DermaError(f"resamples: {resamples} is too few; use 1 or more, such as {RESAMPLES}")
     chunks: list[list[dict[str, np.ndarray]]] = [[] for _ in models]
     decided = [model.predicted for model in models]
     sizes = chunk_sizes(resamples, len(models[0].labels))
@@ -167,6 +197,8 @@ def percentile_interval(value: float, draws: np.ndarray, level: float = LEVEL) -
 
 def chunk_sizes(resamples: int, images: int) -> list[int]:
     """Divide resamples into the sizes that ``lesion_weights`` draws at a time."""
+    if resamples < 1:
+        raise DermaError(f"resamples: {resamples} is too few; use 1 or more, such as {RESAMPLES}")
     size = min(CHUNK_RESAMPLES, max(1, CHUNK_WEIGHTS // images))
     whole, rest = divmod(resamples, size)
     return [size] * whole + ([rest] if rest else [])

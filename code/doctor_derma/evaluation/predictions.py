@@ -1,11 +1,11 @@
 """What a model said about a split: the one thing every other file of this room reads."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,12 @@ from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import UnreadableImage, fit_pixels, open_image
 from doctor_derma.terminal import with_progress
 
+if TYPE_CHECKING:
+    from doctor_derma.inference.classifier import Classifier, Outputs
+
 BATCH_SIZE = 64
 LEADING_COLUMNS = ("image", "lesion", "class", "label", "rule")
-LAST_COLUMN = "correct"
+LAST_COLUMNS = ("correct", "ood_score")
 
 
 class PixelClassifier(Protocol):
@@ -60,6 +63,8 @@ class Predictions:
     labels : int64 [n], index of the true class
     probabilities : float64 [n, K]
     activation_maps : float32 [n, K, h, w] evidence for each class, or None
+    ood : float [n], the out-of-distribution score, over 1 for a picture unlike the training
+        images; None where it is unknown
     rulebook : the model's decision rules; None to call the most probable class
 
     Raises
@@ -77,6 +82,7 @@ class Predictions:
     probabilities: np.ndarray
     activation_maps: np.ndarray | None = None
     rulebook: Rulebook | None = None
+    ood: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count = len(self.images)
@@ -141,6 +147,7 @@ class Predictions:
             labels=self.labels[rows],
             probabilities=self.probabilities[rows],
             activation_maps=None if maps is None else maps[rows],
+            ood=None if self.ood is None else self.ood[rows],
         )
 
     def class_counts(self) -> dict[str, tuple[int, int]]:
@@ -158,7 +165,7 @@ class Predictions:
         return [index for index, n in enumerate(counts) if 0 < n < len(self.labels)]
 
 
-def predict_split(classifier: PixelClassifier, dataset: Dataset, split: str) -> Predictions:
+def predict_split(classifier: "Classifier", dataset: Dataset, split: str) -> Predictions:
     """Decode every image of a split as serving does, and predict it.
 
     Raises
@@ -179,7 +186,9 @@ def predict_split(classifier: PixelClassifier, dataset: Dataset, split: str) -> 
             f"({', '.join(classes)}); evaluate a model trained on this data"
         )
     paths = [(dataset.folder / path).resolve() for path in rows["path"]]
-    probabilities, maps = _predict_paths(classifier, paths)
+    outputs, unreadable = predict_pictures(classifier, paths)
+    for index, reason in unreadable.items():
+        raise DermaError(f"{paths[index]}: {reason}; import the data again")
     return Predictions(
         name=classifier.name,
         classes=classes,
@@ -187,10 +196,43 @@ def predict_split(classifier: PixelClassifier, dataset: Dataset, split: str) -> 
         lesions=rows["lesion"].to_numpy(dtype=str),
         paths=np.array([str(path) for path in paths]),
         labels=np.array([classes.index(name) for name in rows["class"]], dtype=np.int64),
-        probabilities=probabilities,
-        activation_maps=maps,
+        probabilities=outputs.probabilities.astype(np.float64),
+        activation_maps=outputs.activation_maps,
         rulebook=classifier.rulebook,
+        ood=outputs.unfamiliarity,
     )
+
+
+def predict_pictures(
+    classifier: "Classifier", pictures: Sequence[Path | Callable[[], bytes]]
+) -> tuple["Outputs", dict[int, str]]:
+    """Decode pictures as serving does, and predict those that can be decoded.
+
+    Parameters
+    ----------
+    pictures : each a file, or what gives the bytes of one
+
+    Returns
+    -------
+    outputs : of the m pictures that can be decoded, in their order
+    unreadable : position -> why it can't be, of the others
+    """
+    load = partial(_load_pixels, height=classifier.height, width=classifier.width)
+    unreadable: dict[int, str] = {}
+    outputs = []
+    starts = range(0, len(pictures), BATCH_SIZE)
+    with ThreadPoolExecutor(usable_cpus()) as pool:
+        for start in with_progress(starts, f"Predicting with {classifier.name}"):
+            loaded = list(pool.map(load, pictures[start : start + BATCH_SIZE]))
+            pixels = [one for one in loaded if isinstance(one, np.ndarray)]
+            failed = enumerate(loaded, start)
+            unreadable |= {at: one for at, one in failed if isinstance(one, str)}
+            if pixels:
+                outputs.append(classifier.outputs(np.stack(pixels)))
+    if not outputs:  # None of them, in the right shape.
+        nothing = np.zeros((0, classifier.height, classifier.width, 3), dtype=np.uint8)
+        outputs.append(classifier.outputs(nothing))
+    return type(outputs[0])(*map(np.concatenate, zip(*outputs, strict=True))), unreadable
 
 
 def open_picture(path: Path) -> Image.Image:
@@ -203,14 +245,15 @@ def open_picture(path: Path) -> Image.Image:
 
 def write_predictions_csv(predictions: Predictions, path: Path) -> None:
     """Write one row an image: image, lesion, class (true), label (called), rule (that
-    called it), a probability column named by each class, correct.
+    called it), a probability column named by each class, correct, and where it is known the
+    ood_score, over 1 for a picture unlike the training images.
 
     Raises
     ------
     DermaError
         When a class has the name of one of the other columns.
     """
-    if taken := {*LEADING_COLUMNS, LAST_COLUMN} & set(predictions.classes):
+    if taken := {*LEADING_COLUMNS, *LAST_COLUMNS} & set(predictions.classes):
         raise DermaError(
             f"{path}: class '{sorted(taken)[0]}' has the name of another column; rename the class"
         )
@@ -223,12 +266,44 @@ def write_predictions_csv(predictions: Predictions, path: Path) -> None:
             "label": names[predictions.predicted],
             "rule": predictions.rule,
             **dict(zip(predictions.classes, predictions.probabilities.T, strict=True)),
-            LAST_COLUMN: predictions.correct,
+            "correct": predictions.correct,
         }
     )
+    if predictions.ood is not None:
+        table["ood_score"] = predictions.ood
     with replacing_file(path) as scratch:
         # Nine significant digits give back every float32 probability exactly.
         table.to_csv(scratch, index=False, float_format="%.9g")
+
+
+def read_predictions_csv(path: Path, name: str, rulebook: Rulebook) -> Predictions:
+    """Read what ``write_predictions_csv`` wrote of the model that has a rulebook.
+
+    Raises
+    ------
+    DermaError
+        When the file can't be read, or is of other classes.
+    """
+    classes = rulebook.classes
+    text = dict.fromkeys(LEADING_COLUMNS, str)
+    try:
+        table = pd.read_csv(path, dtype=text, keep_default_na=False)
+        labels = [classes.index(label) for label in table["class"]]
+        return Predictions(
+            name=name,
+            classes=classes,
+            images=table["image"].to_numpy(dtype=str),
+            lesions=table["lesion"].to_numpy(dtype=str),
+            paths=np.full(len(table), ""),
+            labels=np.array(labels, dtype=np.int64),
+            probabilities=table[list(classes)].to_numpy(dtype=np.float64),
+            rulebook=rulebook,
+            ood=table["ood_score"].to_numpy() if "ood_score" in table.columns else None,
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise DermaError(
+            f"{path}: can't be read ({error}); run 'derma evaluate {name}' again"
+        ) from error
 
 
 def write_joint_csv(models: Sequence[Predictions], path: Path) -> None:
@@ -244,19 +319,12 @@ def write_joint_csv(models: Sequence[Predictions], path: Path) -> None:
     pd.DataFrame(columns).to_csv(path, index=False, float_format="%.9g")
 
 
-def _predict_paths(classifier: PixelClassifier, paths: list[Path]) -> tuple[np.ndarray, np.ndarray]:
-    load = partial(_load_pixels, height=classifier.height, width=classifier.width)
-    batches = [paths[start : start + BATCH_SIZE] for start in range(0, len(paths), BATCH_SIZE)]
-    outputs = []
-    with ThreadPoolExecutor(usable_cpus()) as pool:
-        for batch in with_progress(batches, f"Predicting with {classifier.name}"):
-            outputs.append(classifier.predict_pixels(np.stack(list(pool.map(load, batch)))))
-    probabilities, maps = zip(*outputs, strict=True)
-    return (
-        np.concatenate(probabilities).astype(np.float64),
-        np.concatenate(maps).astype(np.float32),
-    )
-
-
-def _load_pixels(path: Path, height: int, width: int) -> np.ndarray:
-    return fit_pixels(open_picture(path), height, width)
+def _load_pixels(picture: Path | Callable[[], bytes], height: int, width: int) -> np.ndarray | str:
+    """Return a picture at the network's size, or why it can't be decoded."""
+    try:
+        source = picture if isinstance(picture, Path) else picture()
+        return fit_pixels(open_image(source), height, width)
+    except UnreadableImage as error:
+        return str(error)
+    except OSError as error:
+        return error.strerror or str(error)
