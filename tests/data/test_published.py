@@ -11,7 +11,7 @@ import pytest
 
 from data.pictures import class_folders, encoded, picture, write
 from doctor_derma.data.importers.importing import import_images
-from doctor_derma.data.importers.presets import PRESETS
+from doctor_derma.data.importers.presets import presets
 from doctor_derma.data.importers.records import SourceImage
 from doctor_derma.data.importers.sources import Source, find_source, table_source
 from doctor_derma.data.manifest import DatasetInfo, read_dataset
@@ -369,7 +369,7 @@ def test_a_published_layout_is_recognised_and_read(layout: str, tmp_path: Path) 
 
 
 def test_every_preset_has_a_copy_that_is_read() -> None:
-    assert {name.split()[0] for name in LAYOUTS} == {preset.name for preset in PRESETS}
+    assert {name.split()[0] for name in LAYOUTS} == set(presets())
 
 
 def test_skin_tones_and_patients_are_kept(tmp_path: Path) -> None:

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from doctor_derma.data.importers.label_tables import SUFFIXES, contradicting_labels
+from doctor_derma.data.importers.label_tables import contradicting_labels
 from doctor_derma.data.importers.records import SourceImage
 from doctor_derma.data.importers.tables import (
+    TEXT_SUFFIXES,
     as_age,
     as_text,
     match_names,
@@ -117,7 +118,7 @@ def _refuse_other_layouts(
     """Stop where folders would be taken for classes that are something else."""
     inside: dict[str, set[tuple[str, ...]]] = defaultdict(set)
     for path, place in zip(paths, places, strict=True):
-        if place.dx and path.suffix.lower() not in SUFFIXES:
+        if place.dx and path.suffix.lower() not in TEXT_SUFFIXES:
             inside[place.dx].add(place.deeper[:1])
     classes = sorted(inside)
     pictures = [
@@ -131,8 +132,9 @@ def _refuse_other_layouts(
     if labels:
         raise DermaError(
             f"{source}: {_listed(classes)} would be the classes, but {labels.path} says in "
-            f"{labels.columns} what a picture shows, and it is something else; put the pictures "
-            "into one folder a class"
+            f"{labels.columns} what a picture shows, and it is something else; import it with "
+            f"'derma data import table {labels.path} --images {source}', or put the pictures into "
+            "one folder a class"
         )
     if not classes:
         held = f", {_listed(splits)} hold none" if splits else ""
@@ -226,7 +228,7 @@ def _read_metadata(source: Path, paths: Sequence[PurePosixPath]) -> _Rows:
 
 def _metadata_file(source: Path) -> Path | None:
     found = [path for path in sorted(source.iterdir()) if path.stem.casefold() == METADATA_NAME]
-    tables = [path for path in found if path.suffix.lower() in SUFFIXES]
+    tables = [path for path in found if path.suffix.lower() in TEXT_SUFFIXES]
     if len(tables) > 1:
         raise DermaError(f"{tables[0]}: {tables[1].name} is there too; leave one of them")
     if found and not tables and not found[0].is_dir():

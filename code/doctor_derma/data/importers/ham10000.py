@@ -9,16 +9,16 @@ from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from doctor_derma.data.importers import presets
 from doctor_derma.data.importers.labelled import Labels, read_labelled
 from doctor_derma.data.importers.pictures import PictureFile, find_pictures
+from doctor_derma.data.importers.presets import preset_named
 from doctor_derma.data.importers.records import SourceImage
 from doctor_derma.data.importers.tables import read_table, require_columns, same_name, shown
 from doctor_derma.errors import DermaError
 from doctor_derma.images.walking import files_below
 
 # Name, source and licence, as in the archive's record.
-HAM10000 = ("ham10000", presets.HAM10000.reference, presets.HAM10000.licence)
+HAM10000 = ("ham10000", "doi:10.7910/DVN/DBW86T", "CC BY-NC 4.0")
 METADATA_NAMES = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
 METADATA_COLUMNS = ("lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization")
 # The newer metadata says in a column more which of four collections an image is from; beside
@@ -60,7 +60,9 @@ def read_ham10000(source: Path) -> list[SourceImage]:
     joined = () if "dataset" in table.columns or not sources.is_file() else (sources,)
     for path in joined:
         require_columns(path, read_table(path, 1), SOURCES_COLUMNS)
-    images = read_labelled(Labels(presets.HAM10000, (metadata,), joined), list(pictures.values()))
+    images = read_labelled(
+        Labels(preset_named("ham10000"), (metadata,), joined), list(pictures.values())
+    )
     return images + [
         SourceImage(file.stem, file.path, file.read, file.suffix)
         for name, file in sorted(pictures.items())

@@ -10,14 +10,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from doctor_derma.data.importers.tables import read_table, same_name
+from doctor_derma.data.importers.presets import usual_layout
+from doctor_derma.data.importers.tables import TEXT_SUFFIXES, read_table, same_name
 from doctor_derma.errors import DermaError
 
-SUFFIXES = (".csv", ".tsv", ".tab")
-_LABEL_COLUMNS = (
-    *("dx", "diagnosis", "diagnostic", "diagnosis_1", "diagnosis_2", "diagnosis_3"),
-    *("label", "labels", "class", "class_name", "target", "category", "benign_malignant"),
-)
 # Enough to see what a table is about.
 _MOST_TABLES, _MOST_BYTES, _MOST_ROWS = 30, 100_000_000, 20_000
 # Goodman and Kruskal's lambda from which folders are taken for classes.
@@ -62,10 +58,10 @@ def contradicting_labels(
 
 
 def _tables(source: Path, files: Sequence[PurePosixPath]) -> list[Path]:
-    below = [source / path for path in files if path.suffix.lower() in SUFFIXES]
-    here = [path for path in source.iterdir() if path.suffix.lower() in SUFFIXES]
+    below = [source / path for path in files if path.suffix.lower() in TEXT_SUFFIXES]
+    here = [path for path in source.iterdir() if path.suffix.lower() in TEXT_SUFFIXES]
     try:
-        beside = [path for path in source.parent.iterdir() if path.suffix.lower() in SUFFIXES]
+        beside = [path for path in source.parent.iterdir() if path.suffix.lower() in TEXT_SUFFIXES]
     except OSError:
         beside = []
     found = dict.fromkeys([*sorted(here), *below, *sorted(beside)])
@@ -91,7 +87,7 @@ def _labels(rows: pd.DataFrame, places: pd.Series) -> pd.Series | None:
 
 def _written(rows: pd.DataFrame) -> pd.Series | None:
     for column in rows.columns:
-        if column.casefold() in _LABEL_COLUMNS and rows[column].nunique() > 1:
+        if column.casefold() in usual_layout().label.split("|") and rows[column].nunique() > 1:
             return rows[column].str.strip().str.casefold()
     return None
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from doctor_derma.data.importers.pictures import PictureFile
-from doctor_derma.data.importers.presets import COLUMNS, DROP, PRESETS, USUAL, Layout
+from doctor_derma.data.importers.presets import COLUMNS, DROP, Layout, presets, usual_layout
 from doctor_derma.data.importers.records import SourceImage
 from doctor_derma.data.importers.tables import (
     TABLE_SUFFIXES,
@@ -28,7 +28,6 @@ from doctor_derma.images.walking import files_below
 
 # A table of more is none of labels.
 _MOST_TABLES, _MOST_BYTES = 30, 1_000_000_000
-_HEADS = tuple({name for preset in PRESETS for name in preset.image.split("|")})
 _MARKED = frozenset({"1", "1.0", "x", "true", "yes"})
 _SEXES = {"f": "female", "m": "male", "w": "female"}
 # Where the split stands of which other files tell; no column is called so.
@@ -56,25 +55,25 @@ def recognise(folder: Path) -> list[Labels]:
     for path in files_below(folder):
         if path.suffix.lower() in TABLE_SUFFIXES and path.stat().st_size < _MOST_BYTES:
             try:
-                heads[path] = _columns(read_table(path, 1, head=_HEADS))
+                heads[path] = _columns(read_table(path, 1, head=_heads()))
             except DermaError:
                 continue
         if len(heads) == _MOST_TABLES:
             break
-    found = [labels for layout in PRESETS if (labels := _fitting(layout, heads))]
-    return found or [labels for labels in [_fitting(USUAL, heads)] if labels]
+    found = [labels for layout in presets().values() if (labels := _fitting(layout, heads))]
+    return found or [labels for labels in [_fitting(usual_layout(), heads)] if labels]
 
 
 def recognise_table(table: Path, layout: Layout | None = None) -> Labels | None:
     """Return the layout of one table, with what tables beside it add; None where it has none."""
-    heads = {table: _columns(read_table(table, 1, head=_HEADS))}
+    heads = {table: _columns(read_table(table, 1, head=_heads()))}
     for path in sorted(table.parent.iterdir()):
         if path.suffix.lower() in TABLE_SUFFIXES and path.is_file() and path != table:
             try:
-                heads[path] = _columns(read_table(path, 1, head=_HEADS))
+                heads[path] = _columns(read_table(path, 1, head=_heads()))
             except DermaError:
                 continue
-    layouts = [layout] if layout else [*PRESETS, USUAL]
+    layouts = [layout] if layout else [*presets().values(), usual_layout()]
     found = [labels for one in layouts if (labels := _fitting(one, heads, only=table))]
     return found[0] if found else None
 
@@ -87,19 +86,18 @@ def require_layout(table: Path, layout: Layout, named: Iterable[str] = ()) -> La
     named : columns that have to be there, beside those of image and label
     """
     found = recognise_table(table, layout)
-    for column in named if found else ():
-        if not _names(column) & found.columns:
-            raise DermaError(
-                f"{table}: column '{column}' is missing (found {', '.join(sorted(found.columns))})"
-            )
-    if found is None:
-        columns = read_table(table, 1, head=_HEADS).columns
-        known = {name.casefold() for name in columns}
-        wanted = layout.image if not known & _names(layout.image) else layout.label
-        wanted = wanted or ", ".join(layout.classes)
+    columns = found.columns if found else _columns(read_table(table, 1, head=_heads()))
+    if not found:
+        lacking = layout.label or ", ".join(layout.classes)
+        if not columns & _names(layout.image):
+            lacking = layout.image
         raise DermaError(
-            f"{table}: has no column {' or '.join(wanted.split('|'))} (found "
-            f"{', '.join(columns)}); name its columns, such as --image ID --label DIAGNOSIS"
+            f"{table}: has no column {' or '.join(lacking.split('|'))} (found "
+            f"{', '.join(sorted(columns))}); name its columns, such as --image ID --label DIAGNOSIS"
+        )
+    if missing := [column for column in named if not _names(column) & columns]:
+        raise DermaError(
+            f"{table}: column '{missing[0]}' is missing (found {', '.join(sorted(columns))})"
         )
     return found
 
@@ -204,7 +202,7 @@ def _rows(labels: Labels) -> Iterator[Row]:
 
 
 def _read(path: Path) -> list[Row]:
-    table = read_table(path, head=_HEADS)
+    table = read_table(path, head=_heads())
     names = [name.casefold() for name in table.columns]
     return [dict(zip(names, map(str.strip, cells), strict=True)) for cells in table.to_numpy()]
 
@@ -269,6 +267,11 @@ def _cell(row: Row, column: str) -> str:
     """Return the first cell that is filled of those a column's names mean."""
     cells = (row.get(name, "") for name in column.casefold().split("|") if name)
     return next((cell for cell in cells if cell), "")
+
+
+def _heads() -> tuple[str, ...]:
+    """Return the names by which the head of a published table is known among other lines."""
+    return tuple(name for preset in presets().values() for name in preset.image.split("|"))
 
 
 def _names(column: str) -> set[str]:

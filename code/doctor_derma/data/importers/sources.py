@@ -19,11 +19,11 @@ from doctor_derma.data.importers.labelled import (
 from doctor_derma.data.importers.pictures import find_pictures
 from doctor_derma.data.importers.presets import (
     COLUMNS,
-    HAM10000,
-    USUAL,
     adapted,
     preset_named,
+    presets,
     read_settings,
+    usual_layout,
 )
 from doctor_derma.data.importers.records import SourceImage
 from doctor_derma.data.importers.tables import shown
@@ -71,7 +71,7 @@ def table_source(
         return _dermamnist(table)
     chosen = preset_named(preset) if preset else None
     recognised = None if chosen else recognise_table(table)
-    base = chosen or (recognised.layout if recognised else USUAL)
+    base = chosen or (recognised.layout if recognised else usual_layout())
     written = read_settings(columns) if columns else {}
     layout = adapted(adapted(base, written, str(columns)), settings or {}, str(table))
     named = {name: getattr(layout, name) for name in {**written, **(settings or {})}}
@@ -91,7 +91,7 @@ def find_source(folder: Path) -> Source:
     if not folder.is_dir():
         raise DermaError(f"{folder}: no such folder; name the one with the pictures and tables")
     found = recognise(folder)
-    published = [labels for labels in found if labels.layout is not USUAL]
+    published = [labels for labels in found if labels.layout is not usual_layout()]
     if len(published) > 1:
         titles = ", ".join(f"{one.layout.name} ({one.tables[0].name})" for one in published)
         raise DermaError(
@@ -99,7 +99,7 @@ def find_source(folder: Path) -> Source:
         )
     if published:
         labels = published[0]
-        if labels.layout is HAM10000:
+        if labels.layout is presets()["ham10000"]:
             return _labelled(labels, folder, read_ham10000(folder))
         return _labelled(labels, folder, read_labelled(labels, find_pictures(folder)))
     if arrays := sorted(folder.glob("dermamnist*.npz")):
@@ -115,7 +115,7 @@ def find_source(folder: Path) -> Source:
 
 def _labelled(labels: Labels, place: Path, images: list[SourceImage]) -> Source:
     layout = labels.layout
-    name = layout.name if layout.name != USUAL.name else shown(place.resolve().stem)
+    name = layout.name if layout.name != usual_layout().name else shown(place.resolve().stem)
     tables = ", ".join(path.name for path in (*labels.tables, *labels.joined))
     reference = layout.reference or shown(str(place))
     return Source(name, reference, layout.licence, f"{place}, {layout.title} ({tables})", images)
