@@ -348,6 +348,25 @@ def test_rules_and_costs_from_export_to_evaluation(
         assert len(error.splitlines()) == 1
 
 
+def test_older_flags_are_read_with_a_warning(main: Main, tiny_run: Project, tmp_path: Path) -> None:
+    root, bundle = tiny_run.workspace.root, tmp_path / "bundle"
+    export = ["--root", root, "export", "tiny", "--to", bundle]
+    code, _, error = main(*export, "--prevalence", 1, "--views", 2)
+    assert code == 0, error
+    assert (read_info(bundle).prior_weight, read_info(bundle).tta) == (1, 2)
+    assert error.splitlines()[0] == (
+        "--prevalence is now --prior-weight, --views is now --tta; "
+        "the older name is read for one more release"
+    )
+    code, _, error = main(*export, "--views", 2, "--tta", 2)
+    assert code == 2
+    assert "--views and --tta are one setting; leave the first of them out" in error
+    code, _, error = main("--root", root, "train", *flags(views=3))
+    assert code == 2
+    assert "--tta: '3': use one of 1, 2, 4, 8" in error.splitlines()[-1]
+    assert "--views" not in main("train", "--help")[1]
+
+
 def test_other_peoples_folders_are_not_replaced(
     main: Main, tiny_run: Project, tmp_path: Path
 ) -> None:

@@ -49,6 +49,15 @@ def test_base_may_be_the_path_of_a_recipe(tmp_path: Path) -> None:
         sweep(tmp_path, base="missing.yaml")
 
 
+def test_older_names_of_settings_are_read_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = sweep(tmp_path, base={"views": 2}, space={"prevalence": [0.25, 0.5]})
+    assert found.base["tta"] == 2
+    assert list(found.space) == ["prior_weight"]
+    assert "prevalence is now prior_weight, views is now tta" in capsys.readouterr().err
+
+
 def test_the_example_is_a_sweep() -> None:
     example = read_sweep(CONFIGS / "sweep.yaml")
     assert example.trials > 1

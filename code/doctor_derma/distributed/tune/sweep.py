@@ -17,7 +17,14 @@ from pydantic import (
 )
 
 from doctor_derma.errors import DermaError
-from doctor_derma.training.config import TrainConfig, as_written, load_config, read_yaml
+from doctor_derma.training.config import (
+    TrainConfig,
+    as_written,
+    in_new_names,
+    load_config,
+    read_yaml,
+    warn_of_older_names,
+)
 
 Mode = Literal["max", "min"]
 Kind = Literal["choice", "uniform", "loguniform", "randint"]
@@ -192,6 +199,9 @@ def read_sweep(path: Path) -> Sweep:
     if isinstance(base := values.get("base"), str):
         recipe = load_config(path.parent / base, {})
         values["base"] = recipe.model_dump(exclude_unset=True)
+    parts = [part for part in ("base", "space") if isinstance(values.get(part), dict)]
+    warn_of_older_names((name for part in parts for name in values[part]), path)
+    values |= {part: in_new_names(values[part]) for part in parts}
     try:
         sweep = Sweep.model_validate(values)
     except ValidationError as error:
