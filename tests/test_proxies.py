@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from doctor_derma.client import AsyncClient, Client
-from doctor_derma.client.retries import Retries
+from doctor_derma.client.exchange import Retries
 from doctor_derma.data.importers.download import download_ham10000
 from doctor_derma.errors import DermaError
 from doctor_derma.proxies import proxy_of

@@ -12,7 +12,7 @@ from PIL import Image
 
 from client.conftest import KEY, Server
 from doctor_derma.client import AsyncClient, Client, ProblemError, Retries, Unreachable
-from doctor_derma.client.errors import UnexpectedAnswer
+from doctor_derma.client.answers import UnexpectedAnswer
 from doctor_derma.client.pictures import GROUP_PICTURES
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import UnreadableImage

@@ -7,9 +7,17 @@ from email.utils import format_datetime
 import pytest
 
 from doctor_derma.bundle import read_info
-from doctor_derma.client.errors import ProblemError, Unreachable
-from doctor_derma.client.exchange import Pause, Reply, Request, fetch, predict_many
-from doctor_derma.client.retries import Backoff, Retries, read_retry_after
+from doctor_derma.client.answers import ProblemError, Unreachable
+from doctor_derma.client.exchange import (
+    Backoff,
+    Pause,
+    Reply,
+    Request,
+    Retries,
+    fetch,
+    predict_many,
+    read_retry_after,
+)
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.server.problems import LATE, UNREADABLE, Problem
 from doctor_derma.server.schemas import Item, full_answer

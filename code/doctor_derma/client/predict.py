@@ -5,9 +5,9 @@ from pathlib import Path
 
 from rich.text import Text
 
-from doctor_derma.client.errors import ProblemError
+from doctor_derma.client.answers import ProblemError
+from doctor_derma.client.clients import Client
 from doctor_derma.client.exchange import Outcome
-from doctor_derma.client.synchronous import Client
 from doctor_derma.decisions import Rule
 from doctor_derma.inference.output import Format, check_output, report_rows, say_others
 from doctor_derma.inference.prediction import Prediction, Row
