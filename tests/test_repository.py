@@ -20,7 +20,6 @@ ROOT = Path(__file__).resolve().parents[1]
 # of a data set, which `derma evaluate` and `derma compare` draw, have no place here.
 DRAWN = {
     "docs/screenshots/*.png": "docs/screenshots.py",
-    "benchmarks/replicas/results/*.png": "benchmarks/replicas/run.py",
     "benchmarks/serving/results/*.png": "benchmarks/serving/run.py",
     **{f"evaluation_images/*/{name}.png": "derma evaluate, derma compare" for name in CAPTIONS},
     "evaluation_images/seeds/replicates.png": "derma compare --over-seeds",

@@ -154,6 +154,20 @@ def test_a_replica_is_seen_waiting_before_its_queue_is_full() -> None:
     assert 1 <= int(target["averageValue"]) <= int(variables()["DERMA_QUEUE_LIMIT"]) / 4
 
 
+def test_the_autoscaler_is_the_one_that_the_guide_measured() -> None:
+    """Its figures in docs/scaling/serving.md are for these settings."""
+    metric = AUTOSCALER["spec"]["metrics"][0]["pods"]["target"]
+    up = {
+        kind["type"]: kind["value"]
+        for kind in AUTOSCALER["spec"]["behavior"]["scaleUp"]["policies"]
+    }
+    assert (metric["averageValue"], AUTOSCALER["spec"]["maxReplicas"]) == ("2", 32)
+    assert up == {"Percent": 100, "Pods": 4}
+    assert read("serving/prometheus/scrape.yaml")["server"]["global"]["scrape_interval"] == "15s"
+    # The last look counts, not an average over some.
+    assert "over_time" not in ADAPTER["metricsQuery"]
+
+
 def test_kustomize_takes_every_manifest_and_gives_the_image_a_registry() -> None:
     kustomization = read("serving/kustomization.yaml")
     there = {path.name for path in FOLDER.glob("*.yaml")} - {"kustomization.yaml"}
