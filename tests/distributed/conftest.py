@@ -11,13 +11,14 @@ from doctor_derma.distributed.cluster import ADDRESS_VARIABLE, LOOPBACK_VARIABLE
 # Before a test imports Ray, which then stays on loopback in this process.
 os.environ[LOOPBACK_VARIABLE] = "0"
 OBJECT_STORE_BYTES = 200_000_000
+TIMEOUT_SECONDS = 900
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A node that starts late on a busy machine is no mistake of the code: try once more."""
+    """A test may start two clusters of ten processes, which on a busy machine takes minutes."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.flaky(reruns=1))
+            item.add_marker(pytest.mark.timeout(TIMEOUT_SECONDS))
 
 
 @pytest.fixture(autouse=True)

@@ -6,12 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
-from doctor_derma.distributed.train.progress import (
-    EpochMeasured,
-    EpochsKept,
-    Listener,
-    WorkersFailed,
-)
+from doctor_derma.distributed.train.group import EpochMeasured, EpochsKept, WorkersFailed
+from doctor_derma.distributed.train.progress import Listener
 from doctor_derma.training.runs import Run
 from project import new_run
 

@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from doctor_derma.distributed.train.worker import View, disagreement, view
+from doctor_derma.distributed.train.group import View
+from doctor_derma.distributed.train.worker import disagreement, view
 from project import new_run
 
 RUN, DATA = Path("/shared/run"), Path("/shared/data")

@@ -1,39 +1,30 @@
-"""What the process that started a run does: start the workers, listen, and stop them.
+"""What the process that started a run does: start the workers, listen, and stop them."""
 
-Ray Train starts the workers, and all of them again when one dies.
-"""
-
-import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
 
 import ray
-import ray.train.torch
-from ray.exceptions import RayActorError, RayError
-from ray.train import (
-    FailureConfig,
-    ScalingConfig,
-    TrainingFailedError,
-    UserCallback,
-    WorkerGroupError,
-)
+from ray.exceptions import RayError
 from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from doctor_derma.data.manifest import Dataset
-from doctor_derma.distributed.train.progress import Listener, WorkersFailed
+from doctor_derma.distributed.train.group import (
+    RESTARTS,
+    Job,
+    Outcome,
+    View,
+    first_line,
+    fit_workers,
+)
+from doctor_derma.distributed.train.progress import Listener
 from doctor_derma.distributed.train.run import how_to_go_on
-from doctor_derma.distributed.train.worker import Job, View, identity, train_worker
+from doctor_derma.distributed.train.worker import identity
 from doctor_derma.errors import DermaError
 from doctor_derma.training.epochs import OnEpoch
 from doctor_derma.training.runs import Run
 
-RESTARTS = 3
 _SECONDS_TO_STOP = 20
-# What Ray says of its types is still that of the first Ray Train.
-_train: Any = ray.train
 
 
 def worker_resources(workers: int, accelerator: str) -> dict[str, float]:
@@ -113,20 +104,6 @@ def drive(
         )
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How training ended.
-
-    Attributes
-    ----------
-    mistake : what is wrong with the input, in one sentence
-    failure : why the workers failed once more than they may
-    """
-
-    mistake: str | None = None
-    failure: str | None = None
-
-
 def _train_and_listen(
     run: Run,
     dataset: Dataset,
@@ -163,57 +140,3 @@ def _stop(group: ray.ObjectRef) -> None:
         ray.cancel(group, force=force)
         if ray.wait([group], timeout=_SECONDS_TO_STOP)[0]:
             return
-
-
-def fit_workers(job: Job, workers: int, resources: dict[str, float]) -> Outcome:
-    """Train a run with a group of workers to its end; a task of Ray's."""
-    # Ray Train's own notes. Checkpoints are in the run's folder, where ``--resume`` finds them.
-    with tempfile.TemporaryDirectory(prefix="derma-ray-train-") as notes:
-        trainer = _train.torch.TorchTrainer(
-            train_worker,
-            train_loop_config={"job": job},
-            scaling_config=ScalingConfig(
-                num_workers=workers, use_gpu=job.gpu, resources_per_worker=resources
-            ),
-            run_config=_train.RunConfig(
-                name=job.run.name,
-                storage_path=notes,
-                failure_config=FailureConfig(max_failures=RESTARTS),
-                callbacks=[FailureReport(job.queue)],
-                logging_config=_train.LoggingConfig(log_level="ERROR"),
-            ),
-        )
-        try:
-            return Outcome(mistake=trainer.fit().return_value)
-        except WorkerGroupError as error:
-            reasons = failures(error.worker_failures).values()
-            return Outcome(failure="; ".join(sorted(set(reasons))))
-        except TrainingFailedError as error:
-            return Outcome(failure=first_line(error))
-
-
-class FailureReport(UserCallback):
-    """Tells which workers failed; Ray Train calls it before it starts them again."""
-
-    def __init__(self, queue: Queue) -> None:
-        self.queue = queue
-
-    def after_exception(self, run_context: Any, worker_exceptions: "dict[int, Exception]") -> None:
-        self.queue.put(WorkersFailed(failures(worker_exceptions)))
-
-
-def failures(errors: Mapping[int, Exception]) -> dict[int, str]:
-    """Return the first line of each worker's error.
-
-    When a worker dies the others fail too, as they wait for its gradients: then only those that
-    died are told.
-    """
-    causes = {rank: getattr(error, "health_check_failure", error) for rank, error in errors.items()}
-    died = {rank: error for rank, error in causes.items() if isinstance(error, RayActorError)}
-    return {rank: first_line(error) for rank, error in (died or causes).items()}
-
-
-def first_line(error: BaseException) -> str:
-    """Return the kind of an error and the first line of what it says."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}".removesuffix(": ")

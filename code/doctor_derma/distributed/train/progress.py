@@ -3,49 +3,26 @@
 import math
 import time
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import lightning
 import pandas as pd
 from ray.util.queue import Queue
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from doctor_derma.distributed.train.group import (
+    EpochMeasured,
+    EpochsKept,
+    Message,
+    Position,
+    WorkersFailed,
+)
 from doctor_derma.terminal import terminal
 from doctor_derma.training.checkpoints import finished_epochs
 from doctor_derma.training.epochs import OnEpoch, print_epoch
 from doctor_derma.training.runs import Run
 
 _SECONDS_BETWEEN = 1.0
-
-
-class Position(NamedTuple):
-    """Where the workers are in an epoch."""
-
-    epoch: int
-    step: int
-    steps: int
-
-
-class EpochMeasured(NamedTuple):
-    """What an epoch measured; its checkpoint isn't written yet."""
-
-    epoch: int
-    metrics: dict[str, float]
-
-
-class EpochsKept(NamedTuple):
-    """So many epochs are in the last checkpoint: no restart trains them again."""
-
-    epochs: int
-
-
-class WorkersFailed(NamedTuple):
-    """Workers that failed, each with the first line of its reason."""
-
-    reasons: dict[int, str]
-
-
-Message = Position | EpochMeasured | EpochsKept | WorkersFailed
 
 
 class Announcer(lightning.Callback):

@@ -2,18 +2,16 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import ray
 from ray.train.lightning import RayDDPStrategy, RayLightningEnvironment, prepare_trainer
-from ray.util.queue import Queue
 from torch import distributed
 
 from doctor_derma import __version__
 from doctor_derma.data.manifest import Dataset, read_dataset
-from doctor_derma.distributed.train.progress import Announcer, EpochMeasured
+from doctor_derma.distributed.train.group import EpochMeasured, Job, View
+from doctor_derma.distributed.train.progress import Announcer
 from doctor_derma.errors import DermaError
 from doctor_derma.training.epochs import EpochTable
 from doctor_derma.training.loop import fit, make_trainer
@@ -24,52 +22,14 @@ _ROUNDS = 45
 _SECONDS_A_ROUND = 2
 
 
-@dataclass(frozen=True)
-class View:
-    """What one process sees of a run and its data.
-
-    Attributes
-    ----------
-    node : the machine's address
-    files : what identifies the package, the run and the data; None where they can't be read
-    checkpoint : size and time of change of the last checkpoint, None where there is none
-    problem : why ``files`` is None
-    """
-
-    node: str
-    files: tuple[str, ...] | None
-    checkpoint: tuple[int, int] | None = None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run to train, as the process that started it sees it.
-
-    Attributes
-    ----------
-    run, data : absolute paths of the run's folder and of ``data/``
-    driver : what the process that started the run sees there
-    gpu : train on a GPU each
-    queue : takes the messages of ``progress.py``
-    """
-
-    run: Path
-    data: Path
-    driver: View
-    gpu: bool
-    queue: Queue
-
-
-def train_worker(settings: dict[str, Any]) -> str | None:
-    """Train the run ``settings["job"]`` together with the other workers.
+def train_worker(job: Job) -> str | None:
+    """Train a run together with the other workers.
 
     Returns
     -------
     a mistake in the input that all workers meet, in one sentence, else None: an exception would
     have Ray Train try again
     """
-    job: Job = settings["job"]
     if found := await_agreement(job.run, job.data, job.driver):
         return found
     try:
