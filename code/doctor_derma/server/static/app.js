@@ -1,20 +1,13 @@
 // The upload page: pictures come in, the server is asked about each, one of them is shown.
 
-import { showAnswer } from "./answer.js";
-import { ask } from "./ask.js";
-import { verdict } from "./certainty.js";
+import { showAnswer, showState, verdict } from "./answer.js";
+import { ask, currentKey, inTurn, onKey } from "./ask.js";
 import { byId, show } from "./dom.js";
-import { drawScale } from "./evidence.js";
-import { takePictures } from "./intake.js";
-import { currentKey, onKey } from "./key.js";
-import { describeModel } from "./model.js";
-import { setStrength, showPicture, showEvidence } from "./picture.js";
-import { fillReport } from "./report.js";
-import { currentRule, offerRules } from "./rules.js";
-import { saveReport } from "./save.js";
-import { showState } from "./state.js";
-import { addThumbnail, removeThumbnail, updateStrip } from "./strip.js";
-import { inTurn } from "./turns.js";
+import { currentRule, describeModel, offerRules } from "./model.js";
+import {
+  addThumbnail, drawScale, removeThumbnail, setStrength, showEvidence, showPicture, takePictures, updateStrip,
+} from "./pictures.js";
+import { fillReport, saveReport } from "./report.js";
 
 const MOST_PICTURES = 100;
 const TITLE = document.title;

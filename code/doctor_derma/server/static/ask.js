@@ -1,4 +1,6 @@
-// Asks the server about one picture, and again for as long as it is busy and patience lasts.
+// Asks the server about pictures, a few at a time, with the key that it may want.
+
+import { byId } from "./dom.js";
 
 const MAX_BYTES = 20_000_000;
 const MOST_REPEATS = 5;
@@ -72,4 +74,65 @@ function sleep(seconds, signal) {
       reject(signal.reason);
     }, { once: true });
   });
+}
+
+// The API key, where a server wants one: kept for this tab only, and never in an address.
+
+const NAME = "derma-api-key";
+let key = stored();
+
+export function currentKey() {
+  return key;
+}
+
+export function onKey(use) {
+  byId("key").addEventListener("input", ({ target }) => target.setCustomValidity(""));
+  byId("key-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    const input = byId("key");
+    const given = input.value.trim();
+    // Headers hold no other characters, and no key does.
+    if (!/^[\x21-\x7e]+$/.test(given)) {
+      input.setCustomValidity("A key has only Latin letters, digits and signs, and no spaces.");
+      input.reportValidity();
+      return;
+    }
+    key = given;
+    input.value = "";
+    try {
+      sessionStorage.setItem(NAME, key);
+    } catch { /* Storage is turned off: the key lasts as long as the page. */ }
+    use();
+  });
+}
+
+function stored() {
+  try {
+    return sessionStorage.getItem(NAME);
+  } catch {
+    return null;
+  }
+}
+
+// A few things at a time: many pictures should not pile up before a busy server.
+
+const AT_ONCE = 2;
+
+// work: async function of one item that handles its own errors; returns what queues an item.
+export function inTurn(work) {
+  const waiting = [];
+  let underWay = 0;
+
+  async function next() {
+    if (underWay === AT_ONCE || !waiting.length) return;
+    underWay += 1;
+    await work(waiting.shift());
+    underWay -= 1;
+    next();
+  }
+
+  return (item) => {
+    waiting.push(item);
+    next();
+  };
 }

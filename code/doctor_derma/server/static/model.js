@@ -1,6 +1,6 @@
-// The footer: which model answers, and how good it was on pictures it was not trained on.
+// The model: which one answers, how good it was, and the decision rules that it offers.
 
-import { byId } from "./dom.js";
+import { byId, part, show } from "./dom.js";
 
 const SPLITS = { test: "test", val: "validation" };
 const METRICS = {
@@ -33,4 +33,42 @@ function sentence(model) {
     .filter(([key]) => key in model.metrics[split])
     .map(([key, name]) => `${name} ${model.metrics[split][key].toFixed(3)}`);
   return `${trained} On its ${SPLITS[split]} pictures: ${scores.join(", ")}.`;
+}
+
+// The decision rule: which kind of lesion the percentages make the answer.
+
+const meanings = new Map();
+let chosen = null; // The server's own.
+
+export function currentRule() {
+  return chosen;
+}
+
+// Offers what the model has; onChange is called when another rule is chosen.
+export function offerRules({ rules, decision }, onChange) {
+  for (const { name, meaning } of rules) meanings.set(name, meaning);
+  byId("rules").append(...rules.map((rule) => choice(rule, rule.name === decision.default)));
+  byId("rules").addEventListener("change", ({ target }) => {
+    chosen = target.value;
+    byId("rule-name").textContent = ruleTitle(chosen);
+    onChange();
+  });
+  byId("rule-name").textContent = ruleTitle(decision.default);
+  show("rule", true);
+}
+
+export function ruleTitle(name) {
+  return name[0].toUpperCase() + name.slice(1).replaceAll("-", " ");
+}
+
+export function ruleMeaning(name) {
+  return meanings.get(name) ?? "";
+}
+
+function choice({ name, meaning, expectation }, checked) {
+  const input = document.createElement("input");
+  Object.assign(input, { type: "radio", name: "rule", value: name, checked });
+  const words = part("span", "", part("strong", "", ruleTitle(name)), `. ${meaning}`);
+  if (expectation) words.append(part("span", "expectation", expectation));
+  return part("label", "rule-choice", input, words);
 }
