@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 from serving_bench.connection import parse_head
-from serving_bench.one_client import one_client
 from serving_bench.open_loop import OpenLoop
 from serving_bench.schedule import arrivals
+from serving_bench.waiting_clients import waiting_clients
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
@@ -96,6 +96,6 @@ def test_nobody_listens() -> None:
 
 
 def test_one_client_waits_for_each_answer() -> None:
-    found = run(lambda number: (0.05, OK), lambda port: one_client(port, [REQUEST], 0.5))
+    found = run(lambda number: (0.05, OK), lambda port: waiting_clients(port, [REQUEST], 0.5))
     assert 3 <= found["outcomes"]["200"] <= 10
     assert found["latency_ms"]["p50"] >= 50

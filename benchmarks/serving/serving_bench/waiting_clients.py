@@ -1,4 +1,4 @@
-"""One client who waits for each answer before the next request."""
+"""Clients who wait for each answer before the next request."""
 
 import asyncio
 from collections import Counter
@@ -11,11 +11,31 @@ from serving_bench.open_loop import outcome
 from serving_bench.percentiles import in_milliseconds
 
 
-async def one_client(port: int, requests: Sequence[bytes], seconds: float) -> dict[str, Any]:
-    """Send requests in turn for so many seconds, on one connection while it lasts."""
-    loop = asyncio.get_running_loop()
+async def waiting_clients(
+    port: int, requests: Sequence[bytes], seconds: float, clients: int = 1
+) -> dict[str, Any]:
+    """Send requests in turn for so many seconds, each client on one connection while it lasts."""
     latencies: list[float] = []
     outcomes: Counter[str] = Counter()
+    # Each begins elsewhere, so that they don't send the same pictures together.
+    starts = (index * len(requests) // clients for index in range(clients))
+    turns = ([*requests[start:], *requests[:start]] for start in starts)
+    await asyncio.gather(*(_client(port, turn, seconds, latencies, outcomes) for turn in turns))
+    return {
+        "outcomes": dict(outcomes),
+        "answered_per_second": len(latencies) / seconds,
+        "latency_ms": in_milliseconds(latencies),
+    }
+
+
+async def _client(
+    port: int,
+    requests: Sequence[bytes],
+    seconds: float,
+    latencies: list[float],
+    outcomes: Counter[str],
+) -> None:
+    loop = asyncio.get_running_loop()
     connection: Connection | None = None
     end = loop.time() + seconds
     for request in cycle(requests):
@@ -32,4 +52,3 @@ async def one_client(port: int, requests: Sequence[bytes], seconds: float) -> di
             latencies.append(loop.time() - start)
     if connection is not None:
         connection.abort()
-    return {"outcomes": dict(outcomes), "latency_ms": in_milliseconds(latencies)}
