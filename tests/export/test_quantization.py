@@ -287,6 +287,8 @@ def test_the_command_writes_it_beside_the_runs_own_bundle(
         export(str(copy), prior_weight=0.5, precision="int8")
     with pytest.raises(DermaError, match="--tta: an int8 bundle keeps that of the run's"):
         export(str(copy), tta=2, precision="int8")
+    with pytest.raises(DermaError, match="--sets: an int8 bundle keeps that of the run's"):
+        export(str(copy), sets="marginal", precision="int8")
     with pytest.raises(DermaError, match="--tta: 3: use one of 1, 2, 4, 8"):
         export_run(tiny_run.run, tiny_run.dataset, tmp_path / "three", tta=3)
 
@@ -295,10 +297,12 @@ def test_a_graph_of_several_views_is_quantized_as_any_other(
     tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quantization, "MOST_LOST", {"balanced_accuracy": 1.0, "macro_auc": 1.0})
-    bundle = export_run(tiny_run.run, tiny_run.dataset, tmp_path / "run" / "bundle", tta=2)
+    target = tmp_path / "run" / "bundle"
+    bundle = export_run(tiny_run.run, tiny_run.dataset, target, tta=2, sets="class-conditional")
     run = replace(tiny_run.run, folder=tmp_path / "run")
     quantized = export_quantized(run, tiny_run.dataset, "int8")
     assert read_info(quantized).tta == 2
+    assert read_info(quantized).conformal.sets == "class-conditional"
     original, found = onnx.load(bundle / "model.onnx"), onnx.load(quantized / "model.onnx")
     assert len(map_convolutions(cut_network(original))) > 1
     pixels, _ = validation(tiny_run)

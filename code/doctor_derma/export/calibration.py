@@ -19,12 +19,7 @@ from doctor_derma.bundle import (
     SetKind,
 )
 from doctor_derma.decisions import MELANOMA, Costs, Rule, Rulebook, melanoma_threshold
-from doctor_derma.evaluation.bootstrap import (
-    RESAMPLES,
-    chunk_sizes,
-    lesion_weights,
-    percentile_interval,
-)
+from doctor_derma.evaluation.bootstrap import Interval, bootstrap
 from doctor_derma.evaluation.calibration import fit_temperature
 from doctor_derma.evaluation.metrics import (
     RULE_METRICS,
@@ -224,28 +219,24 @@ def _fit_melanoma(
         return None
     scores = probabilities[:, column]
     threshold = melanoma_threshold(scores, is_melanoma, SPECIFICITY)
-    # Two classes, melanoma and all else, called at this threshold.
-    values = [
-        weighted_decision_metrics(
-            is_melanoma.astype(int), (scores > threshold).astype(int), ("others", MELANOMA), weights
-        )
-        for weights in (
-            np.ones((1, len(labels))),
-            *lesion_weights(lesions, chunk_sizes(RESAMPLES, len(labels)), seed=0),
-        )
-    ]
+    called = (scores > threshold).astype(int)
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        # Two classes, melanoma and all else.
+        names = ("others", MELANOMA)
+        return weighted_decision_metrics(is_melanoma.astype(int), called, names, weights)
+
+    found = bootstrap(lesions, measure)
     return MelanomaFirst(
         threshold=threshold,
         target_specificity=SPECIFICITY,
-        sensitivity=_expected(values, f"sensitivity_{MELANOMA}", int(is_melanoma.sum())),
-        specificity=_expected(values, f"specificity_{MELANOMA}", int((~is_melanoma).sum())),
+        sensitivity=_expected(found[f"sensitivity_{MELANOMA}"], int(is_melanoma.sum())),
+        specificity=_expected(found[f"specificity_{MELANOMA}"], int((~is_melanoma).sum())),
     )
 
 
-def _expected(values: list[dict[str, np.ndarray]], metric: str, images: int) -> Expected:
-    found = np.concatenate([each[metric] for each in values])
-    interval = percentile_interval(float(found[0]), found[1:])
-    return Expected(value=interval.value, low=interval.low, high=interval.high, images=images)
+def _expected(found: Interval, images: int) -> Expected:
+    return Expected(value=found.value, low=found.low, high=found.high, images=images)
 
 
 def _figures(labels: np.ndarray, called: np.ndarray, classes: Sequence[str]) -> RuleFigures:
