@@ -37,7 +37,7 @@ class _Place(NamedTuple):
     deeper: tuple[str, ...]
 
 
-def read_folder(source: Path) -> list[SourceImage]:
+def read_folder(source: Path, *, train: bool = True) -> list[SourceImage]:
     """List the images of a folder of class folders, whatever lies deeper in them included.
 
     Splits may be spelt otherwise, such as ``Training/``, ``valid/`` or ``test_set/``. A table
@@ -46,6 +46,10 @@ def read_folder(source: Path) -> list[SourceImage]:
     collection), tells which images show one lesion; otherwise each image is a lesion of its
     own. Images outside class folders, and rows without a file, are listed too, so that the
     import reports them.
+
+    Parameters
+    ----------
+    train : whether there has to be a ``train/`` where there is another split
 
     Raises
     ------
@@ -59,7 +63,7 @@ def read_folder(source: Path) -> list[SourceImage]:
     found = files_below(source)
     below = [PurePosixPath(shown(path.relative_to(source).as_posix())) for path in found]
     files = dict(zip(below, found, strict=True))
-    splits = _split_folders(source)
+    splits = _split_folders(source, train)
     places = {path: _place(path, splits) for path in below}
     paths = [path for path in below if places[path].dx or path.suffix.lower() in IMAGE_SUFFIXES]
     _refuse_other_layouts(source, below, [places[path] for path in below], splits)
@@ -85,7 +89,7 @@ def read_folder(source: Path) -> list[SourceImage]:
     return images + [SourceImage(name, name, None) for name in rows.without]
 
 
-def _split_folders(source: Path) -> dict[str, str]:
+def _split_folders(source: Path, train: bool) -> dict[str, str]:
     """Return the folders that are splits, and which one each is."""
     folders = sorted(shown(path.name) for path in source.iterdir() if path.is_dir())
     splits = {name: split for name in folders if (split := split_named(name))}
@@ -95,7 +99,7 @@ def _split_folders(source: Path) -> dict[str, str]:
             raise DermaError(
                 f"{source}: {' and '.join(both)} are both {split}; put them together or rename one"
             )
-    if splits and "train" not in splits.values():
+    if train and splits and "train" not in splits.values():
         raise DermaError(f"{source}: has {next(iter(splits))}/ but no train/; {_LAYOUT}")
     return splits
 

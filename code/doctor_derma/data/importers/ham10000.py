@@ -86,16 +86,16 @@ def _by_name(
     source: Path, pictures: Sequence[PictureFile], listed: set[str]
 ) -> dict[str, PictureFile]:
     """Return a picture a name, those in the published places before all others."""
-    files: dict[str, PictureFile] = {}
-    for picture in sorted(pictures, key=lambda picture: not _is_published(source, picture)):
-        name = same_name(picture.path)
-        # Not simply all: lesion masks may be unpacked beside the pictures.
-        if name in listed or _is_published(source, picture):
+    published = [picture for picture in pictures if _is_published(source, picture)]
+    files = {same_name(picture.path): picture for picture in reversed(published)}
+    # Not simply all: lesion masks may be unpacked beside the pictures.
+    for picture in pictures:
+        if (name := same_name(picture.path)) in listed:
             files.setdefault(name, picture)
     return files
 
 
 def _is_published(source: Path, picture: PictureFile) -> bool:
     """Say whether a file lies where the published archive has its pictures."""
-    first, *deeper = Path(picture.path).relative_to(shown(str(source))).parts
-    return not deeper or fnmatchcase(first.casefold(), IMAGES_PATTERN)
+    below = picture.path.removeprefix(shown(str(source))).lstrip("/")
+    return "/" not in below or fnmatchcase(below.casefold(), IMAGES_PATTERN)

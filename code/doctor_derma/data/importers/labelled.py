@@ -7,6 +7,7 @@ images of them, as `doctor_derma.data.importers.importing` takes them.
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import pandas as pd
@@ -256,7 +257,7 @@ def _image(row: Row, written: str, file: PictureFile | None, layout: Layout) -> 
 
 def _label(row: Row, layout: Layout) -> str:
     """Return what a row calls its picture; of several labels the first that is a class."""
-    written = [row.get(name, "") for name in layout.label.casefold().split("|") if name]
+    written = [row.get(name, "") for name in _alternatives(layout.label)]
     marked = [name for name in layout.classes if row.get(name.casefold(), "").casefold() in _MARKED]
     known = [label for label in (*written, *marked) if label]
     meant = (label for label in known if layout.class_of(label) != DROP)
@@ -265,8 +266,10 @@ def _label(row: Row, layout: Layout) -> str:
 
 def _cell(row: Row, column: str) -> str:
     """Return the first cell that is filled of those a column's names mean."""
-    cells = (row.get(name, "") for name in column.casefold().split("|") if name)
-    return next((cell for cell in cells if cell), "")
+    for name in _alternatives(column):
+        if cell := row.get(name):
+            return cell
+    return ""
 
 
 def _heads() -> tuple[str, ...]:
@@ -275,7 +278,12 @@ def _heads() -> tuple[str, ...]:
 
 
 def _names(column: str) -> set[str]:
-    return {name for name in column.casefold().split("|") if name}
+    return set(_alternatives(column))
+
+
+@cache
+def _alternatives(column: str) -> tuple[str, ...]:
+    return tuple(name for name in column.casefold().split("|") if name)
 
 
 def _columns(table: pd.DataFrame) -> set[str]:

@@ -3,7 +3,7 @@
 import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import NamedTuple
 
 from doctor_derma.data.importers.tables import shown
@@ -28,11 +28,12 @@ class PictureFile(NamedTuple):
 
     @property
     def stem(self) -> str:
-        return PurePosixPath(self.path).stem
+        name = self.path.rpartition("/")[2]
+        return name.rpartition(".")[0] or name
 
     @property
     def suffix(self) -> str:
-        return PurePosixPath(self.path).suffix.lower()
+        return _suffix(self.path)
 
 
 def find_pictures(source: Path) -> list[PictureFile]:
@@ -50,7 +51,7 @@ def find_pictures(source: Path) -> list[PictureFile]:
     if source.is_file():
         return list(zipped_pictures(source))
     paths = files_below(source)
-    unpacked = [unpacked_picture(path) for path in paths if _is_picture(Path(path.name))]
+    unpacked = [unpacked_picture(path) for path in paths if _is_picture(path.name)]
     archives = (path for path in paths if path.suffix.lower() == ".zip" and path.is_file())
     return unpacked + [picture for path in archives for picture in zipped_pictures(path)]
 
@@ -77,12 +78,15 @@ def zipped_pictures(path: Path) -> Iterator[PictureFile]:
             f"{path}: can't be opened as a zip archive ({reason}); download it again"
         ) from error
     for member in sorted(archive.infolist(), key=lambda member: member.filename):
-        if _is_picture(PurePosixPath(member.filename)):
+        if _is_picture(member.filename):
             read = partial(archive.read, member.filename)
             yield PictureFile(shown(f"{path}/{member.filename}"), member.file_size, read)
 
 
-def _is_picture(path: PurePosixPath | Path) -> bool:
+def _is_picture(path: str) -> bool:
     # macOS puts a "._" twin beside every picture it zips.
-    hidden = any(part.startswith(".") for part in path.parts)
-    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden
+    return _suffix(path) in IMAGE_SUFFIXES and not path.startswith(".") and "/." not in path
+
+
+def _suffix(path: str) -> str:
+    return f".{path.rpartition('.')[2]}".lower()

@@ -80,8 +80,12 @@ def table_source(
     return _labelled(found, table, read_labelled(found, pictures))
 
 
-def find_source(folder: Path) -> Source:
+def find_source(folder: Path, *, train: bool = True) -> Source:
     """Find out how a folder is laid out, and read it.
+
+    Parameters
+    ----------
+    train : whether class folders that are divided need a ``train/``; not to be judged by
 
     Raises
     ------
@@ -106,7 +110,9 @@ def find_source(folder: Path) -> Source:
         return _dermamnist(arrays[-1])
     try:
         name, place = shown(folder.resolve().name), shown(str(folder))
-        return Source(name, place, "unknown", f"{place}, class folders", read_folder(folder))
+        return Source(
+            name, place, "unknown", f"{place}, class folders", read_folder(folder, train=train)
+        )
     except DermaError:
         if not found:
             raise

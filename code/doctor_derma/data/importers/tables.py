@@ -1,6 +1,7 @@
 """Tables as people write them: read as text, and matched to files however both are named."""
 
 import csv
+import functools
 import io
 import itertools
 import math
@@ -221,6 +222,7 @@ def shown(name: str) -> str:
         return encoded.decode("cp1252", "replace")
 
 
+@functools.lru_cache(maxsize=2**17)
 def _name(name: str) -> _Name:
     text = unicodedata.normalize("NFC", name.strip()).replace("\\", "/")
     parts = [part for part in text.split("/") if part not in ("", ".", "..")]
