@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageFilter
 
-from doctor_derma.audits.groups import ALL, by_class, group_means, interval_of
+from doctor_derma.audits.groups import ALL, by_class, group_means, interval_of, rows_by
 from doctor_derma.audits.localisation import called_maps, centred_gaussian, resize_map
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES
@@ -193,10 +193,9 @@ def _follow(
 def deletion_table(frame: pd.DataFrame) -> Table:
     """Tabulate the areas under both curves, and the paired differences."""
     areas = frame[(frame["class"] == ALL) & (frame["figure"] == "auc")]
-    indexed = areas.set_index(["order", "curve"])
-    rows = []
+    by_key, rows = rows_by(areas, "order", "curve"), []
     for order in (*ORDERS, *DIFFERENCES):
-        found = [interval_of(indexed.loc[(order, curve)]) for curve in CURVES]
+        found = [interval_of(by_key[order, curve]) for curve in CURVES]
         signed = order in DIFFERENCES
         rows.append((order, *(area.signed if signed else str(area) for area in found)))
     return Table(
@@ -221,7 +220,7 @@ def plot_deletion(frame: pd.DataFrame) -> Figure:
     upper, lower = figure.subplots(2, 2, height_ratios=(4.2, 1 + 0.42 * len(classes)), sharey="row")
     for axes, below, curve in zip(upper, lower, CURVES, strict=True):
         of = frame[frame["curve"] == curve]
-        areas = of[of["figure"] == "auc"].set_index(["class", "order"])
+        areas = rows_by(of[of["figure"] == "auc"], "class", "order")
         _draw_curves(axes, of[(of["figure"] == "probability") & (of["class"] == ALL)], areas, curve)
         _draw_differences(below, areas, classes, curve)
     upper[0].set_ylabel("Mean probability of the called class", color=INK, fontsize=10)
@@ -233,7 +232,7 @@ def plot_deletion(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_curves(axes: Axes, curves: pd.DataFrame, areas: pd.DataFrame, curve: str) -> None:
+def _draw_curves(axes: Axes, curves: pd.DataFrame, areas: dict[tuple, dict], curve: str) -> None:
     for order, (label, colour, dashes) in ORDERS.items():
         line = curves[curves["order"] == order]
         percent = 100 * line["share"]
@@ -244,7 +243,7 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, areas: pd.DataFrame, curve: s
             color=colour,
             linestyle=dashes,
             linewidth=2,
-            label=f"{label}, area {interval_of(areas.loc[(ALL, order)])}",
+            label=f"{label}, area {interval_of(areas[ALL, order])}",
         )
     style_axes(axes, *CURVES[curve], "")
     axes.set_xlim(0, 100)
@@ -257,11 +256,11 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, areas: pd.DataFrame, curve: s
     )
 
 
-def _draw_differences(axes: Axes, areas: pd.DataFrame, classes: list[str], curve: str) -> None:
+def _draw_differences(axes: Axes, areas: dict[tuple, dict], classes: list[str], curve: str) -> None:
     for difference, marker, shift in zip(DIFFERENCES, "Do", (-BESIDE, BESIDE), strict=True):
         baseline, colour, _ = ORDERS[difference.removeprefix("model minus ")]
         for row, name in enumerate(classes):
-            interval = interval_of(areas.loc[(name, difference)])
+            interval = interval_of(areas[name, difference])
             if np.isfinite(interval.value):
                 draw_interval(axes, row + shift, interval, colour, marker)
         axes.lines[-1].set(label=f"activation map minus {baseline}, 95% interval", linestyle="none")

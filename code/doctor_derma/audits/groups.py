@@ -108,7 +108,12 @@ def _weighted_means(
     return np.stack(means, axis=1)
 
 
-def interval_of(row: Mapping[Hashable, Any] | pd.Series, value: str = "value") -> Interval:
+def rows_by(frame: pd.DataFrame, *keys: str) -> dict[tuple, dict[Hashable, Any]]:
+    """Return the rows of a frame by their values of some columns."""
+    return {tuple(row[key] for key in keys): row for row in frame.to_dict("records")}
+
+
+def interval_of(row: Mapping[Any, Any] | pd.Series, value: str = "value") -> Interval:
     """Return ``value`` of a row with its limits, ``low`` and ``high`` or ``<value>_low`` ..."""
     limits = ("low", "high") if value == "value" else (f"{value}_low", f"{value}_high")
     return Interval(*(float(row[name]) for name in (value, *limits)))

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from doctor_derma.audits.groups import ALL, by_class, group_means, interval_of
+from doctor_derma.audits.groups import ALL, by_class, group_means, interval_of, rows_by
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.data.masks import read_mask
 from doctor_derma.errors import DermaError
@@ -156,13 +156,12 @@ def centred_gaussian(height: int, width: int) -> np.ndarray:
 
 def localisation_table(frame: pd.DataFrame) -> Table:
     """Tabulate both measures with their difference to the centred Gaussian."""
-    by_map = _by_map(frame)
-    rows = []
+    by_key, rows = rows_by(frame, *KEYS), []
     for group, title in _shown_groups(frame).items():
-        cells = [title, f"{by_map[*group, 'mass'].loc[MODEL, 'images']:,}"]
+        cells = [title, f"{by_key[*group, 'mass', MODEL]['images']:,}"]
         for measure in MEASURES:
-            of = by_map[*group, measure]
-            cells += [str(interval_of(of.loc[MODEL])), interval_of(of.loc[DIFFERENCE]).signed]
+            cells.append(str(interval_of(by_key[*group, measure, MODEL])))
+            cells.append(interval_of(by_key[*group, measure, DIFFERENCE]).signed)
         rows.append(tuple(cells))
     return Table(
         "Activation maps against lesion masks (95% interval)",
@@ -189,18 +188,18 @@ def plot_localisation(frame: pd.DataFrame) -> Figure:
     ----------
     frame : of ``measure_localisation``
     """
-    by_map, groups = _by_map(frame), _shown_groups(frame)
+    by_key, groups = rows_by(frame, *KEYS), _shown_groups(frame)
     figure = new_figure(11.6, 2.3 + 0.46 * len(groups))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
         for row, group in enumerate(groups):
-            _draw_group(axes, row, by_map[*group, measure])
+            _draw_group(axes, row, {kind: by_key[*group, measure, kind] for kind in MAPS})
         style_axes(axes, title, UNITS[measure], "")
         axes.set_xlim(-0.03, 1.03)
         axes.axhline(len(DECISIONS) - 0.5, color=GRID, linewidth=2)
         write_beside(axes, -0.75, "minus Gaussian")
     panels[0].set_ylim(len(groups) - 0.4, -0.9)
-    images = [by_map[*group, "mass"].loc[MODEL, "images"] for group in groups]
+    images = [by_key[*group, "mass", MODEL]["images"] for group in groups]
     labels = [f"{of}\n{count:,} images" for of, count in zip(groups.values(), images, strict=True)]
     panels[0].set_yticks(range(len(groups)), labels)
     figure.legend(
@@ -213,9 +212,9 @@ def plot_localisation(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_group(axes: Axes, row: int, of: pd.DataFrame) -> None:
-    """Draw one measure of one group, its rows named by the map."""
-    model = interval_of(of.loc[MODEL])
+def _draw_group(axes: Axes, row: int, of: dict[str, dict]) -> None:
+    """Draw one measure of one group, from its row of each map."""
+    model = interval_of(of[MODEL])
     if pd.isna(model.value):
         axes.text(0, row, "no pictures", color=MUTED, va="center", fontsize=9)
         return
@@ -224,7 +223,7 @@ def _draw_group(axes: Axes, row: int, of: pd.DataFrame) -> None:
         axes.lines[-1].set(label="activation map, with 95% interval", linestyle="none")
     for kind, (label, marker, colour) in BASELINES.items():
         axes.plot(
-            of.loc[kind, "value"],
+            of[kind]["value"],
             row,
             marker=marker,
             markersize=11 if marker == "|" else 6.5,
@@ -234,12 +233,7 @@ def _draw_group(axes: Axes, row: int, of: pd.DataFrame) -> None:
             linestyle="none",
             label=label if row == 0 else None,
         )
-    write_beside(axes, row, interval_of(of.loc[DIFFERENCE]).signed)
-
-
-def _by_map(frame: pd.DataFrame) -> dict[tuple, pd.DataFrame]:
-    """Return the rows of each class, decision and measure, named by the map."""
-    return {key: of.set_index("map") for key, of in frame.groupby(KEYS[:3], sort=False)}
+    write_beside(axes, row, interval_of(of[DIFFERENCE]).signed)
 
 
 def _shown_groups(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
