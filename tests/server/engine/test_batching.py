@@ -11,7 +11,8 @@ from doctor_derma.inference.classifier import ReadPicture
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.engine import jobs
 from doctor_derma.server.engine.batching import MAX_ISOLATED, Batcher
-from doctor_derma.server.engine.jobs import Busy, Classified, Failed, Unread
+from doctor_derma.server.engine.decoding import Unread
+from doctor_derma.server.engine.jobs import Busy, Classified, Failed
 from server.engine.acting import ActingClassifier, encoded, plain_picture, until
 from tiny_bundle import BLUE, GREEN, RED
 

@@ -1,4 +1,4 @@
-"""The helper decodes as the server does, dies without anybody noticing, and says nothing else."""
+"""The isolated decoder decodes as the server does, dies unnoticed, and says nothing else."""
 
 import asyncio
 import io
@@ -15,8 +15,7 @@ from PIL import Image
 
 from doctor_derma.images.decoding import Decoded, decode
 from doctor_derma.server import decoding_worker
-from doctor_derma.server.engine.decoding import IsolatedDecoder
-from doctor_derma.server.engine.jobs import Unread
+from doctor_derma.server.engine.decoding import IsolatedDecoder, Unread
 
 SIZE = 16
 
@@ -29,18 +28,23 @@ def save(picture: Image.Image, format: str, **settings: object) -> bytes:
 
 def run(scenario: Callable[[IsolatedDecoder], Awaitable[None]]) -> None:
     async def whole() -> None:
-        helper = IsolatedDecoder(SIZE, SIZE)
+        decoder = IsolatedDecoder(SIZE, SIZE)
         try:
-            await scenario(helper)
+            await scenario(decoder)
         finally:
-            await helper.close()
+            await decoder.close()
 
     asyncio.run(whole())
 
 
-def pid(helper: IsolatedDecoder) -> int:
-    assert helper._process is not None
-    return helper._process.pid
+def pid() -> int:
+    """Return the id of the one worker that this process has started."""
+    (worker,) = (
+        child
+        for child in psutil.Process().children()
+        if "doctor_derma.server.decoding_worker" in child.cmdline()
+    )
+    return worker.pid
 
 
 NOISE = Image.effect_noise((300, 200), 80).convert("RGB")
@@ -50,8 +54,8 @@ NOISE = Image.effect_noise((300, 200), 80).convert("RGB")
 def test_pixels_are_those_of_the_server(format: str) -> None:
     data = save(NOISE, format)
 
-    async def scenario(helper: IsolatedDecoder) -> None:
-        found = await helper.decode(data)
+    async def scenario(decoder: IsolatedDecoder) -> None:
+        found = await decoder.decode(data)
         expected = decode(data, SIZE, SIZE)
         assert isinstance(found, Decoded)
         assert found.size == expected.size
@@ -63,20 +67,20 @@ def test_pixels_are_those_of_the_server(format: str) -> None:
 def test_one_process_serves_many_pictures_and_says_what_is_wrong() -> None:
     good = save(NOISE, "PNG")
 
-    async def scenario(helper: IsolatedDecoder) -> None:
-        first = await helper.decode(good)
-        process = pid(helper)
-        foreign = await helper.decode(b"GIF89a")
+    async def scenario(decoder: IsolatedDecoder) -> None:
+        first = await decoder.decode(good)
+        process = pid()
+        foreign = await decoder.decode(b"GIF89a")
         assert isinstance(foreign, Unread)
         assert foreign.kind == "foreign"
-        damaged = await helper.decode(good[:-2000])
+        damaged = await decoder.decode(good[:-2000])
         assert isinstance(damaged, Unread)
         assert damaged.kind == "damaged"
-        again = await helper.decode(good)
+        again = await decoder.decode(good)
         assert isinstance(first, Decoded)
         assert isinstance(again, Decoded)
         assert np.array_equal(first.pixels, again.pixels)
-        assert pid(helper) == process
+        assert pid() == process
         assert psutil.Process(process).children() == []
 
     run(scenario)
@@ -87,11 +91,11 @@ def test_too_much_memory_is_a_refusal() -> None:
     plain = pyvips.Image.black(7000, 7000, bands=4).copy(interpretation="srgb")
     data = plain.pngsave_buffer(interlace=True)
 
-    async def scenario(helper: IsolatedDecoder) -> None:
-        found = await helper.decode(data)
+    async def scenario(decoder: IsolatedDecoder) -> None:
+        found = await decoder.decode(data)
         assert isinstance(found, Unread)
         assert found.kind == "large"
-        assert isinstance(await helper.decode(save(NOISE, "PNG")), Decoded)
+        assert isinstance(await decoder.decode(save(NOISE, "PNG")), Decoded)
 
     run(scenario)
 
@@ -121,14 +125,14 @@ def test_a_decoder_that_crashes_is_a_refusal(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_after_its_death_the_next_picture_gets_a_new_one() -> None:
-    async def scenario(helper: IsolatedDecoder) -> None:
-        await helper.decode(save(NOISE, "PNG"))
-        first = pid(helper)
+    async def scenario(decoder: IsolatedDecoder) -> None:
+        await decoder.decode(save(NOISE, "PNG"))
+        first = pid()
         psutil.Process(first).kill()
         # Whether the one that finds it dead is refused or answered depends on who is first.
-        await helper.decode(save(NOISE, "PNG"))
-        assert isinstance(await helper.decode(save(NOISE, "PNG")), Decoded)
-        assert pid(helper) != first
+        await decoder.decode(save(NOISE, "PNG"))
+        assert isinstance(await decoder.decode(save(NOISE, "PNG")), Decoded)
+        assert pid() != first
 
     run(scenario)
 
@@ -136,13 +140,13 @@ def test_after_its_death_the_next_picture_gets_a_new_one() -> None:
 def test_who_is_cancelled_leaves_no_answer_for_the_next() -> None:
     large = save(Image.new("RGB", (4000, 4000), "red"), "PNG")
 
-    async def scenario(helper: IsolatedDecoder) -> None:
-        await helper.decode(save(NOISE, "PNG"))
-        task = asyncio.create_task(helper.decode(large))
+    async def scenario(decoder: IsolatedDecoder) -> None:
+        await decoder.decode(save(NOISE, "PNG"))
+        task = asyncio.create_task(decoder.decode(large))
         await asyncio.sleep(0.02)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        found = await helper.decode(save(Image.new("RGB", (30, 20), "blue"), "PNG"))
+        found = await decoder.decode(save(Image.new("RGB", (30, 20), "blue"), "PNG"))
         assert isinstance(found, Decoded)
         assert found.size == (30, 20)
 
@@ -152,10 +156,10 @@ def test_who_is_cancelled_leaves_no_answer_for_the_next() -> None:
 def test_it_ends_with_the_server_and_writes_nowhere(tmp_path: Path) -> None:
     noisy = save(NOISE, "TIFF", compression="tiff_lzw")[:-500]
 
-    async def scenario(helper: IsolatedDecoder) -> None:
-        await helper.decode(noisy)
-        process = psutil.Process(pid(helper))
-        await helper.close()
+    async def scenario(decoder: IsolatedDecoder) -> None:
+        await decoder.decode(noisy)
+        process = psutil.Process(pid())
+        await decoder.close()
         assert not process.is_running()
 
     run(scenario)

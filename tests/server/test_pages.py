@@ -1,4 +1,4 @@
-"""The pages: nothing leaves the host, the notice is there, colours have contrast."""
+"""The pages: nothing leaves the host or runs, the notice is there, colours have contrast."""
 
 import re
 from html.parser import HTMLParser
@@ -10,10 +10,22 @@ from fastapi.testclient import TestClient
 from doctor_derma.inference.prediction import NOTICE
 from doctor_derma.server.app import create_app
 from doctor_derma.server.browser_security import SECURITY_HEADERS
-from doctor_derma.server.routes.pages import STATIC
+from doctor_derma.server.routes.pages import STATIC, card_html
 from server.page.contrast import contrast_ratio
 from tiny_bundle import write_bundle
 
+CARD = """---
+license: other
+---
+
+# tiny
+
+**Not a medical device.** <script>alert(1)</script> [a](javascript:alert(1)) [b](https://b.org)
+
+| Class | Images |
+| --- | ---: |
+| `mel` | 10 |
+"""
 TEXT_PAIRS = [
     ("text", "page"),
     ("text", "card"),
@@ -137,3 +149,35 @@ def test_colours_meet_wcag_aa(scheme: str) -> None:
 
 def rgb(colour: str) -> list[int]:
     return [int(colour[at : at + 2], 16) for at in (1, 3, 5)]
+
+
+@pytest.fixture
+def card() -> str:
+    return card_html(CARD)
+
+
+def test_a_page_of_the_card_without_its_head(card: str) -> None:
+    assert card.startswith("<!doctype html>")
+    assert "<title>Model card of tiny</title>" in card
+    assert "<h1>tiny</h1>" in card
+    assert "<strong>Not a medical device.</strong>" in card
+    assert "license" not in card
+
+
+def test_tables_scroll_and_set_numbers_right_without_a_style(card: str) -> None:
+    assert '<div class="scroll" tabindex="0" role="region" aria-label="Table"><table>' in card
+    assert "</table></div>" in card
+    assert '<th class="number">Images</th>' in card
+    assert '<td><code>mel</code></td>\n<td class="number">10</td>' in card
+    assert "style=" not in card
+
+
+def test_html_in_the_card_is_text(card: str) -> None:
+    assert "<script" not in card
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in card
+    assert re.findall(r'href="([^"]*)"', card.partition("<main>")[2]) == ["./", "https://b.org"]
+
+
+def test_dashes_further_down_are_no_head() -> None:
+    assert "kept" in card_html("# x\n\n---\nkept\n---\n")
+    assert "<title>Model card</title>" in card_html("no heading")

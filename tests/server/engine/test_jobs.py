@@ -11,8 +11,8 @@ from PIL import Image
 
 from doctor_derma.images.decoding import decode
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.server.engine.decoding import where_to_decode
-from doctor_derma.server.engine.jobs import Classified, Job, Outcome, Unread, work
+from doctor_derma.server.engine.decoding import Unread, where_to_decode
+from doctor_derma.server.engine.jobs import Classified, Job, Outcome, work
 from tiny_bundle import BLUE, GREEN, RED, SIZE
 
 

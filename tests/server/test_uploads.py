@@ -1,4 +1,4 @@
-"""Bodies that are too slow, too large, cut off or compressed."""
+"""Uploads that are too slow, too large, cut off or compressed, and the memory for them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -121,3 +121,18 @@ def test_other_ends() -> None:
     assert refusal([], headers={"content-length": "1001"}).type.name == "too-large"
     assert refusal([b"a", None]).type.name == "malformed"
     assert refusal([], headers={"content-encoding": "gzip"}).type.name == "wrong-type"
+
+
+def test_memory_for_uploads_is_bounded_and_comes_back() -> None:
+    memory = UploadMemory(limit=10)
+    with memory.reservation() as first, memory.reservation() as second:
+        first.take(6)
+        second.take(4)
+        with pytest.raises(ProblemError) as refused:
+            second.take(1)
+        assert refused.value.status_code == 503
+        assert refused.value.headers == {"Retry-After": "2"}
+        first.give_back(6)
+        second.take(6)
+    with memory.reservation() as again:
+        again.take(10)
