@@ -1,5 +1,6 @@
 """Classifier: known pictures, every kind of source, and bundles that don't fit."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 import doctor_derma
 from doctor_derma.decisions import RULES
 from doctor_derma.errors import DermaError
-from doctor_derma.images.decoding import UnreadableImage
+from doctor_derma.images.decoding import DECODER, UnreadableImage
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.image_quality import quality_warnings
 from tiny_bundle import (
@@ -246,6 +247,29 @@ def test_an_unreadable_picture_is_named(classifier: Classifier, tmp_path: Path) 
 def test_wrong_pixels_are_refused(classifier: Classifier, pixels: np.ndarray) -> None:
     with pytest.raises(DermaError, match=r"takes uint8 of shape \(n, 8, 8, 3\)"):
         classifier.predict_pixels(pixels)
+
+
+def test_a_bundle_of_another_decoder_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = write_bundle(tmp_path)
+    for version, lines in ((None, 0), (DECODER, 0), (DECODER - 1, 1)):
+        made = None if version is None else {"version": version, "pillow": "1", "libvips": "2"}
+        told = {**json.loads((folder / "model.json").read_text()), "decoder": made}
+        (folder / "model.json").write_text(json.dumps(told))
+        # Once, however often it is loaded.
+        for _ in range(2):
+            assert Classifier.load(folder, 1).predict(solid(RED))[0].label == "mel"
+        assert len(caplog.messages) == lines
+    assert caplog.messages[0].startswith(f"{folder}: fitted on images that were decoded in version")
+
+
+def test_an_older_bundle_names_no_decoder(tmp_path: Path) -> None:
+    folder = write_bundle(tmp_path)
+    told = json.loads((folder / "model.json").read_text())
+    del told["decoder"]
+    (folder / "model.json").write_text(json.dumps(told))
+    assert Classifier.load(folder).info.decoder is None
 
 
 def test_wrong_settings_are_refused(classifier: Classifier, bundle: Path) -> None:
