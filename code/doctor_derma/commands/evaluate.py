@@ -1,10 +1,13 @@
 """``derma evaluate``."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from doctor_derma.commands.options import CostsFile, Gallery, Reference, RuleChoice, Split, costs_in
 from doctor_derma.decisions import Costs, Rule
+from doctor_derma.errors import DermaError
 from doctor_derma.finite import finite_values
 from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
@@ -20,8 +23,32 @@ def evaluate(
     gallery: Gallery = True,
     rule: RuleChoice = None,
     costs: CostsFile = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Another set instead: a folder, or a table with labels."),
+    ] = None,
+    images: Annotated[
+        list[Path] | None, typer.Option(help="With --data TABLE: where its pictures are.")
+    ] = None,
+    map: Annotated[
+        list[str] | None,
+        typer.Option(help="With --data: LABEL=CLASS, or LABEL=drop; *=... is all others."),
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="With --data: name of the set.")] = None,
 ) -> None:
     """Measure a model with 95% intervals; pictures and report in evaluation_images/."""
+    if data is not None:
+        from doctor_derma.commands.evaluate_external import evaluate_external, parse_map
+
+        mapping = parse_map(map or [])
+        _, shown, folder = evaluate_external(
+            *(Workspace.find(), run, data, images or [], mapping, name),
+            *(gallery, rule, costs_in(costs)),
+        )
+        terminal().print(*shown, f"Report: {folder / 'report.html'}")
+        return
+    if images or map or name:
+        raise DermaError("--images, --map and --name: belong to --data; add it, or leave them out")
     from doctor_derma.evaluation.tables import evaluation_tables
 
     predictions, figures, folder = evaluate_model(
@@ -44,7 +71,7 @@ def evaluate_model(
     Without ``gallery`` no picture of the data set is in the report, so that it may be
     published whatever the licence of the pictures.
 
-    Evaluation by another ``rule`` or other ``costs`` than the bundle's own are not what it is known
+    Figures by another ``rule`` or other ``costs`` than the bundle's own are not what it is known
     by: they are not tracked, and in ``evaluation_images/<model>-<rule>/``.
     """
     from doctor_derma.commands.models import predict, provenance, without_pictures

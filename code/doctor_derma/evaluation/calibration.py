@@ -112,3 +112,50 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         loss, bounds=np.log(TEMPERATURE_LIMITS), method="bounded", options={"xatol": 1e-6}
     )
     return float(np.exp(found.x))
+
+
+def with_class_shares(
+    probabilities: np.ndarray, assumed: np.ndarray, shares: np.ndarray
+) -> np.ndarray:
+    """Return probabilities for pictures of other class shares, by Bayes' rule (Saerens, eq. 2.4).
+
+    Parameters
+    ----------
+    probabilities : float [n, K], right where the classes have the shares ``assumed``
+    assumed, shares : float [K], each adding up to 1; a class of 0 in ``assumed`` stays at 0
+
+    Returns
+    -------
+    float64 [n, K]
+    """
+    ratios = np.divide(shares, assumed, out=np.zeros(len(assumed)), where=assumed > 0)
+    weighed = probabilities * ratios
+    return weighed / weighed.sum(axis=1, keepdims=True)
+
+
+def estimate_class_shares(
+    probabilities: np.ndarray, assumed: np.ndarray, tolerance: float = 1e-7, rounds: int = 5000
+) -> np.ndarray:
+    """Estimate the class shares of unlabelled pictures by expectation maximisation.
+
+    Each round adjusts the probabilities to the shares that it has, and takes their mean for the
+    shares, which never lowers the likelihood (M. Saerens, P. Latinne, C. Decaestecker: Adjusting
+    the Outputs of a Classifier to New a Priori Probabilities, Neural Computation 14, 2002,
+    eq. 2.9). It holds where only the shares differ and the pictures of a class do not.
+
+    Parameters
+    ----------
+    probabilities : float [n, K], right where the classes have the shares ``assumed``
+    assumed : float [K], adding up to 1
+    tolerance : ends when no share changes by more
+
+    Returns
+    -------
+    float64 [K], adding up to 1
+    """
+    shares = np.asarray(assumed, dtype=np.float64)
+    for _ in range(rounds):
+        before, shares = shares, with_class_shares(probabilities, assumed, shares).mean(axis=0)
+        if np.abs(shares - before).max() < tolerance:
+            break
+    return shares

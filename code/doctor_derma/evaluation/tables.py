@@ -56,7 +56,7 @@ class Table:
 
 def evaluation_tables(
     predictions: Predictions,
-    intervals: dict[str, Interval],
+    intervals: Mapping[str, Interval],
     rules: Mapping[Rule, Mapping[str, Interval]],
 ) -> list[Table]:
     """Tabulate one model: overall metrics, decision rules, the classes, metrics by class."""
@@ -67,20 +67,36 @@ def evaluation_tables(
         tuple((_titled(metric), str(intervals[metric])) for metric in OVERALL_METRICS),
         f"{BOOTSTRAP_NOTE} Accuracies are of the rule {predictions.rule}.",
     )
-    decisions = _by_class_table(
-        f"Calling by the rule {predictions.rule}, each against the rest (95% interval)",
-        ("sensitivity", "specificity", "ppv"),
-        predictions.classes,
-        intervals,
+    return [overall, rule_table(rules, predictions.rule), *class_tables(predictions, intervals)]
+
+
+def class_tables(predictions: Predictions, intervals: Mapping[str, Interval]) -> list[Table]:
+    """Tabulate the classes, and their metrics by call and by rank."""
+    classes = Table(
+        "Classes",
+        ("Class", "Diagnosis", "Images", "Lesions"),
+        tuple(
+            (name, full_name(name), f"{images:,}", f"{lesions:,}")
+            for name, (images, lesions) in predictions.class_counts().items()
+        ),
+        words=2,
     )
-    ranking = _by_class_table(
-        "Ranking by probability, each against the rest (95% interval)",
-        ("auc", "average_precision", "sensitivity_at_90_specificity"),
-        predictions.classes,
-        intervals,
-    )
-    by_rule = rule_table(rules, predictions.rule)
-    return [overall, by_rule, _class_table(predictions), decisions, ranking]
+    titles = {
+        f"Calling by the rule {predictions.rule}": ("sensitivity", "specificity", "ppv"),
+        "Ranking by probability": ("auc", "average_precision", "sensitivity_at_90_specificity"),
+    }
+    by_class = [
+        Table(
+            f"{title}, each against the rest (95% interval)",
+            ("Class", *(CLASS_METRICS[metric] for metric in metrics)),
+            tuple(
+                (name, *(str(intervals[f"{metric}_{name}"]) for metric in metrics))
+                for name in predictions.classes
+            ),
+        )
+        for title, metrics in titles.items()
+    ]
+    return [classes, *by_class]
 
 
 def rule_table(rules: Mapping[Rule, Mapping[str, Interval]], default: Rule) -> Table:
@@ -176,24 +192,6 @@ def provenance_table(infos: Mapping[str, Mapping[str, Any]]) -> Table:
     keys = list(dict.fromkeys(key for info in infos.values() for key in info))
     rows = ((key, *(as_text(info.get(key, "")) for info in infos.values())) for key in keys)
     return Table("Provenance", ("", *infos), tuple(rows), words=1 + len(infos))
-
-
-def _by_class_table(
-    title: str,
-    metrics: tuple[str, ...],
-    classes: tuple[str, ...],
-    intervals: dict[str, Interval],
-) -> Table:
-    rows = ((name, *(str(intervals[f"{metric}_{name}"]) for metric in metrics)) for name in classes)
-    return Table(title, ("Class", *(CLASS_METRICS[metric] for metric in metrics)), tuple(rows))
-
-
-def _class_table(predictions: Predictions) -> Table:
-    rows = (
-        (name, full_name(name), f"{images:,}", f"{lesions:,}")
-        for name, (images, lesions) in predictions.class_counts().items()
-    )
-    return Table("Classes", ("Class", "Diagnosis", "Images", "Lesions"), tuple(rows), words=2)
 
 
 def as_text(value: Any) -> str:

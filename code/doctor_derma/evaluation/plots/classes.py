@@ -1,5 +1,7 @@
 """Confusion matrices, as counts and as shares of each true class."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
@@ -88,7 +90,7 @@ PANELS = {
 }
 
 
-def plot_by_class(predictions: Predictions, intervals: dict[str, Interval]) -> Figure:
+def plot_by_class(predictions: Predictions, intervals: Mapping[str, Interval]) -> Figure:
     """Draw a dot and its interval for each class, with the images behind it."""
     classes = predictions.classes
     figure = new_figure(6.6, 1.9 + 0.66 * len(classes))

@@ -7,12 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from doctor_derma.evaluation.bootstrap import Interval
 from doctor_derma.evaluation.comparison import Comparison, Difference
 from doctor_derma.evaluation.metrics import HEADLINE_METRICS, LOWER_IS_BETTER
 from doctor_derma.evaluation.plots.style import (
     INK,
     MUTED,
     draw_interval,
+    legend_below,
     model_colours,
     model_markers,
     new_figure,
@@ -42,6 +44,27 @@ def plot_model_metrics(comparison: Comparison) -> Figure:
         _style_panel(axes, metric, title)
         axes.set_yticks(rows, names)
         axes.set_ylim(-0.6, len(names) - 0.4)
+    return figure
+
+
+def plot_intervals(
+    sides: Mapping[str, Mapping[str, Interval]], titles: Mapping[str, str], title: str
+) -> Figure:
+    """Draw a row a metric, from 0 to 1, with the interval of each side that has it."""
+    colours, markers = model_colours(list(sides)), model_markers(list(sides))
+    rows = np.arange(len(titles))[::-1]
+    figure = new_figure(7.6, 1.4 + 0.42 * len(titles))
+    axes = figure.subplots()
+    for position, (side, found) in enumerate(sides.items()):
+        for row, metric in zip(rows, titles, strict=True):
+            if metric in found:
+                height = row + 0.16 * (len(sides) - 1 - 2 * position)
+                draw_interval(axes, height, found[metric], colours[side], markers[side])
+        axes.plot([], [], color=colours[side], marker=markers[side], label=side)
+    style_axes(axes, title, "With 95% interval", "")
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_yticks(rows, list(titles.values()))
+    legend_below(figure, axes, len(sides), "")
     return figure
 
 

@@ -1,5 +1,6 @@
 """ROC curves: of each class against the rest, and their mean for each of several models."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +66,7 @@ def macro_roc(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
     return np.append(0, rates), np.append(0, mean)
 
 
-def plot_roc(predictions: Predictions, intervals: dict[str, Interval]) -> Figure:
+def plot_roc(predictions: Predictions, intervals: Mapping[str, Interval]) -> Figure:
     """Draw the ROC curve of each class, and their mean; dots mark 90% specificity."""
     colours = class_colours(predictions.classes)
     dashes = class_dashes(predictions.classes)
@@ -146,7 +147,7 @@ def _mark_specificity(panel: Axes, curves: list[_Curve]) -> None:
         )
 
 
-def plot_pr(predictions: Predictions, intervals: dict[str, Interval]) -> Figure:
+def plot_pr(predictions: Predictions, intervals: Mapping[str, Interval]) -> Figure:
     """Draw the precision-recall curve of each class; a dot marks chance, its share of images."""
     figure = new_figure(6.4, 7.0)
     axes = figure.subplots()
@@ -183,7 +184,7 @@ ACCURACY_COLOUR = "#8fc1e3"
 GAP_COLOUR = "#d55e00"
 
 
-def plot_reliability(predictions: Predictions, intervals: dict[str, Interval]) -> Figure:
+def plot_reliability(predictions: Predictions, intervals: Mapping[str, Interval]) -> Figure:
     """Draw accuracy and the gap to mean confidence for each bin, above a histogram."""
     curve = reliability_curve(predictions.labels, predictions.probabilities)
     figure = new_figure(6.4, 7.0)

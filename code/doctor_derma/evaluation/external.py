@@ -1,0 +1,340 @@
+"""A model judged on another set than its own: other clinics, fewer classes, other class shares.
+
+The home figures beside are of the model's own test split, restricted to the classes that the other
+set has, so that both columns mean the same.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from doctor_derma.atomic import replacing_own_folder
+from doctor_derma.decisions import MELANOMA
+from doctor_derma.diagnoses import MALIGNANT
+from doctor_derma.evaluation.bootstrap import RESAMPLES, Interval, bootstrap
+from doctor_derma.evaluation.calibration import estimate_class_shares, with_class_shares
+from doctor_derma.evaluation.gallery import Gallery, confident_wrong, make_cards, save_galleries
+from doctor_derma.evaluation.metrics import (
+    LOWER_IS_BETTER,
+    OVERALL_METRICS,
+    SPECIFICITY,
+    ratio,
+    weighted_auc,
+    weighted_average_precision,
+    weighted_metrics,
+    weighted_sensitivity_at_specificity,
+)
+from doctor_derma.evaluation.plots.comparisons import plot_intervals
+from doctor_derma.evaluation.predictions import Predictions, write_predictions_csv
+from doctor_derma.evaluation.report import (
+    CAPTIONS,
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    REPORT_FILE,
+    Report,
+    as_numbers,
+    count_cases,
+    describe_bootstrap,
+    evaluation_plots,
+    extent,
+    save_plots,
+    write_html,
+    write_json,
+)
+from doctor_derma.evaluation.tables import (
+    BOOTSTRAP_NOTE,
+    Table,
+    class_tables,
+    provenance_table,
+    with_arrow,
+)
+from doctor_derma.inference.conformal import prediction_sets
+
+GROUPS = {MELANOMA: "Melanoma", "malignant": "Malignant"}
+GROUP_METRICS = {
+    "auc": "ROC AUC",
+    "average_precision": "average precision",
+    "sensitivity_at_90_specificity": "sensitivity at 90% specificity",
+    "sensitivity": "sensitivity",
+    "specificity": "specificity",
+}
+ANSWER_METRICS = {
+    "answered": "Share answered",
+    "accuracy_answered": "Accuracy of the answered",
+    "out_of_distribution": "Share out of distribution",
+    "set_coverage": "True class in the prediction set",
+}
+# What a correction of the class shares changes.
+LABEL_SHIFT_METRICS = (
+    *("accuracy", "balanced_accuracy", "ece", "brier", "log_loss"),
+    *(f"{kind}_{group}" for group in GROUPS for kind in ("sensitivity", "specificity")),
+)
+EXTERNAL_CAPTIONS = {
+    **CAPTIONS,
+    "external": "The other set beside the home test images of the same classes, each with its "
+    "95% interval.",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ExternalEvaluation:
+    """What was found on another set, each number with its 95% interval.
+
+    Attributes
+    ----------
+    metrics : all metrics, with those of malignant against benign and of the answers
+    home : the same of the home test images of these classes; None where they are unknown
+    uncorrected, corrected : where the most probable class is called, of the probabilities as they
+        are, and corrected for the class shares
+    shares : kind -> class -> share of the images: ``assumed`` by the model, ``estimated`` by the
+        correction, ``observed``
+    """
+
+    metrics: dict[str, Interval]
+    home: dict[str, Interval] | None
+    uncorrected: dict[str, Interval]
+    corrected: dict[str, Interval]
+    shares: dict[str, dict[str, float]]
+
+
+def evaluate_external(
+    predictions: Predictions,
+    home: Predictions | None,
+    class_shares: np.ndarray,
+    set_threshold: float,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> ExternalEvaluation:
+    """Measure a model on another set, at home on the same classes, and after label shift.
+
+    Parameters
+    ----------
+    predictions : of the other set, n images; ``classes`` are all K of the model
+    home : of the model's own test split
+    class_shares : float [K], the shares for which the probabilities are right; see
+        ``assumed_shares``
+    set_threshold : of the model's prediction sets
+    resamples, seed : of the bootstrap over lesions
+    """
+    if home is not None:
+        rows = np.flatnonzero(np.isin(home.labels, predictions.labels))
+        home = home.take(rows) if len(rows) else None
+    estimated = estimate_class_shares(predictions.probabilities, class_shares)
+    adjusted = with_class_shares(predictions.probabilities, class_shares, estimated)
+    plain = replace(predictions, rulebook=None)
+    observed = np.bincount(predictions.labels, minlength=len(predictions.classes))
+    shares = {
+        "assumed": class_shares,
+        "estimated": estimated,
+        "observed": observed / observed.sum(),
+    }
+
+    def measured(of: Predictions) -> dict[str, Interval]:
+        return bootstrap(of.lesions, external_metrics(of, set_threshold), resamples, seed)
+
+    return ExternalEvaluation(
+        metrics=measured(predictions),
+        home=None if home is None else measured(home),
+        uncorrected=measured(plain),
+        corrected=measured(replace(plain, probabilities=adjusted)),
+        shares={
+            kind: dict(zip(predictions.classes, map(float, of), strict=True))
+            for kind, of in shares.items()
+        },
+    )
+
+
+def assumed_shares(class_shares: np.ndarray, prior_weight: float, temperature: float) -> np.ndarray:
+    r"""Return the class shares that a bundle's probabilities are for, float64 [K].
+
+    They count the shares :math:`\pi_k` of the training images with the exponent s / T, of the
+    prior weight and the temperature (see `doctor_derma.decisions.balanced_scores`).
+    """
+    shares = np.asarray(class_shares, dtype=np.float64)
+    counted = np.where(shares > 0, np.maximum(shares, 1e-12) ** (prior_weight / temperature), 0)
+    return counted / counted.sum()
+
+
+def external_metrics(
+    predictions: Predictions, set_threshold: float
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Return what computes all metrics for case weights [R, n].
+
+    Beside those of ``weighted_metrics`` they are ``<metric>_malignant``, of the summed probability
+    of the malignant classes and of calls of any of them, and of the answers: a picture is answered
+    where its prediction set is one class and it is not out of distribution.
+    """
+    p = predictions
+    called = p.predicted
+    inside = prediction_sets(p.probabilities, set_threshold, called)
+    covered = np.take_along_axis(inside, p.labels[:, None], axis=1)[:, 0]
+    members = [index for index, name in enumerate(p.classes) if name in MALIGNANT]
+    malignant, score = np.isin(p.labels, members), p.probabilities[:, members].sum(axis=1)
+    called_malignant = np.isin(called, members)
+    outside = None if p.ood is None else p.ood > 1
+    answered = None if outside is None else (inside.sum(axis=1) == 1) & ~outside
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        total = weights.sum(axis=1)
+        found = weighted_metrics(p.labels, p.probabilities, p.classes, weights, called)
+        if members:
+            positives, negatives = weights @ malignant, weights @ ~malignant
+            found |= {
+                "auc_malignant": weighted_auc(malignant, score, weights),
+                "average_precision_malignant": weighted_average_precision(
+                    malignant, score, weights
+                ),
+                "sensitivity_at_90_specificity_malignant": weighted_sensitivity_at_specificity(
+                    malignant, score, weights, SPECIFICITY
+                ),
+                "sensitivity_malignant": ratio(weights @ (malignant & called_malignant), positives),
+                "specificity_malignant": ratio(
+                    weights @ (~malignant & ~called_malignant), negatives
+                ),
+            }
+        found["set_coverage"] = ratio(weights @ covered, total)
+        if answered is not None and outside is not None:
+            right = answered & (called == p.labels)
+            found["answered"] = ratio(weights @ answered, total)
+            found["accuracy_answered"] = ratio(weights @ right, weights @ answered)
+            found["out_of_distribution"] = ratio(weights @ outside, total)
+        return found
+
+    return measure
+
+
+def write_external_evaluation(
+    predictions: Predictions,
+    home: Predictions | None,
+    class_shares: np.ndarray,
+    set_threshold: float,
+    info: Mapping[str, Any],
+    folder: Path,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[ExternalEvaluation, list[Table]]:
+    """Evaluate a model on another set, and replace the folder of that evaluation.
+
+    Written are ``metrics.json``, ``predictions.csv``, plots, a gallery where there are picture
+    paths, and ``report.html``.
+
+    Parameters
+    ----------
+    predictions, home, class_shares, set_threshold, resamples, seed : as for ``evaluate_external``
+    info : what was evaluated, JSON values. Expected: ``set``, ``weights_sha256``
+    folder : such as ``evaluation_images/<model>/external/<set>``
+
+    Returns
+    -------
+    what was found, and the same as tables
+
+    Raises
+    ------
+    DermaError
+        When ``folder`` holds something else than results, or a picture is damaged.
+    """
+    with replacing_own_folder(folder, METRICS_FILE) as scratch:
+        found = evaluate_external(predictions, home, class_shares, set_threshold, resamples, seed)
+        write_predictions_csv(predictions, scratch / PREDICTIONS_FILE)
+        summary = {
+            **info,
+            "model": predictions.name,
+            **count_cases(predictions),
+            "bootstrap": describe_bootstrap(resamples, seed),
+            "rule": predictions.rule,
+            "metrics": as_numbers(found.metrics),
+            "home": None if found.home is None else as_numbers(found.home),
+            "label_shift": {
+                "method": "EM (Saerens et al., 2002)",
+                "shares": found.shares,
+                "uncorrected": as_numbers(found.uncorrected),
+                "corrected": as_numbers(found.corrected),
+            },
+        }
+        write_json(summary, scratch / METRICS_FILE)
+        tables = external_tables(predictions, found, info)
+        figures = {
+            **evaluation_plots(predictions, found.metrics),
+            "external": _plot_beside_home(predictions, found, info),
+        }
+        cards = make_cards((predictions,), confident_wrong(predictions))
+        gallery = Gallery("gallery_wrong", "Wrong with most confidence", cards)
+        report = Report(
+            title=f"{predictions.name} on {info['set']}",
+            subtitle=f"{extent(predictions)}, another set than the model's own",
+            tables=tables,
+            plots=save_plots(figures, scratch, EXTERNAL_CAPTIONS),
+            galleries=save_galleries([gallery], scratch),
+            provenance=provenance_table({predictions.name: info}),
+        )
+        write_html(report, scratch / REPORT_FILE)
+    return found, tables
+
+
+def external_tables(
+    predictions: Predictions, found: ExternalEvaluation, info: Mapping[str, Any]
+) -> list[Table]:
+    """Tabulate the set beside home, the correction of label shift, and the classes."""
+    titles = external_titles(found.metrics)
+    columns = {str(info["set"]): found.metrics}
+    if found.home is not None:
+        columns["Home, same classes"] = found.home
+    note = BOOTSTRAP_NOTE
+    if found.home is None:
+        note += f" Home figures are unknown: 'derma evaluate {predictions.name}' keeps them."
+    elif "answered" not in found.home:
+        note += f" What is missing at home 'derma evaluate {predictions.name}' adds."
+    beside = Table(
+        f"{predictions.name} on {extent(predictions)} (95% interval)",
+        ("Metric", *columns),
+        tuple(
+            (title, *(str(of[metric]) if metric in of else "unknown" for of in columns.values()))
+            for metric, title in titles.items()
+        ),
+        f"{note} Accuracies are of the rule {predictions.rule}.",
+    )
+    shift = Table(
+        "Most probable class, before and after label-shift correction (95% interval)",
+        ("Metric", "As it is", "Corrected"),
+        tuple(
+            (titles[name], str(found.uncorrected[name]), str(found.corrected[name]))
+            for name in LABEL_SHIFT_METRICS
+            if name in titles
+        ),
+        "The correction knows no labels: it estimates the class shares from the probabilities "
+        "(Saerens et al., 2002), and is right where the set differs in nothing but them. The "
+        "intervals take the estimate for fixed.",
+    )
+    shares = Table(
+        "Class shares",
+        ("Class", "Assumed by the model", "Estimated", "Observed"),
+        tuple(
+            (name, *(f"{of[name]:.1%}" for of in found.shares.values()))
+            for name in predictions.classes
+        ),
+    )
+    return [beside, shift, shares, *class_tables(predictions, found.metrics)]
+
+
+def external_titles(found: Mapping[str, Interval]) -> dict[str, str]:
+    """Name the metrics that are told first: overall, melanoma, malignant, answers."""
+    titles = {name: with_arrow(name, title) for name, title in OVERALL_METRICS.items()}
+    titles |= {
+        f"{metric}_{group}": with_arrow(metric, f"{title}, {of}")
+        for group, title in GROUPS.items()
+        for metric, of in GROUP_METRICS.items()
+    }
+    return {name: title for name, title in (titles | ANSWER_METRICS).items() if name in found}
+
+
+def _plot_beside_home(
+    predictions: Predictions, found: ExternalEvaluation, info: Mapping[str, Any]
+) -> Figure:
+    sides = {str(info["set"]): found.metrics} | ({"home": found.home} if found.home else {})
+    titles = external_titles(found.metrics)
+    shown = {name: title for name, title in titles.items() if name not in LOWER_IS_BETTER}
+    return plot_intervals(sides, shown, f"{predictions.name} on another set")
