@@ -23,9 +23,8 @@ from siege.arena import Healthy, Server, besieged
 from siege.http_attacks import ATTACKS, Attack
 from siege.pictures import ordinary_picture, refuse, worst_pictures
 
-pytestmark = [pytest.mark.siege, pytest.mark.timeout(900)]
-
 LONG = os.environ.get("DERMA_SIEGE") == "long"
+pytestmark = [pytest.mark.siege, pytest.mark.timeout(3_600 if LONG else 900)]
 SECONDS = 20.0 if LONG else 4.0
 PICTURE_SECONDS = 300.0 if LONG else 30.0
 CLIENTS = 8
