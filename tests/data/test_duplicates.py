@@ -29,15 +29,13 @@ def test_copies_are_found_among_other_pictures(copy) -> None:
     assert pairs.tolist() == [[7, 30]]
 
 
-def test_equals_the_distances_pair_by_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_equals_the_distances_pair_by_pair() -> None:
     generator = np.random.default_rng(0)
     base = generator.integers(0, 256, (5, 16, 16, 3))
     noisy = base.repeat(4, axis=0) + generator.normal(0, 3, (20, 16, 16, 3))
     rows = noisy.clip(0, 255).astype(np.uint8)
     # Blocks of a few rows, so that pairs cross blocks.
-    monkeypatch.setattr("doctor_derma.data.importers.screening._DISTANCES_AT_ONCE", 60)
-
-    pairs = near_identical_pairs(rows, threshold=4.2)
+    pairs = near_identical_pairs(rows, threshold=4.2, block=3)
 
     flat = rows.reshape(20, -1).astype(float)
     expected = [
