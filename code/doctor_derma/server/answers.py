@@ -21,7 +21,7 @@ from doctor_derma.server.problems import (
     problem_of,
     to_problem_error,
 )
-from doctor_derma.server.schemas import Answer, Item, MapForm, full_answer
+from doctor_derma.server.schemas import Answer, Item, MapFormat, full_answer
 from doctor_derma.server.settings import Settings
 from doctor_derma.server.upload_memory import Reservation
 from doctor_derma.server.uploads import Upload
@@ -36,12 +36,12 @@ VIRIDIS = np.array(
 )
 
 
-async def answer_picture(prediction: Prediction, info: BundleInfo, form: MapForm) -> Answer:
+async def answer_picture(prediction: Prediction, info: BundleInfo, map_format: MapFormat) -> Answer:
     """Return the answer for a prediction, with its map in the form that was asked for."""
     answer = full_answer(prediction, info)
-    if form == "grid":
+    if map_format == "grid":
         answer.activation_map = prediction.activation_map.tolist()
-    elif form == "png":
+    elif map_format == "png":
         size = info.input
         png = await to_thread.run_sync(draw_map, prediction.activation_map, size.height, size.width)
         answer.activation_map_png = base64.b64encode(png).decode()
@@ -89,7 +89,7 @@ async def answer_uploads(
     reservation: Reservation,
     *,
     ahead: int,
-    form: MapForm = "none",
+    map_format: MapFormat = "none",
     rule: Rule | None = None,
 ) -> AsyncGenerator[Item, None]:
     """Yield the answer to every upload, or its problem, in their order.
@@ -101,7 +101,7 @@ async def answer_uploads(
     ----------
     reservation : to which the bytes of each picture are given back when it is classified
     ahead : pictures in the engine's hands at a time; also never over ``MAX_AHEAD_BYTES``
-    form : of the activation maps
+    map_format : of the activation maps
     rule : by which the pictures are called; the model's own when None
 
     Raises
@@ -142,7 +142,7 @@ async def answer_uploads(
             if isinstance(result, ProblemError):
                 yield Item(index=index, answer=None, problem=problem_of(result))
             else:
-                answer = await answer_picture(result, info, form)
+                answer = await answer_picture(result, info, map_format)
                 yield Item(index=index, answer=answer, problem=None)
             index += 1
         await reader

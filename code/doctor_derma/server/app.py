@@ -1,4 +1,4 @@
-"""The web application: an upload page, a JSON API and figures about itself around one bundle."""
+"""The web application: an upload page, a JSON API and metrics of itself around one bundle."""
 
 import os
 import sys

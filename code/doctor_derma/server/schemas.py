@@ -26,7 +26,7 @@ from doctor_derma.server.problems import UNREADABLE, Problem
 MODEL_PATH = "/v1/model"
 CARD_PATH = "/v1/model/card"
 
-MapForm = Literal["none", "grid", "png"]
+MapFormat = Literal["none", "grid", "png"]
 
 _EXAMPLE: dict[str, Any] = {
     "label": "nv",

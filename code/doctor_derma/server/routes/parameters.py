@@ -22,14 +22,14 @@ from doctor_derma.server.problems import (
     describe_problems,
     sentence,
 )
-from doctor_derma.server.schemas import MapForm
+from doctor_derma.server.schemas import MapFormat
 from doctor_derma.server.uploads import ANY_BYTES, FIELD, FORM, MAX_IMAGE_BYTES, RAW_TYPES
 
 POST_PROBLEMS = describe_problems(
     *(each for each in PROBLEM_TYPES if each not in (NOT_FOUND, WRONG_METHOD))
 )
 MapQuery = Annotated[
-    MapForm, Query(description="Whether and how to draw where the evidence for the label is")
+    MapFormat, Query(description="Whether and how to draw where the evidence for the label is")
 ]
 RuleQuery = Annotated[
     Rule | None,

@@ -26,7 +26,7 @@ from doctor_derma.server.schemas import (
     Answer,
     Answers,
     Item,
-    MapForm,
+    MapFormat,
     PlainAnswer,
     plain_answer,
 )
@@ -107,7 +107,7 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
                 return await answer_picture(prediction, info, activation_map)
             each = _each(uploads)
             items = answer_uploads(
-                engine, info, each, reservation, ahead=ahead, form=activation_map, rule=rule
+                engine, info, each, reservation, ahead=ahead, map_format=activation_map, rule=rule
             )
             return Answers(items=[item async for item in items])
 
@@ -148,13 +148,13 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
         return _LinesResponse(_chain(first, lines), headers={"Cache-Control": "no-store"})
 
     async def batch_lines(
-        request: Request, form: MapForm, rule: Rule | None
+        request: Request, map_format: MapFormat, rule: Rule | None
     ) -> AsyncGenerator[str, None]:
         begun = False
         with batch_memory.reservation() as reservation:
             uploads = read_pictures(request, BATCH, reservation)
             answers = answer_uploads(
-                engine, info, uploads, reservation, ahead=ahead, form=form, rule=rule
+                engine, info, uploads, reservation, ahead=ahead, map_format=map_format, rule=rule
             )
             try:
                 async with aclosing(answers) as items:
