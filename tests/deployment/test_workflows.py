@@ -27,8 +27,8 @@ def steps(path: Path) -> list[dict[str, Any]]:
     return [step for job in read(path)["jobs"].values() for step in job["steps"]]
 
 
-def test_there_is_one_to_check_and_one_to_deploy():
-    assert [path.stem for path in WORKFLOWS] == ["ci", "deploy"]
+def test_one_checks_one_deploys_and_one_publishes_the_site():
+    assert [path.stem for path in WORKFLOWS] == ["ci", "deploy", "docs"]
 
 
 def test_workflows_are_what_github_takes():
@@ -54,12 +54,14 @@ def test_every_action_is_pinned_to_a_commit(path: Path):
 
 
 @each_workflow
-def test_a_workflow_may_read_and_no_more(path: Path):
+def test_a_workflow_may_read_and_no_more_but_to_publish_the_site(path: Path):
     workflow = read(path)
     assert workflow["permissions"] == {"contents": "read"}
-    assert not any("permissions" in job for job in workflow["jobs"].values())
+    more = [job["permissions"] for job in workflow["jobs"].values() if "permissions" in job]
+    assert more == ([{"contents": "write"}] if path.stem == "docs" else [])
     checkouts = [step for step in steps(path) if "actions/checkout" in step.get("uses", "")]
-    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+    keeps = [step.get("with", {}).get("persist-credentials", True) for step in checkouts]
+    assert keeps == [path.stem == "docs"] * len(checkouts)
 
 
 @each_workflow
