@@ -130,6 +130,35 @@ def test_a_mistake_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"label: [", r"x\.yaml: can't be read"),
+        (b"just words", r"x\.yaml: holds no settings; write lines such as"),
+        (b"labels: finding", r"x\.yaml: 'labels' is 'finding', and should be a map"),
+        (None, r"x\.yaml: can't be read"),
+    ],
+)
+def test_a_file_of_settings_that_is_none_is_one_sentence(
+    content: bytes | None, message: str, folder: Path, tmp_path: Path
+) -> None:
+    ROWS.to_csv(tmp_path / "x.csv", index=False)
+    if content is not None:
+        (tmp_path / "x.yaml").write_bytes(content)
+    with pytest.raises(DermaError, match=message) as caught:
+        table_source(tmp_path / "x.csv", [folder], columns=tmp_path / "x.yaml")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x.xlsx", "x.parquet", "x.csv", "gone.csv"])
+def test_a_file_that_is_no_table_is_one_sentence(name: str, folder: Path, tmp_path: Path) -> None:
+    if name != "gone.csv":
+        (tmp_path / name).write_bytes(b"PK\x03\x04 \0 nothing")
+    with pytest.raises(DermaError, match="not a readable table .*; save it as CSV") as caught:
+        table_source(tmp_path / name, [folder])
+    assert "\n" not in str(caught.value)
+
+
 def test_rows_that_contradict_each_other_are_named(folder: Path, tmp_path: Path) -> None:
     again = pd.concat([ROWS, ROWS.iloc[:1]])
     again.to_csv(tmp_path / "x.csv", index=False)
@@ -165,6 +194,11 @@ def test_the_command_imports_a_table_and_adds_it_to_what_is_there(
     assert len(after) == 16
     assert after.loc[before.index, "split"].equals(before["split"])
     assert after["source"].value_counts().to_dict() == {"first": 10, "second": 6}
+
+
+def test_a_map_that_is_none_is_named(folder: Path, tmp_path: Path) -> None:
+    error, _ = run("table", tmp_path / "x.csv", "--map", "wart")
+    assert str(error) == "--map wart: write it as LABEL=CLASS, or LABEL=drop"
 
 
 def test_the_command_says_what_it_sees_and_asks(

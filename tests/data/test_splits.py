@@ -114,3 +114,32 @@ def test_what_cannot_be_split_is_one_sentence(classes, given_splits, shares, mes
     lesions = [str(number) for number in range(len(classes))]
     with pytest.raises(DermaError, match=message):
         assign_splits(list(classes), lesions, given_splits, **shares)
+
+
+@given(labelled_images(), st.integers(0, 1000), st.data())
+@settings(max_examples=60, deadline=None)
+def test_images_that_come_later_leave_the_others_where_they_are(
+    images: tuple[list[str], list[str]], seed: int, data: st.DataObject
+) -> None:
+    classes, lesions = images
+    before = assign_splits(classes, lesions, seed=seed)
+    new = data.draw(st.lists(st.tuples(st.sampled_from(sorted(set(classes))), st.integers(0, 60))))
+    later = [(dx, f"{dx}{lesion}") for dx, lesion in new]
+    splits = assign_splits(
+        [*classes, *(dx for dx, _ in later)],
+        [*lesions, *(lesion for _, lesion in later)],
+        [*before, *[None] * len(later)],
+        seed=seed,
+    )
+    assert splits[: len(before)] == before
+    whole = zip([*lesions, *(lesion for _, lesion in later)], splits, strict=True)
+    assert len(set(whole)) == len({*lesions, *(lesion for _, lesion in later)})
+
+
+def test_a_class_that_comes_later_fills_every_split_or_is_refused() -> None:
+    given: list[str | None] = ["train", "val", "test"] * 2
+    lesions = [str(number) for number in range(9)]
+    splits = assign_splits(list("aaabbbccc"), lesions, [*given, None, None, None])
+    assert set(splits[6:]) == SPLITS
+    with pytest.raises(DermaError, match="class 'c' has 2 lesions, too few"):
+        assign_splits(list("aaabbbcc"), lesions[:8], [*given, None, None])

@@ -1,12 +1,16 @@
-"""Tables come from spreadsheets: the separator and the encoding are theirs."""
+"""Tables as people write them, and the pictures that their rows mean however names are written."""
 
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from doctor_derma.data.importers.tables import as_age, read_table
+from doctor_derma.data.importers.tables import as_age, match_names, read_table, same_name, shown
 from doctor_derma.errors import DermaError
 
+TABLE = Path("metadata.csv")
+FILES = ["mel/ISIC_1.jpg", "mel/ISIC_2.jpg", "nv/ISIC_3.jpg", "nv/Übung 4.JPG"]
 PLAIN = 'image,lesion,site\na/x.jpg,L1,"arm, left"\nÜbung.jpg,NA,\n'
 CELLS = [["a/x.jpg", "L1", "arm, left"], ["Übung.jpg", "NA", ""]]
 SEMICOLONS = "image;lesion;site\na/x.jpg;L1;arm, left\nÜbung.jpg;NA;\n"
@@ -55,3 +59,70 @@ def test_what_is_no_table_says_why(content: bytes, message: str, tmp_path: Path)
 def test_ages_have_a_comma_where_cells_have_semicolons() -> None:
     assert as_age("52,5") == as_age("52.5") == 52.5
     assert as_age("n/a") is None
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "mel/ISIC_2.jpg",
+        "ISIC_2.jpg",
+        "ISIC_2",
+        "isic_2.JPG",
+        "ISIC_2.jpeg",
+        "ISIC_2.png",
+        "mel\\ISIC_2.jpg",
+        ".\\mel\\ISIC_2.jpg",
+        "./mel/ISIC_2.jpg",
+        "/home/me/data/mel/ISIC_2.jpg",
+        "C:\\data\\mel\\ISIC_2.jpg",
+        "images/ISIC_2.jpg",
+        "dataset/mel/ISIC_2.jpg",
+        "../mel/ISIC_2",
+        "  ISIC_2.jpg ",
+        "MEL/isic_2",
+    ],
+)
+def test_a_name_in_any_writing(written: str) -> None:
+    assert match_names(TABLE, [written], FILES) == [[1]]
+
+
+def test_letters_may_be_composed_or_not() -> None:
+    assert match_names(TABLE, ["U\u0308bung 4.jpg"], FILES) == [[3]]
+
+
+@pytest.mark.parametrize("written", ["", "ISIC_9.jpg", "ISIC", "ISIC_2.jpg.txt", "mel/", "2"])
+def test_a_name_without_a_file(written: str) -> None:
+    assert match_names(TABLE, [written], FILES) == [[]]
+
+
+def test_folders_tell_files_of_one_name_apart() -> None:
+    files = ["train/mel/1.jpg", "train/nv/1.jpg", "test/mel/2.jpg"]
+    assert match_names(TABLE, ["mel/1", "data/train/nv/1.jpg", "2"], files) == [[0], [1], [2]]
+    with pytest.raises(
+        DermaError, match=r"metadata\.csv: '1' can be train/mel/1\.jpg or train/nv/"
+    ):
+        match_names(TABLE, ["1"], files)
+    # A picture that is gone is not taken for another that has a row.
+    assert match_names(TABLE, ["mel/1", "nv/1", "nv/2", "mel/2"], files) == [[0], [1], [], [2]]
+
+
+def test_copies_in_other_formats_are_one_name() -> None:
+    files = ["a/1.jpg", "a/1.png", "a/1.txt", "a/2.JPG", "a/2.jpg"]
+    assert match_names(TABLE, ["1", "1.png", "2.jpg"], files) == [[0, 1], [1], [4]]
+
+
+@given(st.lists(st.text(max_size=12), max_size=6), st.lists(st.text(max_size=12), max_size=6))
+def test_any_text_is_a_name(written: list[str], files: list[str]) -> None:
+    try:
+        found = match_names(TABLE, written, files)
+    except DermaError:
+        return
+    assert len(found) == len(written)
+    for name, positions in zip(written, found, strict=True):
+        assert all(same_name(files[position]) == same_name(name) for position in positions)
+
+
+def test_bytes_that_are_no_utf_8_are_shown_as_what_they_were_meant() -> None:
+    assert shown("plain ü") == "plain ü"
+    assert shown("gr\udcfc\udcdf.jpg") == "grüß.jpg"
+    assert shown("\udc81").isprintable() or shown("\udc81") == "\ufffd"

@@ -139,7 +139,7 @@ def _list_files(client: httpx.Client, base: str) -> list[_RemoteFile]:
         ) from error
 
 
-def _remote_file(base: str, name: str, entry: dict) -> _RemoteFile:
+def _remote_file(base: str, name: str, entry: dict[str, Any]) -> _RemoteFile:
     url = f"{base}/api/access/datafile/{entry['id']}"
     if "originalFileFormat" in entry:
         # Dataverse turns tables into its own format; the MD5 is that of the original.

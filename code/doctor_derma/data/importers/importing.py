@@ -220,14 +220,25 @@ def _copy(screened: Screened, splits: Sequence[str], staging: Path) -> pd.DataFr
         path = _free_path(image, split, taken)
         (staging / path).parent.mkdir(parents=True, exist_ok=True)
         (staging / path).write_bytes(_read_again(image))
-        rows.append(_manifest_row(image, lesion, split, path))
+        source = image.source
+        rows.append(
+            {"image": source.image, "lesion": lesion, "class": image.dx, "split": split}
+            | {"age": source.age, "sex": source.sex, "site": source.site}
+            | {"source": source.source or "", "width": image.width, "height": image.height}
+            | {"sha256": image.sha256, "path": path}
+            | {"patient": source.patient, "skin_tone": source.skin_tone}
+        )
     table = pd.DataFrame(rows, columns=[*COLUMNS, *OPTIONAL_COLUMNS])
     return table.drop(columns=[name for name in OPTIONAL_COLUMNS if table[name].isna().all()])
 
 
 def _free_path(image: InspectedImage, split: str, taken: set[str]) -> str:
     """Return a path that no other image has, even where capitals don't count."""
-    folder = f"{'test' if split == 'test' else 'train'}/{_class_folder(image.dx)}"
+    if image.dx.startswith(".") or "/" in image.dx or "\\" in image.dx:
+        raise DermaError(
+            f"class '{image.dx}' can't be a folder's name; rename it without / \\ or a dot"
+        )
+    folder = f"{'test' if split == 'test' else 'train'}/{image.dx}"
     name = re.sub(r"[^\w.-]+", "_", image.source.image).lstrip(".") or "image"
     path, copy = f"{folder}/{name}{image.source.suffix}", 1
     while path.lower() in taken:
@@ -237,38 +248,12 @@ def _free_path(image: InspectedImage, split: str, taken: set[str]) -> str:
     return path
 
 
-def _class_folder(dx: str) -> str:
-    if dx.startswith(".") or "/" in dx or "\\" in dx:
-        raise DermaError(f"class '{dx}' can't be a folder's name; rename it without / \\ or a dot")
-    return dx
-
-
 def _read_again(image: InspectedImage) -> bytes:
     assert image.source.read is not None
     encoded = image.source.read()
     if hashlib.sha256(encoded).hexdigest() != image.sha256:
         raise DermaError(f"{image.source.origin}: changed during the import; import again")
     return encoded
-
-
-def _manifest_row(image: InspectedImage, lesion: str, split: str, path: str) -> dict:
-    source = image.source
-    return {
-        "image": source.image,
-        "lesion": lesion,
-        "class": image.dx,
-        "split": split,
-        "age": source.age,
-        "sex": source.sex,
-        "site": source.site,
-        "source": source.source or "",
-        "width": image.width,
-        "height": image.height,
-        "sha256": image.sha256,
-        "path": path,
-        "patient": source.patient,
-        "skin_tone": source.skin_tone,
-    }
 
 
 def _write_report(path: Path, reported: Iterable[ReportedImage]) -> None:
