@@ -232,7 +232,7 @@ def plot_deletion(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_curves(axes: Axes, curves: pd.DataFrame, areas: dict[tuple, dict], curve: str) -> None:
+def _draw_curves(axes: Axes, curves: pd.DataFrame, areas: Areas, curve: str) -> None:
     for order, (label, colour, dashes) in ORDERS.items():
         line = curves[curves["order"] == order]
         percent = 100 * line["share"]
@@ -256,7 +256,7 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, areas: dict[tuple, dict], cur
     )
 
 
-def _draw_differences(axes: Axes, areas: dict[tuple, dict], classes: list[str], curve: str) -> None:
+def _draw_differences(axes: Axes, areas: Areas, classes: list[str], curve: str) -> None:
     for difference, marker, shift in zip(DIFFERENCES, "Do", (-BESIDE, BESIDE), strict=True):
         baseline, colour, _ = ORDERS[difference.removeprefix("model minus ")]
         for row, name in enumerate(classes):

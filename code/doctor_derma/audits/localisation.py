@@ -212,7 +212,7 @@ def plot_localisation(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_group(axes: Axes, row: int, of: dict[str, dict]) -> None:
+def _draw_group(axes: Axes, row: int, of: dict[str, dict[Hashable, Any]]) -> None:
     """Draw one measure of one group, from its row of each map."""
     model = interval_of(of[MODEL])
     if pd.isna(model.value):

@@ -153,7 +153,8 @@ def plot_ood(scores: pd.DataFrame, frame: pd.DataFrame) -> Figure:
         auroc = "" if own else f"\nAUROC {_auroc_of(of)}"
         write_beside(axes, row, f"{of['flagged']:.0%} over 1{auroc}")
     axes.axvline(1, color=INK, linewidth=1.4, linestyle=(0, (4, 3)))
-    axes.set_xscale("log")
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
     unit = "Out-of-distribution score (1: 95% of the validation images are under it)"
     style_axes(axes, "How unlike the training images (AUROC with 95% interval)", unit, "")
     labels = [f"{of.kind}\n{of.pictures:,} pictures" for of in kinds.itertuples()]

@@ -261,7 +261,7 @@ def plot_robustness(frame: pd.DataFrame) -> Figure:
         style_axes(axes, TITLES[name], "", "")
         axes.set_xticks(SEVERITIES)
     for axes in panels[:, 0]:
-        axes.set_ylabel("Share of images", color=INK, fontsize=10)
+        axes.set_ylabel("Share called rightly", color=INK, fontsize=10)
     for axes in panels[-1]:
         axes.set_xlabel("Severity", color=INK, fontsize=10)
     shown = frame[frame["metric"].isin(SHOWN)]
@@ -291,8 +291,8 @@ def plot_robustness_drops(frame: pd.DataFrame) -> Figure:
         for row, name in enumerate(names):
             interval = drops[metric, name]
             draw_interval(axes, row, interval, INK if name == ALL else LOOKS[metric][0])
-            write_beside(axes, row, str(interval))
-        style_axes(axes, title, "Lost against clean, with 95% interval", "")
+            write_beside(axes, row, interval.signed)
+        style_axes(axes, title, "Lost against clean (right of 0: worse), 95% interval", "")
         axes.axvline(0, color=INK, linewidth=1, zorder=1)
         axes.axhline(0.5, color=INK, linewidth=0.6)
         axes.set_yticks(range(len(names)), [TITLES[name] for name in names])

@@ -237,7 +237,7 @@ def plot_subgroups(frame: pd.DataFrame, attribute: str) -> Figure:
     return figure
 
 
-def _rows(names: tuple[str, ...], part: Part, others: Part) -> Iterator[dict]:
+def _rows(names: tuple[str, ...], part: Part, others: Part) -> Iterator[dict[str, Any]]:
     """Give one row a metric that the classes allow."""
     for metric in METRICS:
         if metric.endswith(f"_{MELANOMA}") and MELANOMA not in names:
