@@ -7,7 +7,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 # From the connection, or from the end of an answer, to the end of the next request's headers.
 REQUEST_SECONDS = 10.0
-# For an answer that has filled every buffer on the way, until the client reads on.
+# For an answer that fills every buffer on the way, until the client reads on.
 READING_SECONDS = 30.0
 # For a client that is refused while it sends, until it has read so and closes the connection.
 LINGERING_SECONDS = 5.0
@@ -52,10 +52,10 @@ class BoundedProtocol(H11Protocol):
             return
         if self._is_tiny_chunks(data):
             self.transport.abort()
-            return
-        self._heard = self.loop.time()
-        super().data_received(data)
-        self._stop_waiting()
+        else:
+            self._heard = self.loop.time()
+            super().data_received(data)
+            self._stop_waiting()
 
     def on_response_complete(self) -> None:
         """Wait for the next request, if it did not come behind the last."""
@@ -75,7 +75,6 @@ class BoundedProtocol(H11Protocol):
         self._abort_after(None if self._answers else REQUEST_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nothing is waited for any more."""
         self._abort_after(None)
         super().connection_lost(exc)
 
@@ -83,11 +82,11 @@ class BoundedProtocol(H11Protocol):
         """Close the connection, slowly where the client still sends."""
         if self._lingering or self.cycle is None or not self.cycle.more_body:
             transport.close()
-            return
-        self._lingering = True
-        transport.write_eof()
-        self.flow.resume_reading()
-        self._abort_after(LINGERING_SECONDS)
+        else:
+            self._lingering = True
+            transport.write_eof()
+            self.flow.resume_reading()
+            self._abort_after(LINGERING_SECONDS)
 
     @property
     def _answers(self) -> bool:
@@ -110,16 +109,16 @@ class BoundedProtocol(H11Protocol):
 
     def _make_room(self) -> None:
         """Of this port, close who asks nothing, else who has not sent all; the longest silent."""
-
-        def worth(each: Any) -> tuple[bool, bool, bool, float]:
-            fresh = self._heard - each._heard < FRESH_SECONDS
-            return fresh, each._answers, each._answers and not each.cycle.more_body, each._heard
-
-        here = [each for each in self.connections if each._port == self._port]
-        if len(here) > MAX_CONNECTIONS:
-            last = min((each for each in here if each is not self), key=worth)
+        here = [each for each in self.connections if isinstance(each, BoundedProtocol)]
+        others = [each for each in here if each is not self and each._port == self._port]
+        if len(others) >= MAX_CONNECTIONS:
+            last = min(others, key=BoundedProtocol._worth)
             self.connections.discard(last)
             last.transport.abort()
+
+    def _worth(self) -> tuple[bool, bool, bool, float]:
+        fresh = self.loop.time() - self._heard < FRESH_SECONDS
+        return fresh, self._answers, self._answers and not self.cycle.more_body, self._heard
 
 
 class _Gathering:
