@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 import ray
 from ray.exceptions import RayError
@@ -134,7 +135,7 @@ def _train_and_listen(
         return ray.get(group)
 
 
-def _stop(group: ray.ObjectRef) -> None:
+def _stop(group: ray.ObjectRef[Any]) -> None:
     """End the workers: as Ray Train does on Ctrl+C, which frees their CPUs, or else by force."""
     for force in (False, True):
         ray.cancel(group, force=force)
