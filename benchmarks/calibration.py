@@ -1,6 +1,7 @@
 """Calibration of runs when the temperature is fitted first, or last, after the shares are weighted.
 
-Fitted on four fifths of the lesions of the validation split, judged on the fifth, five times.
+And their prediction sets, with one threshold or one a class. All is fitted on four fifths of the
+lesions of the validation split and judged on the fifth, five times.
 python benchmarks/calibration.py RUN RUN ...
 """
 
@@ -12,9 +13,15 @@ from rich.console import Console
 from rich.table import Table
 from sklearn.model_selection import GroupKFold
 
+from doctor_derma.decisions import MELANOMA
 from doctor_derma.evaluation.calibration import ece_by_chance
 from doctor_derma.evaluation.metrics import classification_metrics
 from doctor_derma.export.calibration import Calibration, calibrate
+from doctor_derma.inference.conformal import (
+    class_thresholds,
+    conformal_threshold,
+    prediction_sets,
+)
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import Workspace
@@ -60,6 +67,40 @@ def cross_fitted(fit: Fit, logits: np.ndarray, of: Validation, config: TrainConf
     return probabilities
 
 
+def set_rows(logits: np.ndarray, of: Validation, config: TrainConfig) -> list[list[str]]:
+    """Return coverage of all images, of melanoma and of the worst class, and size, of both sets.
+
+    The label, by the rule ``balanced``, is in its set as in every answer.
+    """
+    lesions = of.dataset.table.iloc[of.rows]["lesion"]
+    called = logits.argmax(axis=1)
+    rows = []
+    for name, fit in (("marginal", conformal_threshold), ("class-conditional", class_thresholds)):
+        sets = np.empty(logits.shape, dtype=bool)
+        for fitted, judged in GroupKFold(FOLDS).split(logits, groups=lesions):
+            found = last(logits[fitted], of.labels[fitted], of.class_counts, config)
+            threshold = fit(found.probabilities(logits[fitted]), of.labels[fitted])
+            probabilities = found.probabilities(logits[judged])
+            sets[judged] = prediction_sets(probabilities, threshold, called[judged])
+        inside = np.take_along_axis(sets, of.labels[:, None], axis=1)[:, 0]
+        by_class = {
+            of.dataset.classes[k]: inside[of.labels == k].mean() for k in np.unique(of.labels)
+        }
+        worst = min(by_class, key=lambda name: by_class[name])
+        sizes = sets.sum(axis=1)
+        figures = (inside.mean(), by_class.get(MELANOMA, np.nan))
+        rows.append(
+            [
+                name,
+                *(f"{figure:.3f}" for figure in figures),
+                f"{by_class[worst]:.3f} ({worst})",
+                f"{sizes.mean():.2f}",
+                f"{(sizes == 1).mean():.3f}",
+            ]
+        )
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("runs", nargs="+", help="names of runs")
@@ -68,6 +109,9 @@ def main() -> None:
     table = Table(title=f"Validation split, {len(validation.labels)} images")
     for heading in ("run", "temperature fitted", *METRICS, "ece by chance"):
         table.add_column(heading)
+    covered = Table(title="Prediction sets, target 95%")
+    for heading in ("run", "sets", "all", "melanoma", "worst class", "classes", "one class"):
+        covered.add_column(heading)
     for name in parser.parse_args().runs:
         run = open_run(workspace.runs, name)
         logits = validation.logits(run)
@@ -78,7 +122,10 @@ def main() -> None:
             scores = [found[metric] for metric in METRICS]
             scores.append(float(ece_by_chance(probabilities, DRAWS).mean()))
             table.add_row(run.name, way, *(f"{score:.3f}" for score in scores))
+        for row in set_rows(logits, validation, run.config):
+            covered.add_row(run.name, *row)
     Console().print(table)
+    Console().print(covered)
 
 
 if __name__ == "__main__":
