@@ -1,1 +1,1 @@
-"""Past one machine: bulk scoring, sweeps and training on Ray."""
+"""Past one machine: bulk prediction, sweeps and training on Ray."""

@@ -43,7 +43,7 @@ def groups(path: Path) -> list[dict[str, Any]]:
     ]
 
 
-def test_there_is_a_cluster_and_a_job_for_scoring_and_for_training() -> None:
+def test_there_is_a_cluster_and_a_job_for_prediction_and_for_training() -> None:
     kinds = sorted((read(path)["kind"], read(path)["metadata"]["name"]) for path in OURS)
     expected = [("RayCluster", "derma"), ("RayJob", "derma-predict"), ("RayJob", "derma-train")]
     assert kinds == expected

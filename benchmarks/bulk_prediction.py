@@ -1,7 +1,7 @@
-"""Bulk scoring on this machine: images/s against one process, memory, and what follows.
+"""Bulk prediction on this machine: images/s against one process, memory, and what follows.
 
-    python benchmarks/bulk_scoring.py throughput   # about 3 minutes
-    python benchmarks/bulk_scoring.py memory       # about 10 minutes
+    python benchmarks/bulk_prediction.py throughput   # about 3 minutes
+    python benchmarks/bulk_prediction.py memory       # about 10 minutes
 
 Each measurement runs in a process of its own. Pictures are drawn by the project, the same each
 time; the copies of a picture have other names and are decoded each.
@@ -69,7 +69,7 @@ def write_cheap_bundle(folder: Path, like: Path) -> None:
 
 
 def one_process(source: Path, bundle: Path, out: Path, cpus: int | None) -> dict[str, Any]:
-    """Score with ``predict_rows``, on the first ``cpus`` processors or as shipped."""
+    """Predict with ``predict_rows``, on the first ``cpus`` processors or as shipped."""
     if cpus:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:cpus])
     from doctor_derma.inference.classifier import Classifier
@@ -84,7 +84,7 @@ def one_process(source: Path, bundle: Path, out: Path, cpus: int | None) -> dict
 
 
 def on_ray(source: Path, bundle: Path, out: Path, block: int | None = None) -> dict[str, Any]:
-    """Score on a Ray of this machine, in blocks as shipped or of a size, and time it."""
+    """Predict on a Ray of this machine, in blocks as shipped or of a size, and time it."""
     from doctor_derma.distributed.cluster import cluster
     from doctor_derma.distributed.predict.plan import Sizes
     from doctor_derma.distributed.predict.run import predict_on_ray
