@@ -1,5 +1,0 @@
-"""The pictures of the tests of serving."""
-
-from server.conftest import pictures
-
-__all__ = ["pictures"]
