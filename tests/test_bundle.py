@@ -135,6 +135,15 @@ def test_a_wrong_field_is_named(fields: dict[str, Any], message: str, bundle: Pa
     assert "\n" not in str(caught.value)
 
 
+def test_class_conditional_sets_need_a_threshold_for_each_class(bundle: Path) -> None:
+    conformal = {"target": 0.9, "threshold": 0.8, "images": 7}
+    change(bundle, conformal=conformal | {"thresholds": [0.7, 0.8, 0.9]})
+    assert read_info(bundle).conformal.limit == (0.7, 0.8, 0.9)
+    change(bundle, conformal=conformal | {"thresholds": [0.7, 0.8]})
+    with pytest.raises(DermaError, match="conformal: 2 thresholds for 3 classes; export"):
+        read_info(bundle)
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]"])
 def test_what_is_no_json_object_is_one_sentence(content: bytes, bundle: Path) -> None:
     (bundle / "model.json").write_bytes(content)

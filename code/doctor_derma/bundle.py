@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from doctor_derma.atomic import replacing_file
 from doctor_derma.decisions import Costs, Rule, Rulebook
@@ -243,6 +243,15 @@ class BundleInfo(_Strict):
     recipe: dict[str, Any]
     weights: Weights
     parity: Parity
+
+    @model_validator(mode="after")
+    def _a_threshold_for_each_class(self) -> "BundleInfo":
+        thresholds = self.conformal.thresholds
+        if thresholds is not None and len(thresholds) != len(self.classes):
+            raise ValueError(
+                f"conformal: {len(thresholds)} thresholds for {len(self.classes)} classes"
+            )
+        return self
 
     @property
     def class_names(self) -> tuple[str, ...]:
