@@ -1,4 +1,4 @@
-"""Temperature and reliability curve."""
+"""Temperature, reliability curve and label shift."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,10 @@ from doctor_derma.evaluation.calibration import (
     TEMPERATURE_LIMITS,
     confidence_bins,
     ece_by_chance,
+    estimate_class_shares,
     fit_temperature,
     reliability_curve,
+    with_class_shares,
 )
 from doctor_derma.evaluation.metrics import classification_metrics
 
@@ -97,3 +99,35 @@ def test_calibrated_probabilities_have_a_small_error() -> None:
     good = classification_metrics(labels, softmax(logits, axis=1), "abcd")["ece"]
     sharp = classification_metrics(labels, softmax(logits * 4, axis=1), "abcd")["ece"]
     assert good < 0.03 < sharp
+
+
+def posteriors(places: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Bayes' rule for classes that are normal around 0, 2 and 4."""
+    densities = np.exp(-0.5 * (places[:, None] - 2 * np.arange(3)) ** 2)
+    return densities * shares / (densities * shares).sum(axis=1, keepdims=True)
+
+
+def test_label_shift_is_found_without_labels_and_undone() -> None:
+    generator = np.random.default_rng(0)
+    assumed, true = np.array([0.7, 0.2, 0.1]), np.array([0.1, 0.3, 0.6])
+    places = generator.normal(2 * generator.choice(3, 20_000, p=true))
+    found = posteriors(places, assumed)
+    estimated = estimate_class_shares(found, assumed)
+    assert estimated == pytest.approx(true, abs=0.02)
+    assert estimated.sum() == pytest.approx(1)
+    # Bayes' rule with the right shares, from the densities and not from other posteriors.
+    expected = posteriors(places, true)
+    assert with_class_shares(found, assumed, true) == pytest.approx(expected)
+    corrected = with_class_shares(found, assumed, estimated)
+    assert np.abs(corrected - expected).mean() < 0.01 < np.abs(found - expected).mean()
+
+
+def test_the_same_shares_change_nothing_and_an_unknown_class_stays_unknown() -> None:
+    shares = np.array([0.5, 0.5, 0.0])
+    found = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]])
+    assert with_class_shares(found, shares, shares) == pytest.approx(found)
+    estimated = estimate_class_shares(found, shares)
+    assert estimated[2] == 0
+    # At the maximum of the likelihood the shares are the mean of what they make of each picture.
+    again = with_class_shares(found, shares, estimated).mean(axis=0)
+    assert again == pytest.approx(estimated, abs=1e-5)

@@ -151,17 +151,17 @@ def _labelled(
     unknown: Counter[str] = Counter()
     for image in source.images:
         label = (image.dx or "").casefold()
-        name = mapped.get(label) or own.get(label) or mapped.get(OTHERS)
+        chosen = mapped.get(label) or own.get(label) or mapped.get(OTHERS)
         if image.read is None:
             left_out["missing"] += 1
-        elif image.left_out or (label and name == DROP):
+        elif image.left_out or (label and chosen == DROP):
             left_out["dropped"] += 1
         elif not label:
             left_out["without a label"] += 1
-        elif name is None:
+        elif chosen is None:
             unknown[image.dx or ""] += 1
         else:
-            judged.append((image, name))
+            judged.append((image, chosen))
     if unknown:
         first = next(iter(unknown))
         listed = ", ".join(f"'{one}' ({count:,})" for one, count in unknown.most_common(8))
