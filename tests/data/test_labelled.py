@@ -152,9 +152,11 @@ def test_a_file_of_settings_that_is_none_is_one_sentence(
 
 @pytest.mark.parametrize("name", ["x.xlsx", "x.parquet", "x.csv", "gone.csv"])
 def test_a_file_that_is_no_table_is_one_sentence(name: str, folder: Path, tmp_path: Path) -> None:
+    message = "gone.csv: no such file; name a table"
     if name != "gone.csv":
         (tmp_path / name).write_bytes(b"PK\x03\x04 \0 nothing")
-    with pytest.raises(DermaError, match="not a readable table .*; save it as CSV") as caught:
+        message = f"{name}: not a readable table (.*); save it as CSV"
+    with pytest.raises(DermaError, match=message) as caught:
         table_source(tmp_path / name, [folder])
     assert "\n" not in str(caught.value)
 

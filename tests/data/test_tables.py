@@ -40,6 +40,15 @@ def test_what_spreadsheets_add_is_not_data(tmp_path: Path) -> None:
     assert read_table(path, rows=1)["image"].tolist() == ["x"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+def test_the_first_rows_of_a_long_table_are_those_of_all(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "metadata.csv"
+    rows = "".join(f"Übung_{number},{'ä' * 40}\n" for number in range(40_000))
+    path.write_bytes(f"image,note\n{rows}".encode(encoding))
+    table = read_table(path, rows=3)
+    assert table.to_numpy().tolist() == [[f"Übung_{number}", "ä" * 40] for number in range(3)]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
-import pandas as pd
-
 from doctor_derma.data.importers.pictures import PictureFile
 from doctor_derma.data.importers.presets import COLUMNS, DROP, Layout, presets, usual_layout
 from doctor_derma.data.importers.records import SourceImage
@@ -27,8 +25,8 @@ from doctor_derma.data.splits import split_in, split_named
 from doctor_derma.errors import DermaError
 from doctor_derma.images.walking import files_below
 
-# A table of more is none of labels.
-_MOST_TABLES, _MOST_BYTES = 30, 1_000_000_000
+# Enough to see what a folder is.
+_MOST_TABLES = 50
 _MARKED = frozenset({"1", "1.0", "x", "true", "yes"})
 _SEXES = {"f": "female", "m": "male", "w": "female"}
 # Where the split stands of which other files tell; no column is called so.
@@ -52,31 +50,29 @@ class Labels:
 
 def recognise(folder: Path) -> list[Labels]:
     """Return the layouts that the tables in a folder can have, published ones before others."""
-    heads: dict[Path, set[str]] = {}
-    for path in files_below(folder):
-        if path.suffix.lower() in TABLE_SUFFIXES and path.stat().st_size < _MOST_BYTES:
-            try:
-                heads[path] = _columns(read_table(path, 1, head=_heads()))
-            except DermaError:
-                continue
-        if len(heads) == _MOST_TABLES:
-            break
+    heads = _heads_of(files_below(folder))
     found = [labels for layout in presets().values() if (labels := _fitting(layout, heads))]
     return found or [labels for labels in [_fitting(usual_layout(), heads)] if labels]
 
 
 def recognise_table(table: Path, layout: Layout | None = None) -> Labels | None:
     """Return the layout of one table, with what tables beside it add; None where it has none."""
-    heads = {table: _columns(read_table(table, 1, head=_heads()))}
-    for path in sorted(table.parent.iterdir()):
-        if path.suffix.lower() in TABLE_SUFFIXES and path.is_file() and path != table:
+    heads = {table: _columns(table)} | _heads_of(sorted(table.parent.iterdir()))
+    layouts = [layout] if layout else [*presets().values(), usual_layout()]
+    found = (_fitting(one, heads, only=table) for one in layouts)
+    return next((labels for labels in found if labels), None)
+
+
+def _heads_of(paths: Iterable[Path]) -> dict[Path, set[str]]:
+    """Return the columns of those of the files that are tables."""
+    heads: dict[Path, set[str]] = {}
+    for path in paths:
+        if path.suffix.lower() in TABLE_SUFFIXES and path.is_file() and len(heads) < _MOST_TABLES:
             try:
-                heads[path] = _columns(read_table(path, 1, head=_heads()))
+                heads[path] = _columns(path)
             except DermaError:
                 continue
-    layouts = [layout] if layout else [*presets().values(), usual_layout()]
-    found = [labels for one in layouts if (labels := _fitting(one, heads, only=table))]
-    return found[0] if found else None
+    return heads
 
 
 def require_layout(table: Path, layout: Layout, named: Iterable[str] = ()) -> Labels:
@@ -87,7 +83,7 @@ def require_layout(table: Path, layout: Layout, named: Iterable[str] = ()) -> La
     named : columns that have to be there, beside those of image and label
     """
     found = recognise_table(table, layout)
-    columns = found.columns if found else _columns(read_table(table, 1, head=_heads()))
+    columns = found.columns if found else _columns(table)
     if not found:
         lacking = layout.label or ", ".join(layout.classes)
         if not columns & _names(layout.image):
@@ -195,11 +191,9 @@ def _rows(labels: Labels) -> Iterator[Row]:
         by_row = _split_of_rows(path, layout)
         for number, row in enumerate(_read(path)):
             for column, known in others:
-                key = same_name(_cell(row, column))
-                row = known.get(key, {}) | {name: cell for name, cell in row.items() if cell}
-            if split := by_row.get(number, split):
-                row[_SPLIT] = split
-            yield row
+                if key := same_name(_cell(row, column)):
+                    row = known.get(key, {}) | {name: cell for name, cell in row.items() if cell}
+            yield row | {_SPLIT: by_row.get(number, split) or ""}
 
 
 def _read(path: Path) -> list[Row]:
@@ -286,8 +280,9 @@ def _alternatives(column: str) -> tuple[str, ...]:
     return tuple(name for name in column.casefold().split("|") if name)
 
 
-def _columns(table: pd.DataFrame) -> set[str]:
-    return {name.casefold() for name in table.columns}
+def _columns(table: Path) -> set[str]:
+    """Return the columns of a table, in small letters."""
+    return {name.casefold() for name in read_table(table, 1, head=_heads()).columns}
 
 
 def summary(images: Sequence[SourceImage]) -> str:

@@ -19,6 +19,8 @@ from doctor_derma.images.decoding import IMAGE_SUFFIXES
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab")
 TABLE_SUFFIXES = (*TEXT_SUFFIXES, ".txt", ".xlsx", ".parquet")
+# Bytes of a row, where only so many rows are read.
+_MOST_IN_ROW = 10_000
 # Rows above the head of a table, such as a title and a legend.
 _MOST_ABOVE = 30
 
@@ -49,7 +51,7 @@ def read_table(path: Path, rows: int | None = None, *, head: Sequence[str] = ())
             return _table(
                 [(row, list(cells)) for row, cells in enumerate(sheet.values, 1)], rows, head
             )
-        text = _decode(path.read_bytes())
+        text = _decode(_start(path, rows))
         first, _, rest = text.partition("\n")
         # Excel can be told the separator so, and leaves it in the file.
         if hint := re.fullmatch(r"sep=(.)\r?", first):
@@ -57,6 +59,8 @@ def read_table(path: Path, rows: int | None = None, *, head: Sequence[str] = ())
         separator = hint[1] if hint else _separator(text)
         lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
         return _table(((lines.line_num, cells) for cells in lines), rows, head, separator)
+    except FileNotFoundError as error:
+        raise DermaError(f"{path}: no such file; name a table") from error
     # A broken workbook is a BadZipFile or a KeyError, a broken Parquet an error of Arrow's own.
     except DermaError:
         raise
@@ -102,6 +106,19 @@ def _as_cells(table: pd.DataFrame) -> pd.DataFrame:
         return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
     return table.map(text).astype(str).rename(columns=str)
+
+
+def _start(path: Path, rows: int | None) -> bytes:
+    """Return all of a file, or whole lines of it that are enough for so many rows."""
+    if rows is None:
+        return path.read_bytes()
+    with path.open("rb") as file:
+        start = file.read(max(2**20, _MOST_IN_ROW * rows))
+        if not file.read(1):
+            return start
+    lines = start[: start.rfind(b"\n")]
+    # In UTF-16 half of the line's end may be left.
+    return lines[: len(lines) // 2 * 2] if b"\0" in start[:2] or start[:1] > b"\xfd" else lines
 
 
 def _decode(content: bytes) -> str:
