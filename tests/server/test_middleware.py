@@ -124,6 +124,13 @@ def test_probes_are_quiet_unless_something_is_wrong(client: TestClient, log: lis
     assert [line["path"] for line in log] == ["/readyz"]
 
 
+def test_head_is_logged_as_what_was_asked_for(client: TestClient, log: list) -> None:
+    for path in ("/v1/model", "/healthz", "/static/app.js", "/nothing"):
+        client.head(path)
+    asked = [(line["method"], line["path"]) for line in log]
+    assert asked == [("HEAD", path) for path in ("/v1/model", "/static", "unknown")]
+
+
 def test_a_crash_is_an_error_in_the_log_with_the_request(
     client: TestClient, log: list, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

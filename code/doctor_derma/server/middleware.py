@@ -285,6 +285,10 @@ class HeadAsGet:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "HEAD":
-            scope = {**scope, "method": "GET"}
-        await self._app(scope, receive, send)
+        if scope["type"] != "http" or scope["method"] != "HEAD":
+            await self._app(scope, receive, send)
+            return
+        get = {**scope, "method": "GET"}
+        await self._app(get, receive, send)
+        # For the log and the metrics.
+        scope.update({name: get[name] for name in ("route", "root_path") if name in get})
