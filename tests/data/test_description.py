@@ -18,6 +18,7 @@ def dataset(tmp_path: Path) -> Dataset:
     images = sources({"mel": 6, "seborrheic keratosis": 10})
     for number in range(4):
         known = {"age": 40.0 + number, "sex": "female", "site": "back", "source": "Graz"}
+        known |= {"patient": "P1", "skin_tone": "III"}
         image = source(f"x{number}", "mel", encoded(picture(500 + number)))
         images.append(SourceImage(image.image, "", image.read, dx="mel", lesion="x", **known))
     images.append(source("broken", "mel", b"junk"))
@@ -43,6 +44,8 @@ def test_tables_count_images_and_lesions(dataset: Dataset) -> None:
     assert "female 4" in text
     assert "unknown 16, Graz 4" in text
     assert "96x72 20" in text
+    assert "unknown 16, III 4" in text
+    assert " ".join(text.split()).count("patients │ 1 │") == 1
     assert "corrupt 1" in text
     assert "Melanoma" in text
 

@@ -91,9 +91,11 @@ def _facts_table(dataset: Dataset) -> Table:
         table.add_row(*cells("age", f"{spread}; unknown for {len(rows) - len(ages):,} images"))
     else:
         table.add_row(*cells("age", "unknown"))
-    table.add_row(*cells("sex", _listed(_known(rows["sex"]))))
-    table.add_row(*cells("site", _listed(_known(rows["site"]))))
-    table.add_row(*cells("source", _listed(_known(rows["source"]))))
+    for name in ("sex", "site", "source", "skin_tone"):
+        if name in rows:
+            table.add_row(*cells(name.replace("_", " "), _listed(_known(rows[name]))))
+    if "patient" in rows:
+        table.add_row(*cells("patients", f"{rows['patient'].replace('', np.nan).nunique():,}"))
     sizes = rows["width"].astype(str) + "x" + rows["height"].astype(str)
     table.add_row(*cells("size", _listed(sizes)))
     table.add_row(*cells("reported", _reported(dataset.folder / REPORT_FILE)))

@@ -1,10 +1,8 @@
 """Lesion masks: which pixels of an image are lesion, kept as ``masks/<image>.png``."""
 
-import csv
 import os
 import zipfile
 import zlib
-from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +17,7 @@ from rich.progress import track
 
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.data.importers.pictures import PictureFile, find_pictures
+from doctor_derma.data.importers.records import ReportedImage, count_reasons, write_report
 from doctor_derma.data.importers.tables import same_name
 from doctor_derma.data.manifest import REPORT_FILE, read_dataset
 from doctor_derma.errors import DermaError
@@ -28,7 +27,6 @@ from doctor_derma.terminal import terminal
 MASKS_FOLDER = "masks"
 # As in the archive: ISIC_0024306.jpg has the mask ISIC_0024306_segmentation.png.
 MASK_ENDING = "_segmentation"
-REPORT_COLUMNS = ("image", "reason", "detail")
 # Rounding to whole pixels changes the proportions of small pictures by about this much.
 ASPECT_TOLERANCE = 0.02
 # The edge of a mask that was scaled is grey, a picture is grey all over.
@@ -48,15 +46,6 @@ class MaskReason(StrEnum):
 
 
 @dataclass(frozen=True)
-class ReportedMask:
-    """A row of the report: an image without a usable mask, or a mask that wasn't used."""
-
-    image: str
-    reason: MaskReason
-    detail: str
-
-
-@dataclass(frozen=True)
 class MaskSummary:
     """What became of the masks of a source.
 
@@ -68,12 +57,12 @@ class MaskSummary:
 
     seen: int
     kept: int
-    reported: tuple[ReportedMask, ...]
+    reported: tuple[ReportedImage, ...]
 
     @property
     def reasons(self) -> dict[str, int]:
         """Number of reported images and masks by reason, most frequent first."""
-        return dict(Counter(str(report.reason) for report in self.reported).most_common())
+        return count_reasons(self.reported)
 
 
 def read_mask(folder: Path, image: str) -> np.ndarray | None:
@@ -140,14 +129,11 @@ def import_masks(source: Path, folder: Path) -> MaskSummary:
                 f"{reported[0].detail}); name the masks of the images in {folder}"
             )
         reported += [
-            ReportedMask(name, MaskReason.NO_MASK, f"no mask in {source}")
+            ReportedImage(name, MaskReason.NO_MASK, f"no mask in {source}")
             for name in sizes
             if name not in chosen
         ]
-        with (staging / REPORT_FILE).open("w", newline="", encoding="utf-8") as stream:
-            writer = csv.writer(stream)
-            writer.writerow(REPORT_COLUMNS)
-            writer.writerows((report.image, report.reason, report.detail) for report in reported)
+        write_report(staging / REPORT_FILE, reported, kept=False)
     return MaskSummary(len(files), kept, tuple(reported))
 
 
@@ -177,7 +163,7 @@ def _find_masks(source: Path) -> list[tuple[str, PictureFile]]:
 
 def _choose(
     files: list[tuple[str, PictureFile]], sizes: dict[str, tuple[int, int]]
-) -> tuple[dict[str, PictureFile], list[ReportedMask]]:
+) -> tuple[dict[str, PictureFile], list[ReportedImage]]:
     """Take the first mask of each image of the manifest."""
     images = {same_name(name): name for name in sizes}
     chosen: dict[str, PictureFile] = {}
@@ -186,10 +172,10 @@ def _choose(
         image = images.get(same_name(written))
         if image is None:
             detail = f"{file.path}: no image of this name in the data set"
-            reported.append(ReportedMask(written, MaskReason.NO_IMAGE, detail))
+            reported.append(ReportedImage(written, MaskReason.NO_IMAGE, detail))
         elif image in chosen:
             detail = f"{file.path}: {chosen[image].path} is taken"
-            reported.append(ReportedMask(image, MaskReason.DUPLICATE, detail))
+            reported.append(ReportedImage(image, MaskReason.DUPLICATE, detail))
         else:
             chosen[image] = file
     return chosen, reported
@@ -197,12 +183,12 @@ def _choose(
 
 def _write_masks(
     chosen: dict[str, PictureFile], sizes: dict[str, tuple[int, int]], staging: Path
-) -> list[ReportedMask]:
+) -> list[ReportedImage]:
     """Write what can be used, and report the rest."""
 
-    def write(image: str) -> ReportedMask | None:
+    def write(image: str) -> ReportedImage | None:
         mask = _usable(image, chosen[image], sizes[image])
-        if isinstance(mask, ReportedMask):
+        if isinstance(mask, ReportedImage):
             return mask
         Image.fromarray(mask).save(_mask_path(staging, image))
         return None
@@ -217,11 +203,11 @@ def _write_masks(
         return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _usable(image: str, file: PictureFile, size: tuple[int, int]) -> np.ndarray | ReportedMask:
+def _usable(image: str, file: PictureFile, size: tuple[int, int]) -> np.ndarray | ReportedImage:
     """Return the mask, bool [H, W] of ``size`` (width, height), or why there is none."""
 
-    def bad(reason: MaskReason, detail: object) -> ReportedMask:
-        return ReportedMask(image, reason, f"{file.path}: {detail}")
+    def bad(reason: MaskReason, detail: object) -> ReportedImage:
+        return ReportedImage(image, reason, f"{file.path}: {detail}")
 
     try:
         picture = open_image(file.read(), shrink=False).convert("L")

@@ -9,15 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
+from rich.progress import DownloadColumn, Progress, TaskID, TransferSpeedColumn
 
 from doctor_derma.errors import DermaError
 from doctor_derma.proxies import ProxiedTransport
@@ -78,22 +70,14 @@ def download_ham10000(destination: Path, base_url: str | None = None) -> list[Pa
             follow_redirects=True,
             headers={"Accept-Encoding": "identity"},
         ) as client,
-        _progress() as progress,
+        Progress(
+            *(*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn()),
+            console=terminal(error=True),
+        ) as progress,
     ):
         destination.mkdir(parents=True, exist_ok=True)
         files = _list_files(client, base)
         return [_fetch(client, file, destination, progress) for file in files]
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=terminal(error=True),
-    )
 
 
 @contextmanager

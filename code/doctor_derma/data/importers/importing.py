@@ -1,11 +1,9 @@
 """From a source's images to ``train/``, ``test/``, a manifest and a report of what is amiss."""
 
-import csv
 import hashlib
 import re
 import shutil
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +17,8 @@ from doctor_derma.data.importers.records import (
     Reason,
     ReportedImage,
     SourceImage,
+    count_reasons,
+    write_report,
 )
 from doctor_derma.data.importers.screening import Screened, inspect_images, screen
 from doctor_derma.data.manifest import (
@@ -42,7 +42,6 @@ PARTS = ("train", "test", REPORT_FILE, DATASET_FILE, MANIFEST_FILE)
 FAILED_REPORT_FILE = "failed_import_report.csv"
 # What an image keeps when others are added to its data set, beside its class and source.
 _CARRIED = ("lesion", "split", "age", "sex", "site", "patient", "skin_tone")
-REPORT_COLUMNS = ("image", "reason", "detail", "kept")
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,7 @@ class ImportSummary:
     @property
     def reasons(self) -> dict[str, int]:
         """Number of reported images by reason, most frequent first."""
-        return _count_reasons(self.reported)
+        return count_reasons(self.reported)
 
 
 def import_images(
@@ -136,7 +135,7 @@ def import_images(
                 f"{place or info.source}: {error}{_what_became(images, reported, destination)}"
             ) from error
         table = _copy(screened, splits, staging)
-        _write_report(staging / REPORT_FILE, reported)
+        write_report(staging / REPORT_FILE, reported)
         write_dataset(staging, info, table)
     return ImportSummary(sum(image.read is not None for image in images), table, reported)
 
@@ -185,17 +184,13 @@ def _what_became(
     # The report of an earlier import belongs to what it brought.
     earlier = (destination / MANIFEST_FILE).exists()
     path = destination / (FAILED_REPORT_FILE if earlier else REPORT_FILE)
-    _write_report(path, reported)
+    write_report(path, reported)
     first = {str(report.reason): report for report in reversed(gone)}
     reasons = ", ".join(
         f"{reason} {count:,} (first {first[reason].image}: {first[reason].detail})"
-        for reason, count in _count_reasons(gone).items()
+        for reason, count in count_reasons(gone).items()
     )
     return f". {len(gone):,} of {len(images):,} can't be used: {reasons}. All are in {path}"
-
-
-def _count_reasons(reported: Iterable[ReportedImage]) -> dict[str, int]:
-    return dict(Counter(str(report.reason) for report in reported).most_common())
 
 
 @contextmanager
@@ -254,15 +249,6 @@ def _read_again(image: InspectedImage) -> bytes:
     if hashlib.sha256(encoded).hexdigest() != image.sha256:
         raise DermaError(f"{image.source.origin}: changed during the import; import again")
     return encoded
-
-
-def _write_report(path: Path, reported: Iterable[ReportedImage]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(REPORT_COLUMNS)
-        for report in reported:
-            kept = "yes" if report.kept else "no"
-            writer.writerow([report.image, report.reason, report.detail, kept])
 
 
 @contextmanager

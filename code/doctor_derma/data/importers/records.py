@@ -1,8 +1,11 @@
 """What the readers of a source hand to the import: one record an image, read lazily."""
 
-from collections.abc import Callable
+import csv
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 import numpy as np
 
@@ -79,9 +82,24 @@ class InspectedImage:
 
 @dataclass(frozen=True)
 class ReportedImage:
-    """A row of the import report; ``kept`` images are in the data set all the same."""
+    """A row of an import report; ``kept`` images are in the data set all the same."""
 
     image: str
-    reason: Reason
+    reason: StrEnum
     detail: str
     kept: bool = False
+
+
+def count_reasons(reported: Iterable[ReportedImage]) -> dict[str, int]:
+    """Return the number of reported images by reason, most frequent first."""
+    return dict(Counter(str(report.reason) for report in reported).most_common())
+
+
+def write_report(path: Path, reported: Iterable[ReportedImage], *, kept: bool = True) -> None:
+    """Write a report as CSV, with or without a column that says which images are kept."""
+    with path.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["image", "reason", "detail", *["kept"] * kept])
+        for report in reported:
+            said = ["yes" if report.kept else "no"] * kept
+            writer.writerow([report.image, report.reason, report.detail, *said])
