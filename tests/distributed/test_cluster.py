@@ -1,8 +1,11 @@
 """Joining a cluster: what can't be joined is said at once."""
 
 import socket
+import subprocess
+import sys
 
 import pytest
+import ray
 
 from doctor_derma.distributed.cluster import ADDRESS_VARIABLE, cluster
 from doctor_derma.errors import DermaError
@@ -28,3 +31,18 @@ def test_an_address_where_nobody_answers_is_refused(monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(ADDRESS_VARIABLE, address)
         with pytest.raises(DermaError, match=f"{address}: no Ray cluster answers"), cluster():
             pass
+
+
+def test_a_ray_that_would_listen_on_the_network_is_not_started(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ray.util, "get_node_ip_address", lambda: "10.0.0.7")
+    with pytest.raises(DermaError, match="would listen on the network"), cluster():
+        pass
+    assert not ray.is_initialized()
+
+
+@pytest.mark.parametrize("room", ["predict", "train", "tune"])
+def test_ray_is_imported_only_once_it_is_told_where_to_listen(room: str) -> None:
+    code = f"import sys, doctor_derma.distributed.{room}.run; sys.exit('ray' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -65,7 +65,7 @@ def test_a_packed_bundle_decides_as_it_was_told(bundle: Path) -> None:
         packed = PackedBundle.pack(bundle, rule, costs)
         [prediction] = packed.load().predict(picture)
         assert prediction.label == label
-        assert packed.described.decision.default == prediction.rule
+        assert packed.info.decision.default == prediction.rule
     with pytest.raises(DermaError, match="no threshold for melanoma"):
         PackedBundle.pack(bundle, "melanoma-first")
 

@@ -172,11 +172,7 @@ def test_more_than_the_machine_has_is_refused(ray_here: None, root: Path, tmp_pa
 def test_a_population_exchanges_states(
     ray_here: None, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Both trials need all cores, so they take turns, an epoch each.
-
-    The steps are large, so that scores rise: a trial that falls behind the other's first epoch
-    takes it over again and again, and never lets it go on.
-    """
+    """Both trials need all cores, so they take turns, an epoch each."""
     asked = sweep(
         tmp_path,
         base=RECIPE | {"epochs": POPULATION_EPOCHS, "seed": 1},

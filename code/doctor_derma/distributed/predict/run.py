@@ -77,11 +77,11 @@ def predict_on_ray(
     """
     started = time.perf_counter()
     packed = PackedBundle.pack(bundle.expanduser(), rule, costs)
-    row_schema(packed.described)
+    row_schema(packed.info)
     out = out.expanduser()
     check_folder(out)
     with locked(out):
-        plan = open_plan(out, sources, packed.described, sizes or Sizes())
+        plan = open_plan(out, sources, packed.info, sizes or Sizes())
         shards = Shards(out)
         skipped = len(shards)
         images, failed, failures = _predict_missing(plan, packed, shards, address)
@@ -137,7 +137,7 @@ def _run_stages(work: Sequence[Work], bundle: PackedBundle, block: int) -> Itera
             ray.data.from_items([one.row() for one in work], override_num_blocks=len(work))
             .flat_map(
                 decode_unit,  # type: ignore[arg-type]
-                fn_kwargs={"info": bundle.described, "block": block},
+                fn_kwargs={"info": bundle.info, "block": block},
                 num_cpus=DECODING_CPUS,
             )
             .map(

@@ -99,10 +99,9 @@ def _block(
 
 
 class PackedBundle(NamedTuple):
-    """A bundle as bytes, for machines that don't see its folder."""
+    """A bundle without its folder, for machines that don't see that."""
 
-    info: bytes
-    graph_file: str
+    info: BundleInfo
     graph: bytes
 
     @classmethod
@@ -117,20 +116,14 @@ class PackedBundle(NamedTuple):
             When it isn't whole, or does not have the rule.
         """
         info = read_info(bundle).deciding(rule, costs)
-        graph = (bundle / info.weights.file).read_bytes()
-        return cls(info.model_dump_json().encode(), info.weights.file, graph)
+        return cls(info, (bundle / info.weights.file).read_bytes())
 
     def load(self) -> Classifier:
         """Return the classifier, on one thread: there is one in each of many processes."""
         with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / INFO_FILE).write_bytes(self.info)
-            (Path(folder) / self.graph_file).write_bytes(self.graph)
+            (Path(folder) / INFO_FILE).write_text(self.info.model_dump_json())
+            (Path(folder) / self.info.weights.file).write_bytes(self.graph)
             return Classifier.load(folder, threads=1)
-
-    @property
-    def described(self) -> BundleInfo:
-        """What ``model.json`` says."""
-        return BundleInfo.model_validate_json(self.info)
 
 
 class Predictor:
