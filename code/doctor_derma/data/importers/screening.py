@@ -28,6 +28,9 @@ from doctor_derma.images.decoding import UnreadableImage, open_image
 from doctor_derma.images.file_structure import LENGTH, foreign_kind
 from doctor_derma.terminal import terminal
 
+THUMBNAIL_SIZE = 16
+NEAR_RMS = 3.5
+
 
 def inspect_images(
     images: Sequence[SourceImage],
@@ -109,14 +112,14 @@ def screen(images: Sequence[InspectedImage]) -> Screened:
     """
     pairs = near_identical_pairs(np.array([image.thumbnail for image in images]))
     twins = [(i, j) for i, j in pairs if images[i].sha256 != images[j].sha256]
-    copies = _same([image.sha256 for image in images])
-    lesions = _joined_lesions(images, [*twins, *copies])
+    copies = _groups([image.sha256 for image in images])
+    lesions = _joined_lesions(images, [*twins, *_linked(copies)])
     dropped: dict[int, ReportedImage] = {}
-    for i, j in [*_contradicting_copies(images), *twins]:
+    for i, j in [*_contradicting_copies(images, copies), *twins]:
         if images[i].dx != images[j].dx:
             _report_conflict(images, dropped, i, j)
             _report_conflict(images, dropped, j, i)
-    _report_copies(images, dropped)
+    _report_copies(images, copies, dropped)
     noted = _report_crossings(images, lesions, twins, dropped)
     kept = [index for index in range(len(images)) if index not in dropped]
     return Screened(
@@ -126,19 +129,23 @@ def screen(images: Sequence[InspectedImage]) -> Screened:
     )
 
 
-def _same(keys: Sequence[str]) -> list[tuple[int, int]]:
-    """Pair each index with the first one of the same key."""
-    first: dict[str, int] = {}
-    pairs = ((first.setdefault(key, index), index) for index, key in enumerate(keys))
-    return [(i, j) for i, j in pairs if i != j]
+def _groups(keys: Sequence[str]) -> list[list[int]]:
+    """Return the indices of each key, of those that stand more than once."""
+    groups: dict[str, list[int]] = defaultdict(list)
+    for index, key in enumerate(keys):
+        groups[key].append(index)
+    return [group for group in groups.values() if len(group) > 1]
 
 
-def _contradicting_copies(images: Sequence[InspectedImage]) -> Iterator[tuple[int, int]]:
+def _linked(groups: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
+    return [(first, other) for first, *others in groups for other in others]
+
+
+def _contradicting_copies(
+    images: Sequence[InspectedImage], copies: Iterable[Sequence[int]]
+) -> Iterator[tuple[int, int]]:
     """Pair each copy of a picture that has several classes with one of another class."""
-    copies = defaultdict(list)
-    for index, image in enumerate(images):
-        copies[image.sha256].append(index)
-    for indices in copies.values():
+    for indices in copies:
         for index in indices:
             others = (i for i in indices if images[i].dx != images[index].dx)
             if (other := next(others, None)) is not None:
@@ -148,7 +155,7 @@ def _contradicting_copies(images: Sequence[InspectedImage]) -> Iterator[tuple[in
 def _joined_lesions(
     images: Sequence[InspectedImage], pairs: Iterable[tuple[int, int]]
 ) -> list[str]:
-    links = np.array([*_same([image.lesion for image in images]), *pairs]).reshape(-1, 2)
+    links = np.array([*_linked(_groups([image.lesion for image in images])), *pairs]).reshape(-1, 2)
     graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(len(images),) * 2)
     _, groups = connected_components(graph, directed=False) if images else (0, [])
     name: dict[int, str] = {}
@@ -165,18 +172,19 @@ def _report_conflict(
     dropped.setdefault(index, ReportedImage(image.source.image, Reason.CONFLICTING_LABELS, detail))
 
 
-def _report_copies(images: Sequence[InspectedImage], dropped: dict[int, ReportedImage]) -> None:
-    copies = defaultdict(list)
-    for index, image in enumerate(images):
-        if index not in dropped:
-            copies[image.sha256].append(index)
-    for indices in copies.values():
+def _report_copies(
+    images: Sequence[InspectedImage],
+    copies: Iterable[Sequence[int]],
+    dropped: dict[int, ReportedImage],
+) -> None:
+    for indices in copies:
         stays = max(indices, key=lambda index: _held_out(images[index]))
+        detail = f"the same bytes as {images[stays].source.image}"
         for index in indices:
             if index != stays:
-                detail = f"the same bytes as {images[stays].source.image}"
                 name = images[index].source.image
-                dropped[index] = ReportedImage(name, Reason.DUPLICATE_BYTES, detail)
+                copy = ReportedImage(name, Reason.DUPLICATE_BYTES, detail)
+                dropped.setdefault(index, copy)
 
 
 def _report_crossings(
@@ -197,10 +205,8 @@ def _report_crossings(
         reason, detail = Reason.LESION_CROSSES_SPLITS, f"lesion {lesions[index]}"
         if index in partners:
             twin = images[partners[index]]
-            reason, detail = (
-                Reason.NEAR_IDENTICAL,
-                f"almost the same picture as {twin.source.image}",
-            )
+            reason = Reason.NEAR_IDENTICAL
+            detail = f"almost the same picture as {twin.source.image}"
             if twin.lesion != image.lesion:
                 joined = f"{detail}, so both are lesion {lesions[index]}"
                 notes[index] = ReportedImage(name, reason, joined, kept=True)
@@ -213,10 +219,6 @@ def _report_crossings(
 
 def _held_out(image: InspectedImage) -> int:
     return SPLITS.index(image.source.split) if image.source.split else 0
-
-
-THUMBNAIL_SIZE = 16
-NEAR_RMS = 3.5
 
 
 def thumbnail(picture: Image.Image) -> np.ndarray:
