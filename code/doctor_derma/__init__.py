@@ -9,7 +9,8 @@ from doctor_derma._version import __version__
 from doctor_derma.telemetry import switch_off
 
 if TYPE_CHECKING:
-    from doctor_derma.inference.classifier import Classifier, Prediction
+    from doctor_derma.inference.classifier import Classifier
+    from doctor_derma.inference.prediction import Prediction
 
 __all__ = ["Classifier", "Prediction", "__version__"]
 

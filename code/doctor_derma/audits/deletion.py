@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image, ImageFilter
 
-from doctor_derma.audits.groups import ALL, by_class, group_means, interval_of, rows_by
+from doctor_derma.audits.groups import ALL, Rows, by_class, group_means, interval_of, rows_by
 from doctor_derma.audits.localisation import called_maps, centred_gaussian, resize_map
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES
@@ -232,7 +232,7 @@ def plot_deletion(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_curves(axes: Axes, curves: pd.DataFrame, areas: Areas, curve: str) -> None:
+def _draw_curves(axes: Axes, curves: pd.DataFrame, areas: Rows, curve: str) -> None:
     for order, (label, colour, dashes) in ORDERS.items():
         line = curves[curves["order"] == order]
         percent = 100 * line["share"]
@@ -256,7 +256,7 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, areas: Areas, curve: str) -> 
     )
 
 
-def _draw_differences(axes: Axes, areas: Areas, classes: list[str], curve: str) -> None:
+def _draw_differences(axes: Axes, areas: Rows, classes: list[str], curve: str) -> None:
     for difference, marker, shift in zip(DIFFERENCES, "Do", (-BESIDE, BESIDE), strict=True):
         baseline, colour, _ = ORDERS[difference.removeprefix("model minus ")]
         for row, name in enumerate(classes):

@@ -108,7 +108,11 @@ def _weighted_means(
     return np.stack(means, axis=1)
 
 
-def rows_by(frame: pd.DataFrame, *keys: str) -> dict[tuple[Any, ...], dict[Hashable, Any]]:
+# Rows of a frame by their values of some columns.
+Rows = dict[tuple[Any, ...], dict[Hashable, Any]]
+
+
+def rows_by(frame: pd.DataFrame, *keys: str) -> Rows:
     """Return the rows of a frame by their values of some columns."""
     return {tuple(row[key] for key in keys): row for row in frame.to_dict("records")}
 

@@ -1,6 +1,8 @@
 """Does the evidence for the called class lie on the lesion? Activation maps against masks."""
 
+from collections.abc import Hashable
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd

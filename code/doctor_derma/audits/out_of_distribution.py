@@ -1,9 +1,9 @@
 """Does a model notice that a picture is not dermatoscopic?"""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -175,8 +175,8 @@ def plot_ood_pictures(columns: int = 6, seed: int = 0) -> Figure:
     return figure
 
 
-def _auroc_of(row: dict) -> Interval:
-    return interval_of(row | {"value": row["auroc"]})
+def _auroc_of(row: Mapping[Hashable, Any]) -> Interval:
+    return interval_of({**row, "value": row["auroc"]})
 
 
 def _auroc(scores: pd.DataFrame, resamples: int, seed: int) -> Interval:

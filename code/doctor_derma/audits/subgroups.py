@@ -1,6 +1,7 @@
 """Who a model works for: metrics by sex, age, body site, confirmation and skin tone."""
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd

@@ -127,7 +127,8 @@ def import_auto(
 @import_app.command("masks")
 def import_masks(source: Path) -> None:
     """Import the lesion masks of the imported images: a folder or zip of IMAGE_segmentation.png."""
-    from doctor_derma.data.masks import MASKS_FOLDER, REPORT_FILE, import_masks
+    from doctor_derma.data.manifest import REPORT_FILE
+    from doctor_derma.data.masks import MASKS_FOLDER, import_masks
 
     folder = Workspace.find().data
     summary = import_masks(source, folder)

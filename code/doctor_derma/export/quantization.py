@@ -318,7 +318,7 @@ def quantize_int8(network: ModelProto, pictures: Sequence[np.ndarray]) -> ModelP
         return onnx.load(path)
 
 
-class _Pictures(CalibrationDataReader):
+class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # of an untyped library
     def __init__(self, pictures: Sequence[np.ndarray]) -> None:
         self._left = iter(pictures)
 

@@ -52,7 +52,7 @@ def guarded(step: Callable[Concatenate[T, P], None]) -> Callable[Concatenate[T, 
         except Exception as error:  # MLflow raises its own, its HTTP library's and SQLAlchemy's
             tracker.turn_off(error)
 
-    return tried
+    return tried  # type: ignore[return-value]  # mypy takes it for functools' own class
 
 
 class Tracker:

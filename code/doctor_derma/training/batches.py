@@ -18,7 +18,7 @@ from doctor_derma.training.folds import parts_of
 Batch = tuple[Tensor, Tensor]
 
 
-class PixelRows(Dataset):
+class PixelRows(Dataset[Batch]):
     """Rows of a pixel cache and their class indices, read a batch at a time."""
 
     def __init__(self, pixels: np.ndarray, rows: np.ndarray, targets: np.ndarray) -> None:
@@ -47,7 +47,7 @@ class ImageBatches(lightning.LightningDataModule):
         """Decode the images once a machine."""
         self._pixels()
 
-    def train_dataloader(self) -> DataLoader:
+    def train_dataloader(self) -> DataLoader[Batch]:
         rows = self._rows(self.parts.train)
         if self.config.class_cap:
             rows = self._capped(rows)
@@ -56,7 +56,7 @@ class ImageBatches(lightning.LightningDataModule):
         drop_last = math.ceil(len(rows) / processes) > self.config.batch_size
         return self._loader(rows, shuffle=True, drop_last=drop_last)
 
-    def val_dataloader(self) -> DataLoader:
+    def val_dataloader(self) -> DataLoader[Batch]:
         rows = self._rows(self.parts.val)
         sampler = None
         if self.trainer and self.trainer.world_size > 1:
@@ -92,8 +92,13 @@ class ImageBatches(lightning.LightningDataModule):
         return PixelRows(self._pixels(), rows, targets)
 
     def _loader(
-        self, rows: PixelRows, sampler: Sampler | None = None, *, shuffle: bool, drop_last: bool
-    ) -> DataLoader:
+        self,
+        rows: PixelRows,
+        sampler: Sampler[int] | None = None,
+        *,
+        shuffle: bool,
+        drop_last: bool,
+    ) -> DataLoader[Batch]:
         return DataLoader(
             rows,
             self.config.batch_size,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -28,7 +29,9 @@ PALETTE = (
     "#882255",
     "#6b7280",
 )
-DASHES = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
+# A line style of matplotlib: a name, or where dashes begin and how long they are.
+Dash = str | tuple[int, tuple[float, ...]]
+DASHES: tuple[Dash, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 MODEL_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#882255", "#56b4e9")
 
@@ -38,7 +41,7 @@ def class_colours(classes: Sequence[str]) -> dict[str, str]:
     return dict(zip(classes, cycle(PALETTE), strict=False))
 
 
-def class_dashes(classes: Sequence[str]) -> dict[str, str | tuple]:
+def class_dashes(classes: Sequence[str]) -> dict[str, str | tuple[Any, ...]]:
     """Give each class its line style."""
     return dict(zip(classes, cycle(DASHES), strict=False))
 
