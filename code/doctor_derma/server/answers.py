@@ -1,4 +1,4 @@
-"""From the pictures of a request to what the client reads about them."""
+"""Answers about the pictures of a request, in the order in which they were uploaded."""
 
 import asyncio
 import base64
@@ -26,7 +26,7 @@ from doctor_derma.server.settings import Settings
 from doctor_derma.server.upload_memory import Reservation
 from doctor_derma.server.uploads import Upload
 
-# A request with many pictures is in no hurry: it waits this long for a busy engine.
+# A request with many pictures can wait this long for a busy engine.
 MAX_WAIT_SECONDS = 10.0
 MAX_AHEAD_BYTES = 20_000_000
 # Viridis (Smith and van der Walt, 2015) at five places, as on the upload page; colour-blind
@@ -37,7 +37,7 @@ VIRIDIS = np.array(
 
 
 async def answer_picture(prediction: Prediction, info: BundleInfo, map_format: MapFormat) -> Answer:
-    """Return the answer for a prediction, with its map in the form that was asked for."""
+    """Return the answer for a prediction, with its activation map in the requested format."""
     answer = full_answer(prediction, info)
     if map_format == "grid":
         answer.activation_map = prediction.activation_map.tolist()
@@ -74,7 +74,7 @@ def draw_map(activation_map: np.ndarray, height: int, width: int) -> bytes:
 
 
 def pictures_ahead(settings: Settings) -> int:
-    """Return how many pictures of one request may be in the engine's hands at a time.
+    """Return how many pictures of one request the engine may work on at a time.
 
     Enough for a full batch in the network and the next behind it, but never the whole queue,
     so that other requests find room in it.
@@ -94,13 +94,13 @@ async def answer_uploads(
 ) -> AsyncGenerator[Item, None]:
     """Yield the answer to every upload, or its problem, in their order.
 
-    The next upload is read only when the engine has taken on the earlier ones, whether or not
-    anybody reads the answers: a client may send everything before it reads anything.
+    The next upload is read only when the engine has room for it, whether or not the client reads
+    the answers: it may send everything before it reads anything.
 
     Parameters
     ----------
     reservation : to which the bytes of each picture are given back when it is classified
-    ahead : pictures in the engine's hands at a time; also never over ``MAX_AHEAD_BYTES``
+    ahead : pictures that the engine works on at a time; also never over ``MAX_AHEAD_BYTES``
     map_format : of the activation maps
     rule : by which the pictures are called; the model's own when None
 
@@ -170,7 +170,7 @@ async def _predict(engine: Engine, picture: bytes, rule: Rule | None) -> Predict
 
 
 class _InFlight:
-    """How many pictures, and bytes of them, are in the engine's hands at a time."""
+    """Bounds the pictures of one request, and their bytes, that the engine works on at a time."""
 
     def __init__(self, most: int) -> None:
         self._changed = asyncio.Condition()

@@ -1,10 +1,10 @@
 """``python -m doctor_derma.server.decoding_worker``: pictures in, pixels out, through pipes.
 
 Each picture is decoded in a process of its own, a copy of this one, which has loaded everything.
-It gets a bound on its memory and on its time, and its death is an answer like another.
+Its memory and time are bounded, and when it dies, the picture counts as too large.
 
 A request is ``REQUEST``, with the height and width of the network and the bytes of the file, and
-the file. An answer is ``LENGTHS``, a head in JSON, and pixels. Nothing of it can run anything.
+the file. An answer is ``LENGTHS``, a head in JSON, and pixels. Neither can execute code.
 """
 
 import json
@@ -22,23 +22,23 @@ from doctor_derma.images.large_pictures import load_libvips
 REQUEST = struct.Struct(">IIQ")
 LENGTHS = struct.Struct(">IQ")
 TOO_MUCH = "it takes more memory or time to decode than one picture may: scale it down"
-# For a picture that neither ends nor computes.
+# Wall-clock limit, for a decoder that hangs without computing.
 SECONDS = 9
 # With what the server itself does with the upload, under two.
 PROCESSOR_SECONDS = 1.7
-# On top of what this process has. 24 megapixels of a progressive JPEG take 96 MB.
+# On top of the memory of this process. 24 megapixels of a progressive JPEG take 96 MB.
 MEMORY_BYTES = 120_000_000
 # Decoders ask for more than they use, such as two frames of an animation of which one is shown.
 ADDRESS_BYTES = 700_000_000
 LOOK_SECONDS = 0.01
-# Answers of the server itself need the processors more.
+# The server itself needs the processors more.
 NICE = 5
 _ADDRESSES, _RESIDENT = 0, 1
 
 
 def main() -> None:
     """Answer requests until there are no more."""
-    # The server is told of both, and ends this process by closing its pipe.
+    # The server gets both signals too, and ends this process by closing its pipe.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     os.nice(NICE)
@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def answer(encoded: bytes, height: int, width: int) -> bytes:
-    """Decode a picture in a process of its own, and return what it says."""
+    """Decode a picture in a child process, and return its answer."""
     reader, writer = os.pipe()
     child = os.fork()
     if not child:
@@ -65,7 +65,7 @@ def answer(encoded: bytes, height: int, width: int) -> bytes:
 
 
 def _watch(child: int, reader: int) -> None:
-    """Wait until a process says something or has ended, and end it when it takes too much."""
+    """Wait until a process answers or ends, and kill it when it takes too much memory."""
     most = _memory("self", _RESIDENT) + MEMORY_BYTES
     while not select.select([reader], [], [], LOOK_SECONDS)[0]:
         if _memory(str(child), _RESIDENT) > most:
@@ -81,7 +81,7 @@ def _decode_and_exit(writer: int, encoded: bytes, height: int, width: int) -> No
             stream.write(_decoded(encoded, height, width))
         status = 0
     finally:
-        # Without what Python does at its end, which is that of the process this is a copy of.
+        # Skips Python's clean-up, which belongs to the process that this is a copy of.
         os._exit(status)
 
 
@@ -101,7 +101,7 @@ def _packed(head: dict[str, Any], pixels: bytes = b"") -> bytes:
 
 
 def _set_limits() -> None:
-    # Of Unix alone; the server reads this file too, for what the two say to each other.
+    # Unix only, whereas the server imports this file everywhere for the message format.
     import resource
 
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

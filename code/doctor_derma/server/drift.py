@@ -1,4 +1,4 @@
-"""Do the pictures that come, and what the model says of them, still look like its own data?"""
+"""Drift: whether incoming pictures and their predictions still look like the model's own data."""
 
 import math
 from collections import Counter, deque

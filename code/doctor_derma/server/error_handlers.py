@@ -1,4 +1,4 @@
-"""Every error of every route becomes a problem, those that nobody foresaw too."""
+"""Turns every error into problem details, unexpected ones too."""
 
 import logging
 
@@ -35,7 +35,7 @@ def add_error_handlers(app: FastAPI) -> None:
 
 
 class CrashHandler:
-    """ASGI middleware that answers an unforeseen error with a problem, and logs it."""
+    """ASGI middleware that answers an unexpected error with a problem, and logs it."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -59,7 +59,7 @@ class CrashHandler:
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
-    """Answer with a problem error as it is, and with one for what Starlette refuses by itself."""
+    """Answer with the problem, or with one made of what Starlette raises by itself."""
     assert isinstance(error, HTTPException)
     if not isinstance(error, ProblemError):
         if error.status_code == 404:

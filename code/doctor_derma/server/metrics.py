@@ -1,4 +1,4 @@
-"""What the server measures about itself, for Prometheus, in one process or in several."""
+"""Prometheus metrics of the server, in one process or in several."""
 
 import os
 import re
@@ -27,13 +27,13 @@ _REASONS = ("overloaded", "draining", "client_limit", "late", "gone", "unreadabl
 
 
 class Metrics:
-    """All metrics of one server; a registry of its own, so that a process may have several."""
+    """All metrics of one server, in a registry of its own: a process may run several servers."""
 
     def __init__(self, info: BundleInfo) -> None:
         self.registry = registry = CollectorRegistry()
         counter = partial(Counter, registry=registry)
         histogram = partial(Histogram, registry=registry)
-        # With several processes, of the one that said something last.
+        # With several processes, that of the one that set it last.
         gauge = partial(Gauge, registry=registry, multiprocess_mode="livemostrecent")
         self._drift = Drift(info)
         self._requests = histogram(
@@ -111,7 +111,7 @@ class Metrics:
         self._batch.observe(batch)
 
     def predicted(self, prediction: Prediction) -> None:
-        """Note what the model said."""
+        """Note a prediction."""
         self._predictions.labels(prediction.label).inc()
         if prediction.abstention:
             self._abstentions.labels(prediction.abstention).inc()
@@ -123,7 +123,7 @@ class Metrics:
         self._refused.labels(reason).inc()
 
     def exposition(self, accept: str = "") -> tuple[bytes, str]:
-        """Return all metrics, and their content type, as a scraper with this header wants them."""
+        """Return all metrics and their content type, as the header ``Accept`` asks for."""
         encode, content_type = choose_encoder(accept)
         return encode(all_processes() or self.registry), content_type
 
@@ -154,7 +154,7 @@ def all_processes() -> CollectorRegistry | None:
 
 
 def forget_dead_processes() -> None:
-    """Leave out what processes that have died said of their present state; counts stay."""
+    """Remove the gauges of processes that have died; their counters stay."""
     if not (folder := os.environ.get(_VARIABLE)):
         return
     owners = {

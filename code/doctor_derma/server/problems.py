@@ -1,4 +1,4 @@
-"""Problem details (RFC 9457): the types of problem that the server has, and how it answers them."""
+"""Problem details (RFC 9457): the problem types of this server, and the answers that carry them."""
 
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,10 +14,10 @@ from doctor_derma.server.logs import CURRENT
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 PROBLEMS_PATH = "/problems"
-# No route has as many folders; a stranger's path may have thousands.
+# No route has as many folders; the path of a request may have thousands.
 MAX_FOLDERS = 20
 PICTURE_FORMATS = "JPEG, PNG, WebP, TIFF or BMP"
-# What a picture or the engine may raise, which ``to_problem_error`` knows.
+# What decoding and the engine raise, and ``to_problem_error`` translates.
 EXPECTED_ERRORS = (UnreadableImage, Overloaded, DeadlineExceeded)
 LATE_RETRY_SECONDS = 1
 
@@ -161,7 +161,7 @@ class ProblemError(HTTPException):
 
 
 def to_problem_error(error: Exception) -> ProblemError:
-    """Return what a client is told of an error of one of ``EXPECTED_ERRORS``."""
+    """Return the problem for an error of one of the types in ``EXPECTED_ERRORS``."""
     match error:
         case UnreadableImage(kind=kind):
             if kind == "foreign":
@@ -176,7 +176,7 @@ def to_problem_error(error: Exception) -> ProblemError:
         case DeadlineExceeded():
             detail = "The picture waited too long and was given up; send it again."
             return ProblemError(LATE, detail, retry_after=LATE_RETRY_SECONDS)
-    raise TypeError(f"{type(error).__name__} is no error that a client is told of") from error
+    raise TypeError(f"{type(error).__name__} is not an expected error") from error
 
 
 def sentence(message: str) -> str:
@@ -185,7 +185,7 @@ def sentence(message: str) -> str:
 
 
 def problem_of(error: HTTPException) -> Problem:
-    """Return the problem that a client is told, with the id of the request under way.
+    """Return the problem details of an error, with the id of the current request.
 
     An error of another status than those of ``PROBLEM_TYPES`` has the type ``about:blank``
     (RFC 9457, section 4.2.1).
@@ -205,7 +205,7 @@ def problem_of(error: HTTPException) -> Problem:
 
 
 def problem_response(error: HTTPException) -> Response:
-    """Return the answer to a request that ends with an error."""
+    """Return an error as the response to a request."""
     return Response(
         problem_of(error).model_dump_json(exclude_none=True),
         error.status_code,

@@ -1,4 +1,4 @@
-"""How many bytes of uploads the server holds, all requests of a kind together."""
+"""Bounds the bytes of uploads that the server holds, over all requests of a kind."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from doctor_derma.server.problems import OVERLOADED, ProblemError
 # The largest request.
 MAX_HELD_BYTES = 42_000_000
 RETRY_SECONDS = 2
-# A connection that has its bad second is no stalled one.
+# A connection that pauses for a second has not stalled.
 SLOW_AFTER_SECONDS = 2.0
 
 
@@ -18,8 +18,8 @@ class UploadMemory:
     """A bound on the bytes that have been received and not yet answered.
 
     Many large uploads at once would otherwise fill the memory before the first of them
-    reaches the queue. Where there is no more room, the slowest upload goes before a newcomer is
-    refused. Batches have their own, so that they keep no single picture out.
+    reaches the queue. When it is full, the slowest upload is evicted before a new one is refused.
+    Batches have a bound of their own, so that they keep no single picture out.
 
     Attributes
     ----------
@@ -86,7 +86,7 @@ class Reservation:
 
     @contextmanager
     def waiting(self, timeout: asyncio.Timeout) -> Iterator[None]:
-        """Wait for the client in this block, for as long as others don't need the room more."""
+        """Mark this block as waiting for the client; an eviction ends its timeout."""
         self._timeout, self._since = timeout, monotonic()
         try:
             yield
@@ -101,7 +101,7 @@ class Reservation:
 
     @property
     def is_slow(self) -> bool:
-        """Whether it may go before others are refused."""
+        """Whether it may be evicted before others are refused."""
         return bool(self.held and self._timeout) and self._seconds > SLOW_AFTER_SECONDS
 
     @property
@@ -109,7 +109,7 @@ class Reservation:
         return self._waited + (monotonic() - self._since if self._timeout else 0.0)
 
     def evict(self) -> None:
-        """Give all of it to others, and end the waiting."""
+        """Give all of it back, and end the wait for the client."""
         self.give_back(self.held)
         self._evicted = True
         if self._timeout is not None:

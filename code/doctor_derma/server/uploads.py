@@ -1,6 +1,6 @@
-"""From a request's body to its pictures: a multipart form, or one picture as the whole body.
+"""Reads the pictures of a request: a multipart form, or one picture as the whole body.
 
-Pictures are kept in memory and nowhere else, and each is passed on as soon as it has come.
+Pictures are kept in memory only, and each is passed on as soon as it is complete.
 """
 
 import asyncio
@@ -35,8 +35,8 @@ MAX_IMAGE_BYTES = 20_000_000
 # Boundaries, part headers and a file name around a picture.
 FORM_BYTES = 4_096
 
-# Without a byte, and for how long bytes are counted: so many have to come, which a phone on a poor
-# connection can do. Whoever is slower holds a place that others could have.
+# The longest pause, and the time over which bytes are counted: at least so many must arrive, which
+# a phone on a poor connection can do. A slower upload takes memory that others could use.
 SILENCE_SECONDS = 10.0
 LEAST_BYTES = 50_000
 # What is still on its way belongs to the refused request, and nothing can follow it.
@@ -50,7 +50,7 @@ _CALLBACKS = (
     *("on_part_begin", "on_part_data", "on_part_end", "on_end"),
     *("on_header_field", "on_header_value", "on_header_end"),
 )
-# It warns of every malformed form; whoever sent it is told already.
+# It warns of every malformed form, which the client is told already.
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
@@ -73,7 +73,7 @@ class Limits:
 
 
 class Upload(NamedTuple):
-    """A picture that was sent, in the field it was sent in; or why it was not taken."""
+    """A picture and the form field that it was sent in, or why it was not accepted."""
 
     field: str
     picture: bytes | ProblemError
@@ -82,7 +82,7 @@ class Upload(NamedTuple):
 async def read_pictures(
     request: Request, limits: Limits, reservation: Reservation
 ) -> AsyncIterator[Upload]:
-    """Yield the encoded pictures of a request, each as soon as it has come.
+    """Yield the encoded pictures of a request, each as soon as it is complete.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ async def read_body(request: Request, most: int, reservation: Reservation) -> As
 
 
 async def _read_raw(body: AsyncIterator[bytes], reservation: Reservation) -> AsyncIterator[Upload]:
-    # Of a BytesIO, unlike a bytearray, the bytes are had without another copy.
+    # A BytesIO, unlike a bytearray, hands out its bytes without another copy.
     picture = io.BytesIO()
     async for chunk in body:
         reservation.take(len(chunk))
@@ -183,7 +183,7 @@ async def _read_form(
         callbacks: Any = {name: getattr(parts, name) for name in _CALLBACKS}
         parser = MultipartParser(boundary, callbacks)
         async for chunk in body:
-            # A large chunk can hold many pictures, and those further on have to wait.
+            # A large chunk can hold many pictures; they are passed on one by one.
             for start in range(0, len(chunk), PIECE_BYTES):
                 parser.write(chunk[start : start + PIECE_BYTES])
                 while parts.found:

@@ -1,4 +1,4 @@
-"""How many pictures are accepted, and what a picture is told that is not, or not answered."""
+"""A bound on accepted pictures, and the errors for those that are refused or not answered."""
 
 from collections import deque
 from math import ceil
@@ -8,7 +8,7 @@ LONGEST_RETRY_SECONDS = 30
 
 
 class Overloaded(Exception):  # noqa: N818
-    """As many pictures wait as may; the next could not be answered soon.
+    """The queue is full; another picture could not be answered soon.
 
     Attributes
     ----------
@@ -29,14 +29,14 @@ class DeadlineExceeded(Exception):  # noqa: N818
 
 
 class NetworkFailed(Exception):  # noqa: N818
-    """The network failed on the picture's batch; the message is the report of it."""
+    """The network failed on the picture's batch; the message is the traceback."""
 
 
 class Admission:
     """A bound on the pictures that are accepted and not yet answered.
 
-    What waits is what a newcomer waits for. A queue without a bound grows until nobody is
-    answered in time, although the server never rests.
+    A new picture waits for all that wait already. An unbounded queue grows until no picture is
+    answered in time, although the server is always busy.
     """
 
     def __init__(self, limit: int) -> None:
@@ -54,19 +54,19 @@ class Admission:
 
     @property
     def retry_after(self) -> int:
-        """Whole seconds in which all that waits now should be answered, at the recent rate."""
+        """Whole seconds after which the present queue should be answered, at the recent rate."""
         if len(self._answered) < 2:
             return 1
         seconds = (self._busy() - self._answered[0]) / len(self._answered)
         return min(max(ceil(self.waiting * seconds), 1), LONGEST_RETRY_SECONDS)
 
     def enter(self) -> None:
-        """Let a picture in.
+        """Accept a picture.
 
         Raises
         ------
         Overloaded
-            When as many wait as may.
+            When the queue is full.
         """
         if self.full:
             raise Overloaded(self.retry_after)
@@ -75,7 +75,7 @@ class Admission:
         self.waiting += 1
 
     def leave(self, answered: bool) -> None:
-        """Let a picture out that was answered, or that was given up."""
+        """Note that a picture was answered, or given up."""
         if answered:
             self._answered.append(self._busy())
         self.waiting -= 1

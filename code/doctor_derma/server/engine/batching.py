@@ -21,7 +21,7 @@ from doctor_derma.server.engine.jobs import (
     work,
 )
 
-# Two seconds of a processor each at most, and the deadline is ten.
+# Each takes at most two seconds of a processor, and the deadline is ten.
 MAX_ISOLATED = 4
 
 
@@ -84,14 +84,14 @@ class Batcher:
         try:
             return await job.answer
         except asyncio.CancelledError:
-            # Its bytes would wait for their turn.
+            # Otherwise its bytes would stay in memory until its turn.
             for queue in (self._queue, self._large):
                 with suppress(ValueError):
                     queue.remove(job)
             raise
 
     def close(self) -> None:
-        """Let the threads end, and leave what is decoded in isolation."""
+        """Let the threads end, and cancel isolated decoding."""
         if self._decoding is not None:
             self._decoding.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -145,7 +145,7 @@ class Batcher:
             job.settle(decoded)
             return
         job.decoded, job.decode_seconds = decoded, perf_counter() - start
-        # It has waited long enough.
+        # It has waited long enough, so it goes first.
         self._queue.appendleft(job)
         self._start()
 

@@ -1,4 +1,4 @@
-"""Where a picture is decoded: in a thread of the server, or in a process that may die of it."""
+"""Where a picture is decoded: in a thread of the server, or in a separate process that may fail."""
 
 import asyncio
 import io
@@ -35,7 +35,7 @@ _ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
-    # Over which libvips would write a file, which in a container is memory as well.
+    # Above this libvips would write a file, which in a container is memory as well.
     "VIPS_DISC_THRESHOLD": "10g",
 }
 
@@ -53,11 +53,11 @@ TAKES_TOO_MUCH = Unread(TOO_MUCH, "large")
 
 
 def where_to_decode(encoded: bytes) -> Place:
-    """Say where to decode a picture, by what its file says of itself.
+    """Say where to decode a picture, judging by the structure of its file.
 
-    ``here``, beside others and in a thread of the server, is for what takes little memory and
-    time, and for what is no picture, as the decoder will say. ``isolated`` is for all else, a
-    picture at a time, and ``nowhere`` for what would not fit there either.
+    ``here``, in a thread of the server, is for what takes little memory and time, and for what is
+    no picture, which the decoder rejects. ``isolated``, one at a time, is for all else, and
+    ``nowhere`` for what would not fit there either.
     """
     structure = look_through(encoded)
     if structure.excess:
@@ -72,7 +72,7 @@ def where_to_decode(encoded: bytes) -> Place:
             image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
             taken = structure.coefficients + bytes_to_decode(image)
             format = image.format
-    except Exception:  # The decoder proper knows every way in which a file can be wrong.
+    except Exception:  # The decoder itself tells what is wrong with it.
         return "isolated" if structure.odd else "here"
     if taken > MAX_BYTES and not can_shrink(format):
         return "nowhere"
@@ -98,7 +98,7 @@ class IsolatedDecoder:
         try:
             async with asyncio.timeout(2 * SECONDS):
                 return await self._ask(encoded)
-        # Whatever has become of the process, the next picture gets a new one.
+        # Whatever happened to the process, the next picture gets a new one.
         except (OSError, EOFError, TimeoutError, ValueError):
             await self.close()
             return TAKES_TOO_MUCH
@@ -141,7 +141,7 @@ class IsolatedDecoder:
                 *(sys.executable, "-m", "doctor_derma.server.decoding_worker"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                # The libraries in it remark on odd files, at length and past every log.
+                # Its libraries print warnings about odd files, past every log.
                 stderr=asyncio.subprocess.DEVNULL,
                 env={**os.environ, **_ENVIRONMENT},
             )

@@ -1,4 +1,4 @@
-"""The engine: admission, batching, deadlines, and an end without loss."""
+"""The engine: admission, batching, deadlines, and a shutdown that loses nothing."""
 
 import asyncio
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from doctor_derma.server.logs import CURRENT
 from doctor_derma.server.metrics import Metrics
 from doctor_derma.server.settings import Settings
 
-# Until one of the large pictures that wait is decoded.
+# In which one of the large pictures that wait should be decoded.
 ISOLATED_RETRY_SECONDS = 2
 
 
@@ -101,7 +101,7 @@ class Engine:
             await self._answered.wait()
 
     async def stop(self) -> None:
-        """Drain, and let go of the threads; the engine can't be used after it."""
+        """Drain, and end the threads and processes; the engine can't be used afterwards."""
         await self.drain()
         self._batcher.close()
         await self._isolated.close()

@@ -1,4 +1,4 @@
-"""A picture on its way through the engine, what becomes of it, and the work of one thread."""
+"""A picture in the engine, its possible results, and the work of one thread on a batch."""
 
 import asyncio
 import traceback
@@ -13,7 +13,7 @@ from doctor_derma.inference.classifier import ReadPicture
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.engine.decoding import TAKES_TOO_MUCH, Unread, where_to_decode
 
-# Of a network that fails, the last of them; the others are the server's own.
+# The last calls of the traceback; those before are the server's own.
 REPORTED_CALLS = 5
 
 Read = Callable[[bytes | Decoded], ReadPicture]
@@ -21,13 +21,13 @@ Classify = Callable[[Sequence[ReadPicture]], list[Prediction]]
 
 
 class Classified(NamedTuple):
-    """What became of a picture, and how.
+    """A prediction and how it was made.
 
     Attributes
     ----------
     prediction : of the picture
     batch : pictures that were in the network together
-    decode_seconds, network_seconds : which it was decoded, and its batch was in the network
+    decode_seconds, network_seconds : spent on decoding it, and on its batch in the network
     """
 
     prediction: Prediction
@@ -54,7 +54,7 @@ class Busy(NamedTuple):
 # What comes back from a thread is a value. An exception would bring the frames that it passed,
 # with the picture in them, and waits with it for the next run of the cycle collector.
 Result = Classified | Unread | Failed | Busy
-# What becomes of a job; one that is decoded in isolation has to come again.
+# What one run makes of a job; one that needs isolated decoding comes back afterwards.
 Outcome = Result | Literal["isolated"]
 
 
@@ -75,17 +75,17 @@ class Job:
 
     @property
     def over(self) -> bool:
-        """Whether nobody waits any more, as the time is up or the client has gone."""
+        """Whether nobody waits for it any more: answered, timed out, or the client has gone."""
         return self.answer.done()
 
     def settle(self, result: Result) -> None:
-        """Answer, if anybody still waits."""
+        """Set the answer, if it is still waited for."""
         if not self.over:
             self.answer.set_result(result)
 
 
 def work(jobs: Sequence[Job], read: Read, classify: Classify) -> list[tuple[Job, Outcome]]:
-    """Decode and classify pictures, those left out for which nobody waits any more.
+    """Decode and classify a batch, without the jobs that are over.
 
     One thread does both, so that the pixels are still in its processor's cache when the network
     wants them, and as many threads as processors are all that compete for these.

@@ -1,1 +1,1 @@
-"""What the server answers, one file a subject."""
+"""The routes of the server, a file for each subject."""

@@ -1,4 +1,4 @@
-"""How the server is: ``GET /healthz`` and ``/readyz`` for probes, ``/metrics`` for Prometheus."""
+"""Health: ``GET /healthz`` and ``/readyz`` for probes, and ``/metrics`` for Prometheus."""
 
 from typing import Literal
 
@@ -31,7 +31,7 @@ class Readiness(BaseModel):
 
 
 def health_routes(engine: Engine, info: BundleInfo) -> APIRouter:
-    """Return the routes that say how the server is."""
+    """Return the routes for health and readiness probes."""
     router = APIRouter(tags=["health"])
     health = Health(model=ModelName.of(info))
 

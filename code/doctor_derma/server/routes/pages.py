@@ -1,6 +1,6 @@
-"""The pages for people: the upload page, the explanations of problems, and what they are made of.
+"""HTML pages: the upload page, the explanations of problem types, and the model card.
 
-They are plain files, or text in one frame that runs no script and loads from this server only.
+All but the upload page are text in one frame that runs no script and loads nothing from elsewhere.
 """
 
 import re
@@ -127,7 +127,7 @@ def _problem_page(title: str, body: str, up: str) -> str:
 def card_html(markdown: str) -> str:
     """Return a page with a model card.
 
-    The head between dashes, which is for programs, is left out. HTML inside the Markdown is
+    The front matter, which is for programs, is left out. HTML inside the Markdown is
     shown as text.
 
     Parameters

@@ -1,4 +1,4 @@
-"""What a request with pictures may carry: an API key, what it asks for, and the pictures."""
+"""What requests may carry: API keys, query parameters, and pictures as OpenAPI describes them."""
 
 import hmac
 from collections.abc import Awaitable, Callable
@@ -45,7 +45,7 @@ _PICTURE = {
 
 
 def key_needed(keys: frozenset[str]) -> list[Dependency]:
-    """Return the dependencies of routes that need one of the keys; none where there is no key."""
+    """Return the dependencies of routes that need one of the keys; none without keys."""
     return [Depends(_check(keys))] if keys else []
 
 

@@ -1,4 +1,4 @@
-"""Pictures in, answers out: ``POST /v1/predict``, ``/v1/predict/batch`` and ``/predict``."""
+"""Prediction: ``POST /v1/predict``, ``/v1/predict/batch`` and ``/predict``."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
@@ -58,7 +58,7 @@ _STREAM: dict[int | str, dict[str, Any]] = {
 
 
 class _LinesResponse(StreamingResponse):
-    """Lines that go out while the request's body still comes in."""
+    """Lines that are sent while the request's body is still being received."""
 
     media_type = NDJSON
 
@@ -143,7 +143,7 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
         """
         check_rule(rule, info)
         lines = batch_lines(request, activation_map, rule)
-        # What is wrong before there is any answer is an answer with the right status.
+        # An error before the first answer gets the right status.
         first = await anext(lines)
         return _LinesResponse(_chain(first, lines), headers={"Cache-Control": "no-store"})
 
