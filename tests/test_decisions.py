@@ -89,7 +89,7 @@ def test_a_lower_threshold_calls_melanoma_in_all_the_same_pictures_and_more(
 
 def test_rules_by_hand() -> None:
     probabilities = np.array([[0.2, 0.07, 0.7, 0.03]])
-    rules = book(threshold=0.06, costs=COSTS)
+    rules = book(threshold=0.06, costs=COSTS, positive=("mel", "vasc"), positive_threshold=0.09)
     assert rules.rules == RULES
     found = {rule: CLASSES[rules.decide(probabilities, rule)[0]] for rule in RULES}
     # Divided by the shares: 1.33, 0.7, 1, 0.6. Expected costs: 0.8, 0.77, 1.63, 0.97.
@@ -98,7 +98,11 @@ def test_rules_by_hand() -> None:
         "most-probable": "nv",
         "melanoma-first": "mel",
         "costs": "mel",
+        # 0.07 and 0.03 are over 0.09 together; 0.7 of melanoma is more than 0.6.
+        "operating-point": "mel",
     }
+    stricter = replace(rules, positive_threshold=0.11)
+    assert stricter.decide(probabilities, "operating-point").tolist() == [0]
     stricter = replace(rules, threshold=0.07)
     assert stricter.decide(probabilities, "melanoma-first").tolist() == [0]
     cheaper = replace(rules, costs={"mel": {"nv": 2}})

@@ -171,6 +171,22 @@ class RuleFigures(_Strict):
     called: tuple[float, ...]
 
 
+class OperatingPoint(_Strict):
+    """What was asked of ``derma decide``, and what it did on images that training has not seen.
+
+    ``threshold`` is that of the rule ``operating-point``; None where the rule ``costs`` was asked
+    for. ``review_rate`` is the share of all images that were called one of ``classes``.
+    """
+
+    question: Literal["malignant", "melanoma"]
+    classes: tuple[str, ...]
+    target: str
+    threshold: float | None = Field(default=None, ge=0, le=1)
+    sensitivity: Expected
+    specificity: Expected
+    review_rate: Expected
+
+
 class Decision(_Strict):
     """How probabilities become a label: the rules of a bundle, see ``decisions.py``.
 
@@ -181,7 +197,32 @@ class Decision(_Strict):
     default: Rule = "most-probable"
     melanoma_first: MelanomaFirst | None = None
     costs: dict[str, dict[str, float]] | None = None
+    operating_point: OperatingPoint | None = None
     figures: dict[Rule, RuleFigures] = Field(default_factory=dict)
+
+    @property
+    def expectations(self) -> dict[Rule, str]:
+        """What can be expected of rules that were chosen for it, a sentence each."""
+        found: dict[Rule, str] = {}
+        if sentence := self.melanoma_expectation:
+            found["melanoma-first"] = sentence
+        if point := self.operating_point:
+            over = f" with a threshold of {point.threshold:.1%}" if point.threshold else ""
+            asked = f"{point.question} ({', '.join(point.classes)})"
+            told = (
+                f"{name} {of.value:.0%} (95% interval {of.low:.0%} to {of.high:.0%})"
+                for name, of in (
+                    ("sensitivity", point.sensitivity),
+                    ("specificity", point.specificity),
+                    ("called so", point.review_rate),
+                )
+            )
+            found["costs" if point.threshold is None else "operating-point"] = (
+                f"Chosen for {asked} by {point.target}{over}; on "
+                f"{point.review_rate.images:,} images that training has not seen: "
+                f"{', '.join(told)}."
+            )
+        return found
 
     @property
     def melanoma_expectation(self) -> str | None:
@@ -266,7 +307,7 @@ class BundleInfo(_Strict):
         DermaError
             When ``decision`` names a rule, or costs of classes, that this model does not have.
         """
-        chosen = self.decision.melanoma_first
+        chosen, point = self.decision.melanoma_first, self.decision.operating_point
         return Rulebook(
             self.class_names,
             self.class_shares,
@@ -275,6 +316,8 @@ class BundleInfo(_Strict):
             self.decision.default,
             chosen.threshold if chosen else None,
             self.decision.costs,
+            point.classes if point else (),
+            point.threshold if point else None,
         )
 
     def deciding(self, rule: Rule | None, costs: Costs | None = None) -> "BundleInfo":

@@ -9,7 +9,10 @@ has more than one good answer:
 - ``melanoma-first``: melanoma over a threshold on its probability, else the balanced answer
   among the other classes;
 - ``costs``: the class of the least expected cost, where some mistakes cost more than others
-  (Elkan [2]_).
+  (Elkan [2]_);
+- ``operating-point``: one of the positive classes, such as the malignant ones, where their
+  probabilities add up to more than a threshold (``derma decide``), else the balanced answer among
+  the others.
 
 References
 ----------
@@ -27,7 +30,7 @@ import numpy as np
 
 from doctor_derma.errors import DermaError
 
-Rule = Literal["balanced", "most-probable", "melanoma-first", "costs"]
+Rule = Literal["balanced", "most-probable", "melanoma-first", "costs", "operating-point"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 # What each rule calls, as the page and the model card say it.
 MEANINGS: dict[Rule, str] = {
@@ -37,6 +40,8 @@ MEANINGS: dict[Rule, str] = {
     "melanoma-first": "Melanoma as soon as its percentage is over a threshold, else the balanced "
     "answer among the other kinds.",
     "costs": "The kind with the least expected cost, as some mistakes are said to cost more.",
+    "operating-point": "One of the kinds that matter most, as soon as their percentages add up to "
+    "more than a threshold, else the balanced answer among the other kinds.",
 }
 # The class that must not be missed.
 MELANOMA = "mel"
@@ -165,6 +170,8 @@ class Rulebook:
     default : the rule that decides where none is named
     threshold : of ``melanoma-first``; None where none was fitted
     costs : of the rule of that name; None where none were given
+    positive, positive_threshold : the classes of ``operating-point``, and what their probabilities
+        have to add up to; None where none was chosen
 
     Raises
     ------
@@ -179,6 +186,8 @@ class Rulebook:
     default: Rule = "most-probable"
     threshold: float | None = None
     costs: Costs | None = None
+    positive: tuple[str, ...] = ()
+    positive_threshold: float | None = None
 
     def __post_init__(self) -> None:
         if self.costs is not None:
@@ -227,10 +236,14 @@ class Rulebook:
         )
         if rule == "balanced":
             return scores.argmax(axis=1)
-        melanoma = self.classes.index(MELANOMA)
-        over = probabilities[:, melanoma] > self.threshold
-        scores[:, melanoma] = -np.inf
-        return np.where(over, melanoma, scores.argmax(axis=1))
+        if rule == "operating-point":
+            first, threshold = np.isin(self.classes, self.positive), self.positive_threshold
+        else:
+            first, threshold = np.isin(self.classes, MELANOMA), self.threshold
+        over = probabilities[:, first].sum(axis=1) > threshold
+        # Only the classes of the side that the picture is on are left, also one without images.
+        scores = np.maximum(scores, np.finfo(np.float64).min)
+        return np.where(over[:, None] == first, scores, -np.inf).argmax(axis=1)
 
     def _lacks(self, rule: Rule) -> str | None:
         """Say why the model does not have a rule; None where it does."""
@@ -242,4 +255,6 @@ class Rulebook:
             return "this model has no threshold for melanoma"
         if rule == "costs" and self.costs is None:
             return "this model has no costs"
+        if rule == "operating-point" and self.positive_threshold is None:
+            return "this model has no operating point; choose one with 'derma decide'"
         return None

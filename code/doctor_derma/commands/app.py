@@ -14,6 +14,7 @@ from doctor_derma.commands import data
 from doctor_derma.commands.audit import audit
 from doctor_derma.commands.card import card
 from doctor_derma.commands.compare import compare
+from doctor_derma.commands.decide import decide
 from doctor_derma.commands.evaluate import evaluate
 from doctor_derma.commands.export import export
 from doctor_derma.commands.predict import predict
@@ -34,7 +35,10 @@ app = typer.Typer(
 app.add_typer(data.app, name="data")
 # In the order of the help. What they need of the rooms they import when they are called, so that
 # the help loads none of it.
-for _command in (train, tune, evaluate, compare, audit, export, promote, card, predict, serve):
+for _command in (
+    *(train, tune, evaluate, compare, audit, decide),
+    *(export, promote, card, predict, serve),
+):
     app.command()(_command)
 
 # Typer gives no other name to the mistakes that it finds in a command line.

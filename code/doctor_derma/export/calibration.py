@@ -188,7 +188,7 @@ def fit_outputs(
             default=rule,
             melanoma_first=melanoma,
             costs=None if costs is None else {true: dict(of) for true, of in costs.items()},
-            figures={name: _figures(labels, called, classes) for name, called in decided.items()},
+            figures={name: rule_figures(labels, of, classes) for name, of in decided.items()},
         ),
         metrics=finite_values(metrics),
     )
@@ -239,7 +239,8 @@ def _expected(found: Interval, images: int) -> Expected:
     return Expected(value=found.value, low=found.low, high=found.high, images=images)
 
 
-def _figures(labels: np.ndarray, called: np.ndarray, classes: Sequence[str]) -> RuleFigures:
+def rule_figures(labels: np.ndarray, called: np.ndarray, classes: Sequence[str]) -> RuleFigures:
+    """Measure what a rule called n images, int [n]."""
     found = weighted_decision_metrics(labels, called, classes, np.ones((1, len(labels))))
     values = {name: float(found[name][0]) for name in RULE_METRICS if name in found}
     calls = np.bincount(called, minlength=len(classes))

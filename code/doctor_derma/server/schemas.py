@@ -205,7 +205,7 @@ class Provenance(ModelName):
         }
         # JSON has no number for a metric that is undefined.
         told["metrics"] = {split: finite_values(values) for split, values in info.metrics.items()}
-        expectations = {"melanoma-first": info.decision.melanoma_expectation}
+        expectations = info.decision.expectations
         told["rules"] = [
             OfferedRule(
                 name=rule,
