@@ -39,12 +39,13 @@ class BoundedProtocol(H11Protocol):
         self._heard = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for a request, in the place of another connection where there is no more room."""
+        """Wait for a request, in the place of another connection where there is no room."""
         super().connection_made(_Gathering(transport, self))  # type: ignore[arg-type]
         self._port = self.server and self.server[1]
         self._abort_after(REQUEST_SECONDS)
         if len(self.connections) > MAX_CONNECTIONS:
-            self._make_room()
+            # For all that have come together at once, as each may have a request with it.
+            self.loop.call_soon(self._make_room)
 
     def data_received(self, data: bytes) -> None:
         """Take what comes, unless the answer is out and the end is near."""
@@ -70,7 +71,6 @@ class BoundedProtocol(H11Protocol):
         self._abort_after(READING_SECONDS)
 
     def resume_writing(self) -> None:
-        """The client reads on."""
         super().resume_writing()
         self._abort_after(None if self._answers else REQUEST_SECONDS)
 
@@ -109,10 +109,10 @@ class BoundedProtocol(H11Protocol):
 
     def _make_room(self) -> None:
         """Of this port, close who asks nothing, else who has not sent all; the longest silent."""
-        here = [each for each in self.connections if isinstance(each, BoundedProtocol)]
-        others = [each for each in here if each is not self and each._port == self._port]
-        if len(others) >= MAX_CONNECTIONS:
-            last = min(others, key=BoundedProtocol._worth)
+        if len(self.connections) <= MAX_CONNECTIONS:
+            return
+        here = [each for each in list[Any](self.connections) if each._port == self._port]
+        for last in sorted(here, key=BoundedProtocol._worth)[: max(len(here) - MAX_CONNECTIONS, 0)]:
             self.connections.discard(last)
             last.transport.abort()
 
