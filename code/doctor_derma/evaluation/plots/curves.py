@@ -16,6 +16,7 @@ from doctor_derma.evaluation.plots.style import (
     DASHES,
     INK,
     MUTED,
+    Dash,
     class_colours,
     class_dashes,
     legend_below,
@@ -36,7 +37,7 @@ class _Curve:
     true_rate: np.ndarray
     label: str
     colour: str
-    dash: str | tuple
+    dash: Dash
     width: float = 1.8
     operating_sensitivity: float | None = None
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
-from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -41,7 +40,7 @@ def class_colours(classes: Sequence[str]) -> dict[str, str]:
     return dict(zip(classes, cycle(PALETTE), strict=False))
 
 
-def class_dashes(classes: Sequence[str]) -> dict[str, str | tuple[Any, ...]]:
+def class_dashes(classes: Sequence[str]) -> dict[str, Dash]:
     """Give each class its line style."""
     return dict(zip(classes, cycle(DASHES), strict=False))
 

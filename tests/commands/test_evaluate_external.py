@@ -1,0 +1,204 @@
+"""``derma evaluate --data``: what is read of another set, what is left out, and where it ends."""
+
+import csv
+import hashlib
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from doctor_derma.bundle import INFO_FILE
+from doctor_derma.commands.evaluate import evaluate
+from doctor_derma.commands.evaluate_external import evaluate_external, parse_map
+from doctor_derma.data.manifest import COLUMNS, DatasetInfo, write_dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.predictions import read_predictions_csv
+from doctor_derma.evaluation.report import write_evaluation
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.workspace import Workspace
+from tiny_bundle import BLUE, GREEN, RED, write_bundle
+
+WHITE = (255, 255, 255)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    workspace = Workspace(tmp_path / "root")
+    write_bundle(workspace.champion)
+    return workspace
+
+
+def draw(path: Path, colour: tuple[int, int, int], shade: int) -> None:
+    """Write a picture of one colour; those of two shades differ in their bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colour = tuple(max(0, part - shade) for part in colour)  # type: ignore[assignment]
+    Image.new("RGB", (16, 16), colour).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Class folders of two classes, one by its full name and one by a stranger's; no ``train/``."""
+    folder = tmp_path / "clinic B"
+    for index in range(6):
+        draw(folder / "test" / "Melanoma" / f"m{index}.png", RED, index)
+        draw(folder / "test" / "naevus" / f"n{index}.png", GREEN, index)
+    draw(folder / "test" / "naevus" / "strange.png", WHITE, 0)
+    (folder / "test" / "naevus" / "broken.png").write_bytes(b"no picture")
+    return folder
+
+
+def results(path: Path) -> dict:
+    return json.loads((path / "metrics.json").read_text())
+
+
+def test_a_folder_with_other_names_and_fewer_classes(workspace: Workspace, folder: Path) -> None:
+    found, tables, out = evaluate_external(workspace, "champion", folder, mapping={"Naevus": "nv"})
+    assert out == workspace.evaluation_images / "tiny" / "external" / "clinic_B"
+    kept = results(out)
+    assert kept["classes"]["mel"]["images"] == 6
+    assert kept["classes"]["nv"]["images"] == 7
+    assert kept["classes"]["vasc"]["images"] == 0
+    assert kept["left_out"] == {"unreadable": 1}
+    assert found.metrics["auc_mel"].value == 1
+    # White is out of distribution for this model, and no other colour is.
+    assert found.metrics["out_of_distribution"].value == pytest.approx(1 / 13)
+    assert found.home is None
+    assert "'derma evaluate tiny' keeps them" in tables[0].note
+    assert (out / "report.html").is_file()
+
+
+def test_a_label_that_is_no_class_is_named_with_what_to_do(
+    workspace: Workspace, folder: Path
+) -> None:
+    with pytest.raises(
+        DermaError, match=r"no class of tiny: 'naevus' \(8\); map each, such as --map naevus=mel"
+    ):
+        evaluate_external(workspace, "champion", folder)
+    with pytest.raises(DermaError, match="'nevus' is no class of tiny; use mel, nv, vasc or drop"):
+        evaluate_external(workspace, "champion", folder, mapping={"naevus": "nevus"})
+    assert not (workspace.evaluation_images / "tiny").exists()
+    _, _, out = evaluate_external(workspace, "champion", folder, mapping={"*": "drop"})
+    kept = results(out)
+    assert kept["left_out"] == {"dropped": 8}
+    assert kept["images"] == 6
+
+
+def test_a_table_names_labels_and_groups(workspace: Workspace, tmp_path: Path) -> None:
+    colours = {"mel": RED, "nv": GREEN, "vasc": BLUE}
+    table = tmp_path / "labels.csv"
+    with table.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["image", "label", "patient"])
+        for index in range(12):
+            name = list(colours)[index % 3]
+            draw(tmp_path / "pictures" / f"p{index}.png", colours[name], index)
+            writer.writerow([f"p{index}", name, f"patient {index // 2}"])
+        writer.writerow(["lost", "mel", "patient 9"])
+    _, _, out = evaluate_external(
+        workspace, "champion", table, images=[tmp_path / "pictures"], name="two clinics"
+    )
+    assert out.name == "two_clinics"
+    kept = results(out)
+    assert kept["images"] == 12
+    # Two pictures of a patient are resampled together.
+    assert kept["lesions"] == 6
+    assert kept["left_out"] == {"missing": 1}
+    assert kept["metrics"]["accuracy"]["value"] == 1
+
+
+def test_what_the_model_was_trained_on_does_not_count(workspace: Workspace, folder: Path) -> None:
+    files = sorted((folder / "test" / "Melanoma").iterdir())
+    seen = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files[:3]]
+    splits = ("train", "val", "test")
+    rows = [
+        {"image": f"i{at}", "lesion": f"l{at}", "class": name, "split": split, "sha256": sha}
+        for at, (split, sha, name) in enumerate(
+            zip(splits, seen, ("mel", "nv", "vasc"), strict=True)
+        )
+    ]
+    table = pd.DataFrame(rows).reindex(columns=list(COLUMNS)).fillna("")
+    write_dataset(workspace.data, DatasetInfo("colours", "drawn", "CC0-1.0", 0), table)
+    fingerprint = hashlib.sha256((workspace.data / "manifest.csv").read_bytes()).hexdigest()
+    path = workspace.champion / INFO_FILE
+    path.write_text(path.read_text().replace("0" * 64, fingerprint))
+    _, _, out = evaluate_external(workspace, "champion", folder, mapping={"naevus": "nv"})
+    kept = results(out)
+    # Those of training and validation, not the one of the test split.
+    assert kept["left_out"] == {"seen in training": 2, "unreadable": 1}
+    assert kept["classes"]["mel"]["images"] == 4
+    only = folder.parent / "only"
+    (only / "mel").mkdir(parents=True)
+    (only / "mel" / "a.png").write_bytes(files[0].read_bytes())
+    with pytest.raises(DermaError, match="all 1 pictures were in this model's training"):
+        evaluate_external(workspace, "champion", only)
+
+
+def test_the_home_figures_are_those_that_evaluate_keeps(
+    workspace: Workspace, folder: Path, tmp_path: Path
+) -> None:
+    _, _, out = evaluate_external(workspace, "champion", folder, mapping={"naevus": "nv"})
+    before = (out / "report.html").read_bytes()
+    classifier = Classifier.load(workspace.champion)
+    info = {"split": "test", "weights_sha256": classifier.info.weights.sha256}
+    table = tmp_path / "home.csv"
+    names = ["mel", "nv", "vasc"] * 4
+    pictures = tmp_path / "home"
+    for index, colour in enumerate([RED, GREEN, BLUE] * 4):
+        draw(pictures / f"h{index}.png", colour, index)
+    pd.DataFrame({"image": [f"h{at}" for at in range(12)], "label": names}).to_csv(
+        table, index=False
+    )
+    _, _, home = evaluate_external(workspace, "champion", table, images=[pictures])
+    own = read_predictions_csv(home / "predictions.csv", "tiny", classifier.rulebook)
+    write_evaluation(own, info, workspace.evaluation_images / "tiny", resamples=10)
+    # An evaluation leaves those on other sets where they are.
+    assert (out / "report.html").read_bytes() == before
+    found, tables, _ = evaluate_external(workspace, "champion", folder, mapping={"naevus": "nv"})
+    assert found.home is not None
+    assert found.home["accuracy"].value == 1
+    # A class is alone in its set where it has more than the threshold of 0.9.
+    sure = own.probabilities[own.labels < 2].max(axis=1) > 0.9
+    assert found.home["answered"].value == pytest.approx(sure.mean())
+    assert tables[0].header[-1] == "Home, same classes"
+    # Of other weights there are no home figures.
+    write_evaluation(
+        own, info | {"weights_sha256": "1" * 64}, workspace.evaluation_images / "tiny", resamples=5
+    )
+    found, _, _ = evaluate_external(workspace, "champion", folder, mapping={"naevus": "nv"})
+    assert found.home is None
+
+
+def test_mistakes_are_one_sentence(workspace: Workspace, tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(DermaError, match="nowhere: no such folder or table"):
+        evaluate_external(workspace, "champion", tmp_path / "nowhere")
+    with pytest.raises(DermaError, match="--images: belongs to a table"):
+        evaluate_external(workspace, "champion", folder, images=[folder])
+    broken = tmp_path / "broken"
+    (broken / "mel").mkdir(parents=True)
+    (broken / "mel" / "a.png").write_bytes(b"no picture")
+    with pytest.raises(DermaError, match=r"broken: no picture can be read \(.*a\.png: not a pict"):
+        evaluate_external(workspace, "champion", broken)
+    for pair in ("melanoma", "=mel", "melanoma="):
+        with pytest.raises(DermaError, match="write LABEL=CLASS, such as --map melanoma=mel"):
+            parse_map([pair])
+    assert parse_map(["a=b=mel", " Nevus = nv "]) == {"a=b": "mel", "Nevus": "nv"}
+
+
+def test_the_command_takes_a_set_and_refuses_its_flags_without_one(
+    workspace: Workspace,
+    folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DERMA_ROOT", str(workspace.root))
+    monkeypatch.setenv("COLUMNS", "120")
+    with pytest.raises(DermaError, match="belong to --data"):
+        evaluate("champion", map=["naevus=nv"])
+    evaluate("champion", data=folder, map=["naevus=nv"], name="B", gallery=False)
+    written = capsys.readouterr().out
+    for text in ("Malignant, ROC AUC", "Corrected", "Estimated", "external/B/report.html"):
+        assert text in written
+    kept = workspace.evaluation_images / "tiny" / "external" / "B"
+    assert not list(kept.glob("gallery*"))
