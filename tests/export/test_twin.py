@@ -15,6 +15,7 @@ from doctor_derma.evaluation.calibration import fit_temperature
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.out_of_fold import twins_of
 from doctor_derma.export.quantization import export_quantized
+from doctor_derma.reporting.model_card import model_card
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.loop import train
 from doctor_derma.training.runs import Run, open_run
@@ -130,6 +131,7 @@ def test_all_folds_are_twins_of_a_network_and_each_judges_what_it_has_not_seen(
     known = np.flatnonzero(dataset.table["split"] != "test")
     assert info.twin == ("cv-fold0", "cv-fold1")
     assert info.conformal.images == info.ood.images == len(known)
+    assert "those of 2 twins, `cv-fold0`, `cv-fold1`" in " ".join(model_card(info).split())
 
     pixels, labels = pixel_cache(dataset, 32, 32), np.array(dataset.targets(dataset.table))
     logits = np.empty((len(labels), len(dataset.classes)))
