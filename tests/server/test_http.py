@@ -4,7 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import pytest
@@ -23,7 +23,9 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 413, "headers": headers})
         await send({"type": "http.response.body", "body": b""})
         return
-    if scope["path"] == "/small":
+    if scope["path"] == "/block":
+        time.sleep(0.5)
+    if scope["path"] in ("/small", "/block"):
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"all of it"})
         return
@@ -269,3 +271,21 @@ def test_a_newcomer_takes_the_place_of_who_says_nothing(
     finally:
         for each in idle:
             each.close()
+
+
+def test_of_newcomers_the_one_with_a_request_stays(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "MAX_CONNECTIONS", 3)
+    monkeypatch.setattr(protocol, "REQUEST_SECONDS", 30)
+    with ExitStack() as held:
+        busy = held.enter_context(socket.create_connection(address))
+        busy.sendall(GET.replace(b"/ ", b"/block ", 1) + b"\r\n")
+        time.sleep(0.1)
+        # They all come in one turn of the event loop, this one first.
+        asking = held.enter_context(socket.create_connection(address))
+        asking.sendall(GET.replace(b"/ ", b"/small ", 1) + b"\r\n")
+        idle = [held.enter_context(socket.create_connection(address)) for _ in range(6)]
+        asking.settimeout(5)
+        assert asking.recv(1000).startswith(b"HTTP/1.1 200")
+        assert is_cut_off(idle[0])

@@ -44,8 +44,8 @@ class BoundedProtocol(H11Protocol):
         self._port = self.server and self.server[1]
         self._abort_after(REQUEST_SECONDS)
         if len(self.connections) > MAX_CONNECTIONS:
-            # For all that have come together at once, as each may have a request with it.
-            self.loop.call_soon(self._make_room)
+            # When what has come with it, and with others in the same turn, is read.
+            self.loop.call_later(0, self._make_room)
 
     def data_received(self, data: bytes) -> None:
         """Take what comes, unless the answer is out and the end is near."""
