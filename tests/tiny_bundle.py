@@ -23,6 +23,7 @@ from doctor_derma.bundle import (
     InputSize,
     MelanomaFirst,
     OodThreshold,
+    OperatingPoint,
     Parity,
     QualityLimits,
     RuleFigures,
@@ -50,6 +51,15 @@ ALL_RULES = Decision(
         specificity=Expected(value=0.9, low=0.85, high=0.95, images=80),
     ),
     costs={"vasc": {"mel": 50, "nv": 50}},
+    operating_point=OperatingPoint(
+        question="malignant",
+        classes=("mel",),
+        target="a specificity of 50%",
+        threshold=0.1,
+        sensitivity=Expected(value=0.9, low=0.8, high=1.0, images=20),
+        specificity=Expected(value=0.5, low=0.4, high=0.6, images=100),
+        review_rate=Expected(value=0.6, low=0.5, high=0.7, images=100),
+    ),
     figures={
         "balanced": RuleFigures(metrics={"balanced_accuracy": 0.75}, called=(0.3, 0.5, 0.2)),
         "most-probable": RuleFigures(metrics={"balanced_accuracy": 0.6}, called=(0.1, 0.85, 0.05)),

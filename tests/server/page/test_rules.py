@@ -50,7 +50,7 @@ def test_the_control_explains_every_rule_that_the_model_has(page: Page) -> None:
     expect(page.locator("#rules")).to_be_hidden()
     page.locator("#rule summary").click()
     choices = page.locator(".rule-choice").all_inner_texts()
-    titles = ("Balanced", "Most probable", "Melanoma first", "Costs")
+    titles = ("Balanced", "Most probable", "Melanoma first", "Costs", "Operating point")
     for said, title, rule in zip(choices, titles, RULES, strict=True):
         assert said.startswith(f"{title}. {MEANINGS[rule]}")
     assert "found 80% of 20 melanomas (95% interval 70% to 90%)" in choices[2]
