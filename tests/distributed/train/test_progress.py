@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import torch
 
-from doctor_derma.distributed.train.group import EpochMeasured, EpochsKept, WorkersFailed
+from doctor_derma.distributed.train.messages import EpochMeasured, EpochsKept, WorkersFailed
 from doctor_derma.distributed.train.progress import Listener
 from doctor_derma.training.runs import Run
 from project import new_run

@@ -1,5 +1,7 @@
 """What is refused before any worker starts, in one sentence."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +61,13 @@ def test_a_cluster_that_does_not_answer_is_named(root: Path) -> None:
     run = new_run(root, "nowhere")
     with pytest.raises(DermaError, match=r"127\.0\.0\.1:1: no Ray cluster answers there"):
         train_on_ray(run, read_dataset(root / "data"), 1, address="127.0.0.1:1")
+
+
+def test_ray_train_s_own_processes_start_without_lightning() -> None:
+    """Two of them stand beside the workers, and each would take seconds more to start."""
+    heavy = ("lightning", "timm", "mlflow")
+    code = (
+        "import sys, doctor_derma.distributed.train.group\n"
+        f"sys.exit(' '.join(name for name in {heavy} if name in sys.modules))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

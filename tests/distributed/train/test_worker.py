@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from doctor_derma.distributed.train.group import View
+from doctor_derma.distributed.train.messages import View
 from doctor_derma.distributed.train.worker import disagreement, view
 from project import new_run
 

@@ -10,16 +10,9 @@ from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from doctor_derma.data.manifest import Dataset
-from doctor_derma.distributed.train.group import (
-    RESTARTS,
-    Job,
-    Outcome,
-    View,
-    first_line,
-    fit_workers,
-)
+from doctor_derma.distributed.train.group import RESTARTS, Outcome, first_line, fit_workers
+from doctor_derma.distributed.train.messages import Job, View
 from doctor_derma.distributed.train.progress import Listener
-from doctor_derma.distributed.train.run import how_to_go_on
 from doctor_derma.distributed.train.worker import identity
 from doctor_derma.errors import DermaError
 from doctor_derma.training.epochs import OnEpoch
@@ -77,12 +70,14 @@ def drive(
     workers: int,
     resources: dict[str, float],
     on_epoch: OnEpoch | None,
+    advice: str,
 ) -> None:
     """Train a run on the cluster that this process is in.
 
     Parameters
     ----------
     resources : of each worker, as ``worker_resources`` returns them
+    advice : how to go on, at the end of a message about a run that stopped
 
     Raises
     ------
@@ -93,15 +88,14 @@ def drive(
         outcome = _train_and_listen(run, dataset, workers, resources, on_epoch)
     except RayError as error:
         raise DermaError(
-            f"{run.folder}: the cluster was lost ({first_line(error)}); start it again and "
-            f"{how_to_go_on(run, workers)}"
+            f"{run.folder}: the cluster was lost ({first_line(error)}); start it again and {advice}"
         ) from error
     if outcome.mistake:
         raise DermaError(outcome.mistake)
     if outcome.failure:
         raise DermaError(
             f"{run.folder}: the workers failed {RESTARTS + 1} times ({outcome.failure}); mend "
-            f"that and {how_to_go_on(run, workers)}"
+            f"that and {advice}"
         )
 
 

@@ -7,8 +7,7 @@ it, which takes each of them seconds.
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import ray.train.torch
 from ray.exceptions import RayActorError
@@ -21,46 +20,11 @@ from ray.train import (
 )
 from ray.util.queue import Queue
 
+from doctor_derma.distributed.train.messages import Job, WorkersFailed
+
 RESTARTS = 3
 # What Ray says of its types is still that of the first Ray Train.
 _train: Any = ray.train
-
-
-@dataclass(frozen=True)
-class View:
-    """What one process sees of a run and its data.
-
-    Attributes
-    ----------
-    node : the machine's address
-    files : what identifies the package, the run and the data; None where they can't be read
-    checkpoint : size and time of change of the last checkpoint, None where there is none
-    problem : why ``files`` is None
-    """
-
-    node: str
-    files: tuple[str, ...] | None
-    checkpoint: tuple[int, int] | None = None
-    problem: str = ""
-
-
-@dataclass(frozen=True)
-class Job:
-    """A run to train, as the process that started it sees it.
-
-    Attributes
-    ----------
-    run, data : absolute paths of the run's folder and of ``data/``
-    driver : what the process that started the run sees there
-    gpu : train on a GPU each
-    queue : takes a ``Message``
-    """
-
-    run: Path
-    data: Path
-    driver: View
-    gpu: bool
-    queue: Queue
 
 
 @dataclass(frozen=True)
@@ -75,36 +39,6 @@ class Outcome:
 
     mistake: str | None = None
     failure: str | None = None
-
-
-class Position(NamedTuple):
-    """Where the workers are in an epoch."""
-
-    epoch: int
-    step: int
-    steps: int
-
-
-class EpochMeasured(NamedTuple):
-    """What an epoch measured; its checkpoint isn't written yet."""
-
-    epoch: int
-    metrics: dict[str, float]
-
-
-class EpochsKept(NamedTuple):
-    """So many epochs are in the last checkpoint: no restart trains them again."""
-
-    epochs: int
-
-
-class WorkersFailed(NamedTuple):
-    """Workers that failed, each with the first line of its reason."""
-
-    reasons: dict[int, str]
-
-
-Message = Position | EpochMeasured | EpochsKept | WorkersFailed
 
 
 def fit_workers(job: Job, workers: int, resources: dict[str, float]) -> Outcome:

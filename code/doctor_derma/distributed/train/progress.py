@@ -10,7 +10,7 @@ import pandas as pd
 from ray.util.queue import Queue
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from doctor_derma.distributed.train.group import (
+from doctor_derma.distributed.train.messages import (
     EpochMeasured,
     EpochsKept,
     Message,

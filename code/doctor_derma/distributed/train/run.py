@@ -55,7 +55,7 @@ def train_on_ray(
         # Here, so that no two machines decode the same images.
         pixel_cache(dataset, *run.config.image_size)
         write_workers(run, workers)
-        drive(run, dataset, workers, resources, on_epoch)
+        drive(run, dataset, workers, resources, on_epoch, advice=how_to_go_on(run, workers))
     return True
 
 

@@ -10,7 +10,7 @@ from torch import distributed
 
 from doctor_derma import __version__
 from doctor_derma.data.manifest import Dataset, read_dataset
-from doctor_derma.distributed.train.group import EpochMeasured, Job, View
+from doctor_derma.distributed.train.messages import EpochMeasured, Job, View
 from doctor_derma.distributed.train.progress import Announcer
 from doctor_derma.errors import DermaError
 from doctor_derma.training.epochs import EpochTable
