@@ -12,6 +12,7 @@ from doctor_derma.bundle import read_card, read_info, write_info
 from doctor_derma.commands.decide import decide_model, unseen_predictions
 from doctor_derma.commands.models import predict
 from doctor_derma.errors import DermaError
+from doctor_derma.server.schemas import Provenance
 from doctor_derma.workspace import Workspace
 from project import Project
 
@@ -48,7 +49,8 @@ def test_a_sensitivity_is_asked_for_and_the_bundle_decides_by_it(
     assert classifier.info.decision.default == "operating-point"
     is_positive = np.isin(np.array(info.class_names)[predictions.labels], POSITIVE)
     called = np.isin(np.array(info.class_names)[predictions.predicted], POSITIVE)
-    assert called[is_positive].mean() == pytest.approx(point.sensitivity.value) >= 0.9
+    assert called[is_positive].mean() == pytest.approx(point.sensitivity.value)
+    assert point.sensitivity.value >= 0.9
     assert (~called[~is_positive]).mean() == pytest.approx(point.specificity.value)
     assert point.sensitivity.images == is_positive.sum()
     assert point.sensitivity.low <= point.sensitivity.value <= point.sensitivity.high
@@ -57,6 +59,10 @@ def test_a_sensitivity_is_asked_for_and_the_bundle_decides_by_it(
     card = read_card(bundle)
     assert "- `operating-point`: One of the kinds that matter most" in card
     assert "by a sensitivity of 90% with a threshold of" in card
+    # The page and the API tell the same.
+    [offered] = [of for of in Provenance.of_bundle(info).rules if of.name == "operating-point"]
+    assert offered.expectation == info.decision.expectations["operating-point"]
+    assert f"sensitivity {point.sensitivity.value:.0%} (95% interval" in str(offered.expectation)
 
 
 def test_a_review_rate_of_melanoma(tiny_run: Project, bundle: Path) -> None:

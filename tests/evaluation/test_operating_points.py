@@ -100,7 +100,7 @@ def test_the_plot_has_three_panels_a_question_and_the_chosen_point() -> None:
     axes = plot_operating_points(frame, {"malignant": point}).axes
     assert [one.get_title(loc="left") for one in axes] == [
         "Malignant against benign",
-        "Decision curve",
+        "Decision curve (band: 95% interval)",
         "Cost curve",
     ]
     [told] = [text.get_text() for text in axes[0].get_legend().get_texts()]

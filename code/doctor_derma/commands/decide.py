@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import typer
@@ -178,7 +178,7 @@ def unseen_predictions(
         parts.append(
             predict_split(classifier, replace(dataset, table=rows.assign(split="val")), "val")
         )
-    pooled = {
+    pooled: dict[str, Any] = {
         name: np.concatenate([getattr(part, name) for part in parts])
         for name in ("images", "lesions", "paths", "labels", "probabilities")
     }

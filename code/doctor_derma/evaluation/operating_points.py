@@ -213,7 +213,10 @@ def _draw_net_benefit(axes: Axes, of: pd.DataFrame) -> None:
     axes.axhline(0, color=INK, linewidth=1, label="call none")
     axes.set_ylim(-0.02, float(shown["net_benefit_high"].max()) * 1.1 + 0.01)
     style_axes(
-        axes, "Decision curve", "Threshold on the probability", "Net benefit, share of images"
+        axes,
+        "Decision curve (band: 95% interval)",
+        "Threshold on the probability",
+        "Net benefit, share of images",
     )
     axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=INK)
 
@@ -229,7 +232,9 @@ def _draw_cost(axes: Axes, of: pd.DataFrame, point: dict[str, Interval] | None) 
     if point:
         cost = expected_cost(share, point["sensitivity"].value, point["specificity"].value)
         axes.plot(share, cost, color=MODEL_COLOURS[1], linewidth=1.6, label="chosen")
-    axes.set_ylim(0, 0.55)
+    axes.set_ylim(0, 0.72)
     axes.set_xlim(0, 1)
-    style_axes(axes, "Cost curve", "Weight of misses among all mistakes", "Expected cost, 0 to 1")
+    style_axes(
+        axes, "Cost curve", "Weight of misses among all mistakes", "Normalised expected cost"
+    )
     axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=INK)
