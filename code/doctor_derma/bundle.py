@@ -296,6 +296,7 @@ class BundleInfo(_Strict):
 
     @property
     def class_names(self) -> tuple[str, ...]:
+        """The K short class names, in the order of the probabilities."""
         return tuple(diagnosis.name for diagnosis in self.classes)
 
     @property

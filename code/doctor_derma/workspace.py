@@ -43,32 +43,40 @@ class Workspace:
 
     @property
     def data(self) -> Path:
+        """The imported data set."""
         return self.root / "data"
 
     @property
     def runs(self) -> Path:
+        """Training runs, a folder each."""
         return self.root / "mlflow" / "runs"
 
     @property
     def sweeps(self) -> Path:
+        """Sweeps of hyperparameters, a folder each."""
         return self.root / "mlflow" / "sweeps"
 
     @property
     def tracking_database(self) -> Path:
+        """MLflow's database, SQLite."""
         return self.root / "mlflow" / "db" / "mlflow.db"
 
     @property
     def tracking_artifacts(self) -> Path:
+        """MLflow's artefacts."""
         return self.root / "mlflow" / "artifacts"
 
     @property
     def models(self) -> Path:
+        """Exported bundles, a folder each."""
         return self.root / "deployment" / "models"
 
     @property
     def champion(self) -> Path:
+        """The bundle that is served."""
         return self.models / "champion"
 
     @property
     def evaluation_images(self) -> Path:
+        """Figures and tables of evaluations."""
         return self.root / "evaluation_images"

@@ -41,10 +41,14 @@ class OodScorer(Protocol):
     """A model that says how unlike its training images a picture is."""
 
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """Rows of the pixels that it takes."""
+        ...
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Columns of the pixels that it takes."""
+        ...
 
     def unfamiliarity(self, pixels: np.ndarray) -> np.ndarray:
         """Take uint8 RGB [n, height, width, 3]; return float [n], over 1 out of distribution."""

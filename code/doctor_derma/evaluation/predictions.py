@@ -31,19 +31,29 @@ class PixelClassifier(Protocol):
     """A model that takes pixels of one size; an exported bundle's classifier is one."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The model's name."""
+        ...
 
     @property
-    def class_names(self) -> tuple[str, ...]: ...
+    def class_names(self) -> tuple[str, ...]:
+        """The K short class names, in the order of the probabilities."""
+        ...
 
     @property
-    def height(self) -> int: ...
+    def height(self) -> int:
+        """Rows of the pixels that it takes."""
+        ...
 
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Columns of the pixels that it takes."""
+        ...
 
     @property
-    def rulebook(self) -> Rulebook | None: ...
+    def rulebook(self) -> Rulebook | None:
+        """Its decision rules; None to call the most probable class."""
+        ...
 
     def predict_pixels(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Take uint8 RGB [n, height, width, 3]; return probabilities [n, K], maps [n, K, h, w]."""

@@ -32,9 +32,13 @@ class Guarded(Protocol):
     """What tracks something that must go on without it."""
 
     @property
-    def reachable(self) -> bool: ...
+    def reachable(self) -> bool:
+        """Whether tracking has not been turned off."""
+        ...
 
-    def turn_off(self, error: Exception) -> None: ...
+    def turn_off(self, error: Exception) -> None:
+        """Track nothing from here on, and say why."""
+        ...
 
 
 T = TypeVar("T", bound=Guarded)

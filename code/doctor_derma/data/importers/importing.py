@@ -61,10 +61,12 @@ class ImportSummary:
 
     @property
     def kept(self) -> int:
+        """Number of images in the manifest."""
         return len(self.table)
 
     @property
     def left_out(self) -> int:
+        """Number of pictures that are not in the manifest."""
         return sum(not report.kept for report in self.reported) - self.missing
 
     @property

@@ -28,11 +28,13 @@ class PictureFile(NamedTuple):
 
     @property
     def stem(self) -> str:
+        """Name of the file, without folders and the last suffix."""
         name = self.path.rpartition("/")[2]
         return name.rpartition(".")[0] or name
 
     @property
     def suffix(self) -> str:
+        """The last suffix in lower case, with its dot."""
         return _suffix(self.path)
 
 

@@ -42,6 +42,7 @@ class Source:
 
     @property
     def description(self) -> str:
+        """The layout, what the images are, and their licence, in one line."""
         return f"{self.layout}: {summary(self.images)}. Licence: {self.licence}."
 
 
