@@ -48,6 +48,7 @@ class ImageBatches(lightning.LightningDataModule):
         self._pixels()
 
     def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the training images in random order; with a class cap, another draw each epoch."""
         rows = self._rows(self.parts.train)
         if self.config.class_cap:
             rows = self._capped(rows)
@@ -57,6 +58,7 @@ class ImageBatches(lightning.LightningDataModule):
         return self._loader(rows, shuffle=True, drop_last=drop_last)
 
     def val_dataloader(self) -> DataLoader[Batch]:
+        """Return the validation images in order, each in one process only."""
         rows = self._rows(self.parts.val)
         sampler = None
         if self.trainer and self.trainer.world_size > 1:

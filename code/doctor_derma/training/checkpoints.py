@@ -42,6 +42,13 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
+        """Write a checkpoint, whole or not at all.
+
+        Raises
+        ------
+        OSError
+            When it can't be written, as on a full disk; the error names the file.
+        """
         # To memory first: on a full disk torch hides the reason behind an error of its own.
         content = io.BytesIO()
         torch.save(checkpoint, content)

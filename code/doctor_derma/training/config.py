@@ -43,6 +43,7 @@ class Size(NamedTuple):
 
     @property
     def is_square(self) -> bool:
+        """Whether height and width are equal."""
         return self.height == self.width
 
     def has_shape_of(self, other: "Size") -> bool:

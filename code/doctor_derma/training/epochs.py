@@ -50,17 +50,20 @@ class EpochTable(lightning.Callback):
     def on_train_epoch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Start the epoch's clock."""
         self.started = time.perf_counter()
         self.trained = None
 
     def on_validation_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Note when training ended, as ``images_per_second`` leaves validation out."""
         self.trained = time.perf_counter()
 
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Write the row, print the line and call ``on_epoch``; only the first process does."""
         if not trainer.is_global_zero:
             return
         now = time.perf_counter()
@@ -135,6 +138,7 @@ class StopWhenDiverged(lightning.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
+        """Look at the loss after every ``BATCHES_BETWEEN_LOOKS`` batches and after the last."""
         # Weights that are no numbers give losses that are none: the last one tells of all before.
         done = batch_idx + 1
         if done % BATCHES_BETWEEN_LOOKS == 0 or done == trainer.num_training_batches:

@@ -95,6 +95,12 @@ class LesionModule(lightning.LightningModule):
         self.ema.set(self.network)
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Return the mean loss of a batch, float32 of shape ().
+
+        Parameters
+        ----------
+        batch : uint8 pixels (n, H, W, 3), augmented here, and int64 class indices (n,)
+        """
         pixels, targets = batch
         size = epoch_size(self.current_epoch, self.config)
         images = augment(pixels, size, self.config, self.aspect_ratio)
@@ -118,9 +124,11 @@ class LesionModule(lightning.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Update the moving average of the weights."""
         self.ema.update(self.network, self.global_step)
 
     def validation_step(self, batch: Batch, index: int) -> None:
+        """Measure the averaged network: loss, balanced accuracy and macro ROC AUC."""
         pixels, targets = batch
         logits = self.ema(scale_pixels(pixels)).float()
         loss = functional.cross_entropy(logits, targets)
@@ -133,6 +141,10 @@ class LesionModule(lightning.LightningModule):
         self.log("val_macro_auc", self.macro_auc, prog_bar=True)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
+        """Return AdamW and its schedule, a linear warm-up and then a cosine, by steps.
+
+        Biases and the weights of normalisation, which have one dimension, are not decayed.
+        """
         learnt = [weight for weight in self.network.parameters() if weight.requires_grad]
         decayed = [weight for weight in learnt if weight.ndim > 1]
         plain = [weight for weight in learnt if weight.ndim <= 1]
@@ -155,6 +167,7 @@ class LesionModule(lightning.LightningModule):
         return cast(OptimizerLRScheduler, {"optimizer": optimizer, "lr_scheduler": schedule})
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
+        """Set the learning rate by the number of steps so far."""
         scheduler.step_update(self.global_step)
 
 

@@ -61,26 +61,32 @@ class Run:
 
     @property
     def name(self) -> str:
+        """Name of the run and of its folder."""
         return self.info.name
 
     @property
     def metrics_file(self) -> Path:
+        """Metrics of each epoch, CSV."""
         return self.folder / "metrics.csv"
 
     @property
     def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
         return self.folder / "checkpoints"
 
     @property
     def last_checkpoint(self) -> Path:
+        """State after the last finished epoch, from which the run is resumed."""
         return self.checkpoints / "last.ckpt"
 
     @property
     def best_checkpoint(self) -> Path:
+        """Weights of the epoch with the best balanced accuracy in validation."""
         return self.checkpoints / "best.ckpt"
 
     @property
     def bundle(self) -> Path:
+        """Folder of the exported bundle."""
         return self.folder / "bundle"
 
     def with_tracking_id(self, tracking_id: str | None) -> "Run":
