@@ -41,6 +41,7 @@ class CrashHandler:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; answer 500 where that raises before an answer has begun."""
         started = False
 
         async def send_and_note(message: Message) -> None:

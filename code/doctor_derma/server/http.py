@@ -71,10 +71,12 @@ class BoundedProtocol(H11Protocol):
         self._abort_after(READING_SECONDS)
 
     def resume_writing(self) -> None:
+        """Go on once the client reads: wait for its next request if all is answered."""
         super().resume_writing()
         self._abort_after(None if self._answers else REQUEST_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the timer of a connection that is closed."""
         self._abort_after(None)
         super().connection_lost(exc)
 

@@ -54,6 +54,7 @@ class ForwardedHeader:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; where it has ``Forwarded``, ``X-Forwarded-For`` is set by it or dropped."""
         if scope["type"] == "http" and "forwarded" in (headers := Headers(scope=scope)):
             clients = forwarded_for(", ".join(headers.getlist("forwarded")))
             others = ", ".join(headers.getlist("x-forwarded-for"))
@@ -98,6 +99,7 @@ class RequestLog:
         self._log_clients = log_clients
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on under its id, then count and log it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -149,6 +151,7 @@ class HealthPort:
         self._port = port
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 404 where it asks the health port for anything else."""
         port = (scope.get("server") or (None, None))[1]
         if scope["type"] == "http" and port == self._port and scope["path"] not in HEALTH_PATHS:
             detail = f"This port has only {', '.join(sorted(HEALTH_PATHS))}."
@@ -179,6 +182,7 @@ class LoadShedding:
         self._under_way: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer 429 or 503 before its body is read."""
         # Pictures come with POST only; pages and health are always answered.
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
@@ -232,6 +236,7 @@ class CancelOnDisconnect:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on, and cancel it if its client goes before the answer is out."""
         if scope["type"] != "http" or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
@@ -285,6 +290,7 @@ class HeadAsGet:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass HEAD on as GET, and any other request as it is."""
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return

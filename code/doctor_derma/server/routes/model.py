@@ -18,6 +18,8 @@ MARKDOWN = "text/markdown"
 
 
 class MarkdownResponse(PlainTextResponse):
+    """An answer of the type ``text/markdown``."""
+
     media_type = MARKDOWN
 
 
