@@ -53,6 +53,7 @@ class Shards:
         return sorted(self._blocks.get(unit, ()))
 
     def is_whole(self, unit: int) -> bool:
+        """Say whether all blocks of a unit are written, up to its last one."""
         last = self._last.get(unit)
         return last is not None and len(self._blocks[unit]) == last + 1
 

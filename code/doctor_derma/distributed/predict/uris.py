@@ -37,10 +37,12 @@ def is_picture(uri: str) -> bool:
 
 
 def is_tar(uri: str) -> bool:
+    """Say whether its ending is one of ``TAR_SUFFIXES``, in capitals or not."""
     return uri.lower().endswith(TAR_SUFFIXES)
 
 
 def is_parquet(uri: str) -> bool:
+    """Say whether its ending is one of ``PARQUET_SUFFIXES``, in capitals or not."""
     return uri.lower().endswith(PARQUET_SUFFIXES)
 
 

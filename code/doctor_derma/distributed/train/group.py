@@ -81,6 +81,7 @@ class FailureReport(UserCallback):
         self.queue = queue
 
     def after_exception(self, run_context: Any, worker_exceptions: "dict[int, Exception]") -> None:
+        """Put the first line of each failed worker's error into the queue."""
         self.queue.put(WorkersFailed(failures(worker_exceptions)))
 
 

@@ -35,6 +35,7 @@ class Announcer(lightning.Callback):
     def on_train_epoch_start(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Tell how many epochs are trained and kept; only the first worker does."""
         if trainer.is_global_zero:
             # The checkpoint of the epoch before is written: that was the end of it.
             self.queue.put(EpochsKept(trainer.current_epoch))
@@ -49,6 +50,7 @@ class Announcer(lightning.Callback):
         batch: Any,
         batch_idx: int,
     ) -> None:
+        """Tell the epoch and the batch, if the last time was over a second ago."""
         now = time.monotonic()
         if trainer.is_global_zero and now - self.told > _SECONDS_BETWEEN:
             self.told = now

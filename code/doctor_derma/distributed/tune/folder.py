@@ -41,6 +41,7 @@ class SweepFolder:
 
     @property
     def name(self) -> str:
+        """Name of the sweep and of its folder."""
         return self.info.name
 
     @property
@@ -50,14 +51,17 @@ class SweepFolder:
 
     @property
     def best_file(self) -> Path:
+        """The recipe of the best trial, YAML."""
         return self.folder / "best.yaml"
 
     @property
     def table_file(self) -> Path:
+        """All trials with their settings and scores, CSV."""
         return self.folder / "trials.csv"
 
     @property
     def plot_file(self) -> Path:
+        """The plot of the trials, PNG."""
         return self.folder / "trials.png"
 
     def remember_tracking_id(self, tracking_id: str | None) -> None:

@@ -38,6 +38,7 @@ class Tuned:
 
     @property
     def best(self) -> TrialRecord:
+        """The trial with the best score."""
         return self.records[0]
 
     @property

@@ -150,6 +150,7 @@ class Reports(Checkpoint):
     def on_train_epoch_end(
         self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
     ) -> None:
+        """Report the epoch to Tune, if it was validated."""
         if self.latest and MONITOR in self.latest[1]:
             self._report(*self.latest)
 

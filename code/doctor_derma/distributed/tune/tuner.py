@@ -62,6 +62,7 @@ class TrialNames:
     first: int
 
     def __call__(self, trial: Trial) -> str:
+        """Return the name of a trial."""
         # Tune's tag begins with the number of the trial, whose id is random.
         number = int(trial.experiment_tag.split("_")[0]) + 1 - self.first
         return f"{self.sweep}_{number:02d}"
@@ -74,6 +75,7 @@ class WithinSpace:
     space: dict[str, Dimension]
 
     def __call__(self, config: dict[str, Any]) -> dict[str, Any]:
+        """Return each setting at the nearest value that the sweep allows."""
         return {name: self.space[name].nearest(value) for name, value in config.items()}
 
 
@@ -89,10 +91,12 @@ class FairPopulation(PopulationBasedTraining):
         self._turns: Counter[str] = Counter()
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """Count a turn for the trial, and return PBT's decision on it."""
         self._turns[trial.trial_id] += 1
         return super().on_trial_result(tune_controller, trial, result)
 
     def choose_trial_to_run(self, tune_controller: Any) -> Trial | None:
+        """Return the waiting trial with the fewest turns; None where none waits."""
         states = (Trial.PENDING, Trial.PAUSED)
         waiting = [trial for trial in tune_controller.get_trials() if trial.status in states]
         return min(waiting, key=lambda trial: self._turns[trial.trial_id], default=None)
@@ -264,9 +268,11 @@ class ScreenUpdates(tune.Callback):
     """
 
     def on_step_end(self, iteration: int, trials: list[Trial], **info: Any) -> None:
+        """Show where the trials are."""
         if screen := _SCREEN.get():
             screen.see(trials)
 
     def on_experiment_end(self, trials: list[Trial], **info: Any) -> None:
+        """Show how the trials ended."""
         if screen := _SCREEN.get():
             screen.see_last(trials)
