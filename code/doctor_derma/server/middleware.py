@@ -54,7 +54,7 @@ class ForwardedHeader:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; where it has ``Forwarded``, ``X-Forwarded-For`` is set by it or dropped."""
+        """Pass a request on, with or without ``X-Forwarded-For`` as the class says."""
         if scope["type"] == "http" and "forwarded" in (headers := Headers(scope=scope)):
             clients = forwarded_for(", ".join(headers.getlist("forwarded")))
             others = ", ".join(headers.getlist("x-forwarded-for"))
