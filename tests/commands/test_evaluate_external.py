@@ -108,7 +108,10 @@ def test_a_table_names_labels_and_groups(workspace: Workspace, tmp_path: Path) -
     assert kept["metrics"]["accuracy"]["value"] == 1
 
 
-def test_what_the_model_was_trained_on_does_not_count(workspace: Workspace, folder: Path) -> None:
+@pytest.mark.parametrize(("left_out", "seen_of_it"), [(None, 2), ("clinic A", 1)])
+def test_what_the_model_was_trained_on_does_not_count(
+    left_out: str | None, seen_of_it: int, workspace: Workspace, folder: Path
+) -> None:
     files = sorted((folder / "test" / "Melanoma").iterdir())
     seen = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files[:3]]
     splits = ("train", "val", "test")
@@ -119,18 +122,21 @@ def test_what_the_model_was_trained_on_does_not_count(workspace: Workspace, fold
         )
     ]
     table = pd.DataFrame(rows).reindex(columns=list(COLUMNS)).fillna("")
+    table["source"] = ["clinic A", "clinic C", "clinic C"]
     write_dataset(workspace.data, DatasetInfo("colours", "drawn", "CC0-1.0", 0), table)
     fingerprint = hashlib.sha256((workspace.data / "manifest.csv").read_bytes()).hexdigest()
     path = workspace.champion / INFO_FILE
-    path.write_text(path.read_text().replace("0" * 64, fingerprint))
+    told = json.loads(path.read_text().replace("0" * 64, fingerprint))
+    told["recipe"] = {"leave_source_out": left_out} if left_out else {}
+    path.write_text(json.dumps(told))
     _, _, out = evaluate_external(workspace, "champion", folder, mapping={"naevus": "nv"})
     kept = results(out)
-    # Those of training and validation, not the one of the test split.
-    assert kept["left_out"] == {"seen in training": 2, "unreadable": 1}
-    assert kept["classes"]["mel"]["images"] == 4
+    # Those of training and validation, not the one of the test split or of a source left out.
+    assert kept["left_out"] == {"seen in training": seen_of_it, "unreadable": 1}
+    assert kept["classes"]["mel"]["images"] == 6 - seen_of_it
     only = folder.parent / "only"
     (only / "mel").mkdir(parents=True)
-    (only / "mel" / "a.png").write_bytes(files[0].read_bytes())
+    (only / "mel" / "a.png").write_bytes(files[1].read_bytes())
     with pytest.raises(DermaError, match="all 1 pictures were in this model's training"):
         evaluate_external(workspace, "champion", only)
 

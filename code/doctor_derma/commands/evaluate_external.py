@@ -74,7 +74,7 @@ def evaluate_external(
     judged, left_out = _labelled(source, info, mapping or {}, data)
     dataset = dataset_if_any(workspace)
     if dataset and dataset.fingerprint == info.data.fingerprint:
-        judged, seen = _unseen(judged, dataset)
+        judged, seen = _unseen(judged, _trained_on(info, dataset))
         left_out["seen in training"] = seen
     predictions, unreadable = _predict(classifier, judged, data)
     left_out["unreadable"] = unreadable
@@ -174,12 +174,23 @@ def _labelled(
     return judged, dict(left_out)
 
 
+def _trained_on(info: "BundleInfo", dataset: "Dataset") -> set[str]:
+    """Return the SHA-256 of the images that training, or what was fitted after it, has seen."""
+    from doctor_derma.training.config import TrainConfig, in_new_names
+    from doctor_derma.training.folds import parts_of
+
+    hashes = dataset.table["sha256"].to_numpy(dtype=str)
+    try:
+        parts = parts_of(dataset, TrainConfig.model_validate(in_new_names(info.recipe)))
+    except (DermaError, ValueError):  # A recipe that this version can't read: all of them, then.
+        return set(hashes[(dataset.table["split"] != "test").to_numpy()])
+    return set(hashes[parts.train]) | set(hashes[parts.val])
+
+
 def _unseen(
-    judged: list[tuple["SourceImage", str]], dataset: "Dataset"
+    judged: list[tuple["SourceImage", str]], known: set[str]
 ) -> tuple[list[tuple["SourceImage", str]], int]:
-    """Leave out the pictures whose bytes are in the training or validation split."""
-    table = dataset.table
-    known = set(table.loc[table["split"] != "test", "sha256"])
+    """Leave out the pictures whose SHA-256 is known; also return how many they are."""
 
     def is_new(one: tuple["SourceImage", str]) -> bool:
         assert one[0].read is not None
