@@ -355,6 +355,15 @@ def read_info(bundle: Path) -> BundleInfo:
     ------
     DermaError
         When the folder, a file or a field is missing or wrong, or the hash differs.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> info = read_info(Path("deployment/models/champion"))
+    >>> info.class_names
+    ('akiec', 'bcc', 'bkl', 'df', 'mel', 'nv', 'vasc')
+    >>> info.weights.file
+    'model.onnx'
     """
     info_path = bundle / INFO_FILE
     if not info_path.is_file():

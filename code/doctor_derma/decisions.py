@@ -96,6 +96,13 @@ def cost_matrix(costs: Costs, classes: Sequence[str]) -> np.ndarray:
     ------
     DermaError
         When a class is unknown, a cost is no number of 0 or more, or a right answer has a cost.
+
+    Examples
+    --------
+    >>> cost_matrix({"mel": {"nv": 20}}, ["mel", "nv", "vasc"])
+    array([[ 0., 20.,  1.],
+           [ 1.,  0.,  1.],
+           [ 1.,  1.,  0.]])
     """
     matrix = 1 - np.eye(len(classes))
     for true, called_costs in costs.items():
@@ -152,6 +159,14 @@ def melanoma_threshold(probabilities: np.ndarray, is_melanoma: np.ndarray, targe
     probabilities : float [n], of melanoma
     is_melanoma : bool [n], some of them False
     target : the specificity asked for, over 0, at most 1
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> probabilities = np.array([0.9, 0.05, 0.1, 0.2, 0.3])
+    >>> is_melanoma = np.array([True, False, False, False, False])
+    >>> melanoma_threshold(probabilities, is_melanoma, target=0.75)
+    0.2
     """
     others = np.sort(probabilities[~is_melanoma])
     # Rounding must not ask for one image more than the target does.
@@ -177,6 +192,20 @@ class Rulebook:
     ------
     DermaError
         When ``default`` is a rule that the model does not have, or ``costs`` are wrong.
+
+    Examples
+    --------
+    A picture may be a nevus most probably, as nine of ten are, and yet speak for melanoma:
+
+    >>> import numpy as np
+    >>> rulebook = Rulebook(("mel", "nv"), (0.1, 0.9), prior_weight=1.0, temperature=1.0)
+    >>> rulebook.rules
+    ('balanced', 'most-probable')
+    >>> probabilities = np.array([[0.3, 0.7]])
+    >>> rulebook.classes[rulebook.decide(probabilities, "most-probable")[0]]
+    'nv'
+    >>> rulebook.classes[rulebook.decide(probabilities, "balanced")[0]]
+    'mel'
     """
 
     classes: tuple[str, ...]

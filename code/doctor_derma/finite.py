@@ -7,7 +7,13 @@ from typing import Any
 
 
 def finite_values(values: Mapping[str, float]) -> dict[str, float]:
-    """Return the values that are finite numbers, under their names."""
+    """Return the values that are finite numbers, under their names.
+
+    Examples
+    --------
+    >>> finite_values({"accuracy": 0.8, "macro_auc": float("nan")})
+    {'accuracy': 0.8}
+    """
     return {name: float(value) for name, value in values.items() if math.isfinite(value)}
 
 
