@@ -47,6 +47,17 @@ def assign_splits(
     DermaError
         When a share is out of range, there are fewer than two classes, a class has fewer
         lesions than splits to fill, or a given split lacks a class.
+
+    Examples
+    --------
+    Two classes of three lesions each, with two images of each lesion:
+
+    >>> lesions = ["a", "a", "b", "b", "c", "c", "d", "d", "e", "e", "f", "f"]
+    >>> splits = assign_splits(["mel"] * 6 + ["nv"] * 6, lesions, val=0.3, test=0.3)
+    >>> sorted(splits[:6])
+    ['test', 'test', 'train', 'train', 'val', 'val']
+    >>> splits[0::2] == splits[1::2]
+    True
     """
     require_shares(val, test)
     if len(set(classes)) < 2:
@@ -132,7 +143,13 @@ def _require_every_class(classes: Sequence[str], splits: Sequence[str]) -> None:
 
 
 def split_named(name: str) -> str | None:
-    """Return the split that a folder's name means, such as ``val`` for ``Validation_set``."""
+    """Return the split that a folder's name means, such as ``val`` for ``Validation_set``.
+
+    Examples
+    --------
+    >>> split_named("Validation_set"), split_named("HAM10000")
+    ('val', None)
+    """
     words = [word for word in _words(name) if not re.fullmatch(_FILLING, word)]
     if len(words) != 1:
         return None
