@@ -100,6 +100,17 @@ def bootstrap(
     ------
     DermaError
         When ``resamples`` or ``level`` is out of range.
+
+    Examples
+    --------
+    Eight images, but of two lesions, one always right and one always wrong: they say little.
+
+    >>> import numpy as np
+    >>> lesions, correct = np.repeat(["a", "b"], 4), np.repeat([1, 0], 4)
+    >>> def measure(weights):
+    ...     return {"accuracy": weights @ correct / weights.sum(axis=1)}
+    >>> bootstrap(lesions, measure)["accuracy"]
+    Interval(value=0.5, low=0.0, high=1.0)
     """
     sizes = chunk_sizes(resamples, len(lesions))
     chunks = chain([np.ones((1, len(lesions)))], lesion_weights(lesions, sizes, seed))
@@ -185,7 +196,14 @@ def lesion_weights(lesions: np.ndarray, sizes: list[int], seed: int) -> Iterator
 
 
 def percentile_interval(value: float, draws: np.ndarray, level: float = LEVEL) -> Interval:
-    """Put the percentile limits of bootstrap draws around a value."""
+    """Put the percentile limits of bootstrap draws around a value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> percentile_interval(0.5, np.linspace(0, 1, 101), level=0.9).signed
+    '+0.500 (+0.050 to +0.950)'
+    """
     if not 0 < level < 1:
         raise DermaError(f"level: {level} is not within 0 and 1; use one such as {LEVEL}")
     defined = draws[np.isfinite(draws)]

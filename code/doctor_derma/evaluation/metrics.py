@@ -74,6 +74,17 @@ def classification_metrics(
     - ``sensitivity_at_90_specificity``: of a class against the rest, the largest sensitivity
       over the thresholds on its probability whose specificity is 0.90 or more.
     - ``log_loss``: mean negative natural logarithm of the true class's probability.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> labels = np.array([0, 0, 1, 1])
+    >>> probabilities = np.array([[0.8, 0.2], [0.4, 0.6], [0.3, 0.7], [0.1, 0.9]])
+    >>> metrics = classification_metrics(labels, probabilities, ["mel", "nv"])
+    >>> metrics["balanced_accuracy"], metrics["sensitivity_mel"], metrics["sensitivity_nv"]
+    (0.75, 0.5, 1.0)
+    >>> metrics["macro_auc"], round(metrics["brier"], 3)
+    (1.0, 0.25)
     """
     weights = np.ones((1, len(labels)))
     values = weighted_metrics(labels, probabilities, classes, weights, decided)
@@ -206,6 +217,16 @@ def weighted_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) 
     Returns
     -------
     float64 [R]; nan where the positive or the negative cases have no weight
+
+    Examples
+    --------
+    Of four pairs, three are in order; without the third case both that are left are:
+
+    >>> import numpy as np
+    >>> positive = np.array([True, True, False, False])
+    >>> scores = np.array([0.8, 0.4, 0.6, 0.2])
+    >>> weighted_auc(positive, scores, np.array([[1, 1, 1, 1], [1, 1, 0, 1]]))
+    array([0.75, 1.  ])
     """
     negatives = np.flatnonzero(~positive)
     negatives = negatives[np.argsort(scores[negatives], kind="stable")]
@@ -267,6 +288,16 @@ def weighted_sensitivity_at_specificity(
     Returns
     -------
     float64 [R]; nan where the positive or the negative cases have no weight
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> positive = np.array([True, True, False, False])
+    >>> scores, weights = np.array([0.8, 0.4, 0.6, 0.2]), np.ones((1, 4))
+    >>> weighted_sensitivity_at_specificity(positive, scores, weights, specificity=0.5)
+    array([1.])
+    >>> weighted_sensitivity_at_specificity(positive, scores, weights, specificity=0.9)
+    array([0.5])
     """
     negatives = np.flatnonzero(~positive)
     negatives = negatives[np.argsort(scores[negatives], kind="stable")]
