@@ -22,6 +22,12 @@ def align_maps(
     Returns
     -------
     The same shape and dtype
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> align_maps(np.array([[0.0, 4.0]]), shift=(0, 0.5))
+    array([[2., 4.]])
     """
     for axis in (0, 1):
         maps = _moved(maps, shift[axis], scale[axis], axis - 2)

@@ -56,7 +56,21 @@ class Outputs(NamedTuple):
 
 
 class Classifier:
-    """A loaded bundle. Safe to use from several threads."""
+    """A loaded bundle. Safe to use from several threads.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from doctor_derma.inference.classifier import Classifier
+    >>> classifier = Classifier.load("deployment/models/champion", threads=1)
+    >>> [prediction] = classifier.predict(np.zeros((450, 600, 3), np.uint8))
+    >>> prediction.label in prediction.prediction_set
+    True
+    >>> round(sum(prediction.probabilities.values()), 3)
+    1.0
+    >>> prediction.warnings
+    ('dark', 'blurred')
+    """
 
     def __init__(self, info: BundleInfo, session: ort.InferenceSession) -> None:
         self.info = info

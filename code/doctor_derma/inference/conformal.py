@@ -38,6 +38,12 @@ def aps_scores(probabilities: np.ndarray) -> np.ndarray:
     Returns
     -------
     float64 [n, K], from 0 for the most probable class to below 1
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> aps_scores(np.array([[0.5, 0.375, 0.125]]))
+    array([[0.   , 0.5  , 0.875]])
     """
     order = np.argsort(-probabilities, axis=1, kind="stable")
     ranked = np.take_along_axis(probabilities, order, axis=1).astype(np.float64)
@@ -58,6 +64,19 @@ def conformal_threshold(
     ----------
     probabilities : float [n, K], of images that training has not seen
     labels : int [n], index of the true class
+
+    Examples
+    --------
+    Nineteen images, of which the second most probable class, with a score of 0.75, is true for one:
+
+    >>> import numpy as np
+    >>> probabilities, labels = np.array([[0.75, 0.25]] * 19), np.array([0] * 18 + [1])
+    >>> conformal_threshold(probabilities, labels, target=0.9)
+    0.0
+    >>> conformal_threshold(probabilities, labels, target=0.95)
+    0.75
+    >>> conformal_threshold(probabilities, labels, target=0.99)
+    1.0
     """
     found = _corrected_quantile(_true_scores(probabilities, labels), target)
     return 1.0 if found is None else found
@@ -110,6 +129,13 @@ def prediction_sets(
     threshold : of ``conformal_threshold``, or of each class, of ``class_thresholds``
     called : int [n], the class that each picture is called; the most probable one, which is in
         every set, when None
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> prediction_sets(np.array([[0.5, 0.375, 0.125], [0.9, 0.06, 0.04]]), threshold=0.75)
+    array([[ True,  True, False],
+           [ True, False, False]])
     """
     # Rounding may carry a sum of float32 probabilities a little over a threshold of 1.
     sets = aps_scores(probabilities) <= np.asarray(threshold) + 1e-6
