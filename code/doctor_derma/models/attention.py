@@ -130,6 +130,12 @@ class EfficientChannelAttention(_ScaledGates):
 
 
 def adaptive_kernel_size(channels: int, gamma: int = 2, beta: int = 1) -> int:
-    """Return ECA's odd kernel size for a number of channels (Wang et al. [2]_, eq. 12)."""
+    """Return ECA's odd kernel size for a number of channels (Wang et al. [2]_, eq. 12).
+
+    Examples
+    --------
+    >>> [adaptive_kernel_size(channels) for channels in (64, 128, 256, 512)]
+    [3, 5, 5, 5]
+    """
     size = int(abs(math.log2(channels) + beta) / gamma)
     return max(size if size % 2 else size + 1, 3)

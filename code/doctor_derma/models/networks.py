@@ -136,6 +136,15 @@ def create_network(
     DermaError
         When the name is unknown, the backbone has no feature maps, or its pretrained weights
         can't be had.
+
+    Examples
+    --------
+    >>> import torch
+    >>> network = create_network("eca_resnet18", classes=7).eval()
+    >>> with torch.no_grad():
+    ...     logits, maps, features = network.logits_maps_and_features(torch.zeros(2, 3, 64, 96))
+    >>> logits.shape, maps.shape, features.shape
+    (torch.Size([2, 7]), torch.Size([2, 7, 2, 3]), torch.Size([2, 512]))
     """
     backbone_name, attention = parse_name(name)
     options: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
