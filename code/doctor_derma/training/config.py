@@ -33,7 +33,15 @@ OLDER_NAMES = {"prevalence": "prior_weight", "views": "tta"}
 
 
 class Size(NamedTuple):
-    """Height and width in pixels; written ``144x192``, or ``128`` where they are equal."""
+    """Height and width in pixels; written ``144x192``, or ``128`` where they are equal.
+
+    Examples
+    --------
+    >>> str(Size(144, 192)), str(Size(128, 128))
+    ('144x192', '128')
+    >>> Size(144, 192).has_shape_of(Size(96, 128))
+    True
+    """
 
     height: int
     width: int
@@ -58,6 +66,11 @@ def read_size(written: object) -> Size:
     ------
     ValueError
         When it is neither, or a side is under ``LEAST_SIDE``.
+
+    Examples
+    --------
+    >>> read_size(128), read_size("144x192")
+    (Size(height=128, width=128), Size(height=144, width=192))
     """
     if isinstance(written, Size):
         return written

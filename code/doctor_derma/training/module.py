@@ -177,6 +177,12 @@ def epoch_size(epoch: int, config: TrainConfig) -> Size:
     It grows from ``start_size`` to ``train_size`` over the first part of the run, ``growth``, as
     small images teach the coarse part sooner. Between the two the sides are multiples of 16
     pixels in the same ratio: 48x64, 96x128 and so on for pictures of 3:4.
+
+    Examples
+    --------
+    >>> config = TrainConfig(epochs=48, start_size=48, train_size=112, growth=0.85)
+    >>> [epoch_size(epoch, config).height for epoch in (0, 10, 20, 30, 40, 47)]
+    [48, 48, 64, 80, 96, 112]
     """
     start, end = config.start_size, config.train_size
     share = epoch / (config.growth * config.epochs)
