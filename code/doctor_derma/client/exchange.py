@@ -79,6 +79,14 @@ class Retries:
     first_seconds : wait before the second attempt at most; it doubles with each one
     most_seconds : wait between two attempts at most, where the server asks for none
     patience_seconds : time after which no new attempt is begun and none goes on
+
+    Examples
+    --------
+    The longest waits before the attempts after the first; a client waits a random part of each:
+
+    >>> backoff = Backoff(Retries(attempts=5, most_seconds=3.0), share=lambda: 1.0)
+    >>> [backoff.wait() for _ in range(5)]
+    [0.5, 1.0, 2.0, 3.0, None]
     """
 
     attempts: int = 5
@@ -121,7 +129,13 @@ class Backoff:
 
 
 def read_retry_after(value: str | None) -> float:
-    """Return the seconds in a Retry-After header, which may be a date; 0 for none."""
+    """Return the seconds in a Retry-After header, which may be a date; 0 for none.
+
+    Examples
+    --------
+    >>> read_retry_after("7"), read_retry_after(None)
+    (7.0, 0.0)
+    """
     if not value:
         return 0.0
     if value.strip().isdecimal():

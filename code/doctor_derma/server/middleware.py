@@ -69,6 +69,11 @@ def forwarded_for(value: str) -> list[str]:
     """Return the clients that a ``Forwarded`` header names, the last by the nearest proxy.
 
     Empty where the header is malformed or a proxy of the chain names none.
+
+    Examples
+    --------
+    >>> forwarded_for('for=192.0.2.60;proto=https, for="[2001:db8::1]"')
+    ['192.0.2.60', '2001:db8::1']
     """
     clients, named, at = [], "", 0
     while found := _FORWARDED.match(value, at):
