@@ -150,7 +150,8 @@ def save(page: Page, name: str) -> None:
     shot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     path = FOLDER / f"{name}.png"
     # So few colours are a third of the bytes, and nobody can tell them apart in a small picture.
-    shot.quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+    few = shot.quantize(128, Image.Quantize.MAXCOVERAGE, kmeans=4, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
     size = path.stat().st_size
     print(f"{path.relative_to(ROOT)}: {shot.width}x{shot.height}, {size / 1000:.0f} kB")
 

@@ -71,7 +71,7 @@ def test_an_installed_wheel_predicts_with_a_bundle(environment: Path, tmp_path: 
         cwd=tmp_path,
     )
     [found] = json.loads(output)
-    expected = Classifier.load(BUNDLE).predict(tmp_path / "noise.png")
+    [expected] = Classifier.load(BUNDLE).predict([tmp_path / "noise.png"])
     assert found["label"] == expected.label
     assert found["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
     where = "import doctor_derma; print(doctor_derma.__file__, doctor_derma.__version__)"
