@@ -188,6 +188,7 @@ def test_comparison_leaves_every_file(fake: Predictions, tmp_path: Path) -> None
 def test_tables_fit_a_terminal_of_80_columns(fake: Predictions) -> None:
     intervals = bootstrap_metrics(fake, resamples=10)
     costly = rulebook("costs", THRESHOLD, {"mel": {"nv": 20}})
+    costly = replace(costly, positive=("bcc", "mel"), positive_threshold=0.2)
     rules = bootstrap_rules(replace(fake, rulebook=costly), resamples=10)
     assert list(rules) == list(RULES)
     console = Console(width=80, record=True, file=io.StringIO())

@@ -101,15 +101,15 @@ def class_tables(predictions: Predictions, intervals: Mapping[str, Interval]) ->
 
 def rule_table(rules: Mapping[Rule, Mapping[str, Interval]], default: Rule) -> Table:
     """Tabulate what each decision rule does with the same probabilities."""
-    # Words below each other, so that four rules fit a terminal.
+    shown = {name: title for name, title in RULE_METRICS.items() if name in rules[default]}
+    # Words below each other, so that the metrics fit a terminal.
     rows = (
-        (title.replace(" ", "\n"), *(str(figures[metric]) for figures in rules.values()))
-        for metric, title in RULE_METRICS.items()
-        if metric in rules[default]
+        (rule.replace("-", "\n"), *(str(figures[metric]) for metric in shown))
+        for rule, figures in rules.items()
     )
     return Table(
         "Decision rules on the same probabilities (95% interval)",
-        ("Metric", *(rule.replace("-", "\n") for rule in rules)),
+        ("Rule", *(title.replace(" ", "\n") for title in shown.values())),
         tuple(rows),
         f"The label is that of the rule {default} unless another is asked for.",
     )
