@@ -2,8 +2,8 @@
 
     python benchmarks/minutes_to_accuracy.py FOLDER        # of the HAM10000 archive
 
-Imports the archive into a temporary root, trains with `code/configs/finetune.yaml` on what the machine
-has, and prints when each epoch ended, counted from the start of the import.
+Imports the archive into a temporary root, trains with `code/configs/finetune.yaml` on what the
+machine has, and prints when each epoch ended, counted from the start of the import.
 """
 
 import argparse

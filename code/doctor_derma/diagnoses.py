@@ -9,8 +9,8 @@ HAM10000_DIAGNOSES: dict[str, str] = {
     "nv": "Melanocytic nevus",
     "vasc": "Vascular lesion",
 }
-# Malignant, or on the way there. HAM10000 has one class for actinic keratoses and carcinoma in situ;
-# sets of ISIC 2019 and later have ``ak`` and ``scc``.
+# Malignant, or on the way there. HAM10000 has one class for actinic keratoses and carcinoma in
+# situ; sets of ISIC 2019 and later have ``ak`` and ``scc``.
 MALIGNANT = frozenset({"mel", "bcc", "akiec", "ak", "scc"})
 
 
