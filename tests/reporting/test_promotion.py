@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from doctor_derma.bundle import file_sha256, read_card, read_info
+from doctor_derma.bundle import file_sha256, read_card, read_info, write_info
 from doctor_derma.commands.publishing import promote_bundle
 from doctor_derma.errors import DermaError
 from doctor_derma.reporting.model_card import model_card
@@ -63,6 +63,24 @@ def test_a_champion_replaces_the_one_before(bundle: Path, tmp_path: Path) -> Non
     # A champion may be promoted onto its own place, to add its figures.
     promote_bundle(target, target, write_evaluation(tmp_path, read_info(target)))
     assert "test" in read_info(target).metrics
+
+
+def test_a_licence_goes_with_the_weights_and_stays_for_the_same_data(
+    bundle: Path, tmp_path: Path
+) -> None:
+    target = write_bundle(tmp_path / "champion")
+    (target / "LICENSE").write_text("of the one before")
+    promote_bundle(bundle, target, tmp_path / "none")
+    assert (target / "LICENSE").read_text() == "of the one before"
+    (bundle / "LICENSE").write_text("its own")
+    promote_bundle(bundle, target, tmp_path / "none")
+    assert (target / "LICENSE").read_text() == "its own"
+    (bundle / "LICENSE").unlink()
+    info = read_info(bundle)
+    of_others = info.data.model_copy(update={"licence": "another"})
+    write_info(bundle, info.model_copy(update={"data": of_others}))
+    promote_bundle(bundle, target, tmp_path / "none")
+    assert not (target / "LICENSE").exists()
 
 
 def test_a_damaged_bundle_leaves_the_champion_alone(bundle: Path, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from doctor_derma.bundle import (
 from doctor_derma.commands.models import dataset_if_any, find_bundle
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.decisions import Costs, Rule
+from doctor_derma.errors import DermaError
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.quantization import export_quantized
 from doctor_derma.finite import finite_values
@@ -23,6 +24,8 @@ from doctor_derma.reporting.model_card import write_card
 from doctor_derma.tracking.registry import fetch_champion
 from doctor_derma.training.runs import Run
 from doctor_derma.workspace import Workspace
+
+LICENCE_FILE = "LICENSE"
 
 
 def export(
@@ -73,7 +76,8 @@ def promote_bundle(
 ) -> Path:
     """Copy a bundle and add what it measured on the test split, if that was evaluated.
 
-    Its model card is written anew, from that evaluation and from its audits.
+    Its model card is written anew, from that evaluation and from its audits. Its licence is copied
+    where it has one as a file, else kept from the bundle before whose data have the same.
 
     Parameters
     ----------
@@ -95,8 +99,20 @@ def promote_bundle(
         shutil.copyfile(bundle / info.weights.file, folder / info.weights.file)
         write_info(folder, info)
         write_card(folder, info, evidence)
+        licensed = next((b for b in (bundle, destination) if _is_licensed_as(b, info)), None)
+        if licensed:
+            shutil.copyfile(licensed / LICENCE_FILE, folder / LICENCE_FILE)
         read_info(folder)
     return destination
+
+
+def _is_licensed_as(bundle: Path, info: BundleInfo) -> bool:
+    """Say whether a bundle has the licence of another one's data as a file."""
+    try:
+        has_file = (bundle / LICENCE_FILE).is_file()
+        return has_file and read_info(bundle).data.licence == info.data.licence
+    except DermaError:
+        return False
 
 
 def with_test_metrics(info: BundleInfo, evidence: Evidence) -> BundleInfo:
