@@ -178,7 +178,7 @@ def test_any_bytes_can_be_looked_through(start: bytes, cut: int, rest: bytes) ->
         {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"},
         {"save_all": True, "append_images": [Image.new("RGB", (64, 48))]},
     ],
-    ids=str,
+    ids=["lossless", "lossy", "exif", "animated"],
 )
 def test_the_size_of_a_webp_is_in_its_first_bytes(settings: dict[str, object]) -> None:
     assert webp_size(save("WEBP", **settings)[:30]) == (64, 48)
