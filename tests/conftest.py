@@ -5,6 +5,8 @@ import os
 # Before torch is loaded: more threads than that only get in each other's way on tiny pictures.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before Ray is imported, by whichever test does so first: what `distributed/cluster.py` sets, too.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 
 from pathlib import Path
 

@@ -26,7 +26,21 @@ def save(picture: Image.Image, format: str, **settings: object) -> bytes:
     return stream.getvalue()
 
 
+def workers() -> set[int]:
+    """Return the ids of the workers that this process has started."""
+    return {
+        child.pid
+        for child in psutil.Process().children()
+        if "doctor_derma.server.decoding_worker" in child.cmdline()
+    }
+
+
+of_other_tests: set[int] = set()
+
+
 def run(scenario: Callable[[IsolatedDecoder], Awaitable[None]]) -> None:
+    of_other_tests.update(workers())
+
     async def whole() -> None:
         decoder = IsolatedDecoder(SIZE, SIZE)
         try:
@@ -38,13 +52,9 @@ def run(scenario: Callable[[IsolatedDecoder], Awaitable[None]]) -> None:
 
 
 def pid() -> int:
-    """Return the id of the one worker that this process has started."""
-    (worker,) = (
-        child
-        for child in psutil.Process().children()
-        if "doctor_derma.server.decoding_worker" in child.cmdline()
-    )
-    return worker.pid
+    """Return the id of the one worker that the decoder under test has started."""
+    (worker,) = workers() - of_other_tests
+    return worker
 
 
 NOISE = Image.effect_noise((300, 200), 80).convert("RGB")
