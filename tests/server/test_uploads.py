@@ -136,3 +136,15 @@ def test_memory_for_uploads_is_bounded_and_comes_back() -> None:
         second.take(6)
     with memory.reservation() as again:
         again.take(10)
+
+
+def test_large_uploads_keep_no_small_one_out() -> None:
+    memory = UploadMemory(limit=3_000_000, reserved=500_000)
+    with memory.reservation() as large, memory.reservation() as small, memory.reservation() as more:
+        large.take(3_000_000)
+        small.take(400_000)
+        with pytest.raises(ProblemError):
+            large.take(1)
+        with pytest.raises(ProblemError):
+            more.take(200_000)
+    assert memory.held == 0

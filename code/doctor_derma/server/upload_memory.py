@@ -9,6 +9,9 @@ from doctor_derma.server.problems import OVERLOADED, ProblemError
 
 # The largest request.
 MAX_HELD_BYTES = 42_000_000
+# Uploads of up to so many bytes, as most pictures for this are, have a part of their own on top.
+SMALL_BYTES = 1_000_000
+RESERVED_BYTES = 4_000_000
 RETRY_SECONDS = 2
 # A connection that pauses for a second has not stalled.
 SLOW_AFTER_SECONDS = 2.0
@@ -19,16 +22,23 @@ class UploadMemory:
 
     Many large uploads at once would otherwise fill the memory before the first of them
     reaches the queue. When it is full, the slowest upload is evicted before a new one is refused.
-    Batches have a bound of their own, so that they keep no single picture out.
+    Batches have a bound of their own, so that they keep no single picture out, and a few large
+    uploads keep no small one out.
+
+    Parameters
+    ----------
+    limit : bytes for all uploads
+    reserved : bytes on top of that for uploads of at most ``SMALL_BYTES``
 
     Attributes
     ----------
     held : bytes that all requests hold now
     """
 
-    def __init__(self, limit: int = MAX_HELD_BYTES) -> None:
+    def __init__(self, limit: int = MAX_HELD_BYTES, reserved: int = 0) -> None:
         self.held = 0
         self._limit = limit
+        self._reserved = reserved
         self._reservations: set[Reservation] = set()
 
     @contextmanager
@@ -44,7 +54,9 @@ class UploadMemory:
 
     def make_room(self, size: int, taker: "Reservation") -> bool:
         """Evict slow uploads, the slowest first, until so many bytes more fit; say if they do."""
-        while self.held + size > self._limit:
+        is_small = taker.held + size <= SMALL_BYTES
+        limit = self._limit + (self._reserved if is_small else 0)
+        while self.held + size > limit:
             slow = [each for each in self._reservations if each is not taker and each.is_slow]
             if not slow:
                 return False

@@ -4,6 +4,7 @@ import asyncio
 import io
 import re
 import struct
+import zlib
 from collections.abc import Sequence
 
 import pytest
@@ -137,6 +138,13 @@ def pixels_said(data: bytes, width: int, height: int) -> bytes:
     return data[: at.start() + 5] + struct.pack(">HH", height, width) + data[at.start() + 9 :]
 
 
+def with_text(png: bytes, length: int) -> bytes:
+    """Put compressed text behind a PNG's header, of so many bytes when it is unpacked."""
+    data = b"zTXt" + b"k\0\0" + zlib.compress(bytes(length), 9)
+    chunk = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
+    return png[:33] + chunk + png[33:]
+
+
 PROGRESSIVE = encoded((3000, 2400), "JPEG", progressive=True)
 PROGRESSIVE_50_MEGAPIXELS = pixels_said(
     encoded((40, 30), "JPEG", progressive=True, subsampling=0), 7000, 7000
@@ -158,6 +166,9 @@ RUNS = encoded((40, 30), "BMP")[:30] + b"\1" + encoded((40, 30), "BMP")[31:]
         (PROGRESSIVE_50_MEGAPIXELS, "nowhere"),
         (encoded((30, 20), "TIFF"), "isolated"),
         (RUNS, "isolated"),
+        # 10 kB that Pillow would unpack to 10 MB when it opens the file.
+        (with_text(encoded((30, 20), "PNG"), 10_000_000), "isolated"),
+        (with_text(encoded((30, 20), "PNG"), 10_000), "here"),
         (b"nonsense", "here"),
         (b"", "here"),
         (encoded((300, 200))[:20], "here"),

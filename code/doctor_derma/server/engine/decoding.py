@@ -62,8 +62,9 @@ def where_to_decode(encoded: bytes) -> Place:
     structure = look_through(encoded)
     if structure.excess:
         return "here"
+    # Before Pillow opens it, which unpacks the metadata of a PNG.
     width, height = webp_size(encoded[:30])
-    if width * height * WEBP_BYTES > LARGE_BYTES:
+    if width * height * WEBP_BYTES > LARGE_BYTES or structure.unpacked > UNPACKED_BYTES:
         return "isolated"
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
@@ -76,8 +77,7 @@ def where_to_decode(encoded: bytes) -> Place:
         return "isolated" if structure.odd else "here"
     if taken > MAX_BYTES and not can_shrink(format):
         return "nowhere"
-    easy = taken <= LARGE_BYTES and structure.unpacked <= UNPACKED_BYTES and not structure.odd
-    return "here" if easy else "isolated"
+    return "here" if taken <= LARGE_BYTES and not structure.odd else "isolated"
 
 
 class IsolatedDecoder:

@@ -31,7 +31,7 @@ from doctor_derma.server.schemas import (
     plain_answer,
 )
 from doctor_derma.server.settings import Settings
-from doctor_derma.server.upload_memory import UploadMemory
+from doctor_derma.server.upload_memory import RESERVED_BYTES, UploadMemory
 from doctor_derma.server.uploads import (
     FIELD,
     FORM_BYTES,
@@ -73,7 +73,8 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
     """Return the routes that classify pictures."""
     router = APIRouter(tags=["prediction"], dependencies=key_needed(settings.api_keys))
     ahead = pictures_ahead(settings)
-    memory, batch_memory = UploadMemory(), UploadMemory(BATCH_BYTES)
+    memory = UploadMemory(reserved=RESERVED_BYTES)
+    batch_memory = UploadMemory(BATCH_BYTES)
 
     @router.post(
         "/v1/predict",
