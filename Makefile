@@ -12,7 +12,7 @@ DEMO_DERMA := $(BIN)/derma --root $(DEMO)
 MODELS := resnet18 se_resnet18 eca_resnet18
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve champion tracking test siege test-containers requirements lint docs clean
+.PHONY: help setup demo serve champion tracking test-fast test siege test-containers requirements lint docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,8 +55,14 @@ ROOT ?= .
 tracking: setup ## Open MLflow at http://localhost:5001 (ROOT=demo for the demo's runs)
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --backend-store-uri sqlite:///$(abspath $(ROOT))/mlflow/db/mlflow.db --host 127.0.0.1 --port 5001
 
+# A process a core; the tests of a file stay together, and share what they have made.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+
+test-fast: setup ## The tests that a change needs first: no training, cluster or browser
+	$(PYTEST) -m 'not slow and not browser and not siege'
+
 test: setup lint ## Lint, types and every test
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 siege: setup ## Attack a server in 512 MB for minutes (DERMA_SIEGE=long: a quarter of an hour)
 	$(BIN)/python -m pytest tests/siege -m siege -s

@@ -18,6 +18,22 @@ from project import FOREIGN, Project, copy_data, import_lesions, train_tiny
 from tiny_bundle import BLUE, GREEN, RED, write_bundle
 
 
+# What `make test-fast` leaves out: folders whose tests start clusters, kernels or whole programs, and
+# fixtures for which a network is trained.
+SLOW_FOLDERS = {"benchmarks", "commands", "deployment", "distributed", "notebooks", "privacy"}
+SLOW_FIXTURES = {"tiny_run", "lesions", "root"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests by tier: ``ray`` and ``slow``."""
+    for item in items:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder == "distributed":
+            item.add_marker("ray")
+        if folder in SLOW_FOLDERS or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     # MLflow sets the first of them itself wherever its store is pointed at.

@@ -12,7 +12,6 @@ from fastapi.testclient import TestClient
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.server.answers import pictures_ahead
 from doctor_derma.server.settings import Settings
-from doctor_derma.server.upload_memory import UploadMemory
 from doctor_derma.server.uploads import MAX_IMAGE_BYTES
 from server.fake_engine import FakeEngine, encoded, make_api
 from tiny_bundle import BLUE, GREEN, RED
@@ -62,7 +61,7 @@ def test_few_pictures_are_ahead_and_their_memory_is_given_back(
 ) -> None:
     picture = encoded(RED, "BMP").ljust(100_000, b"\0")
     # All 40 together don't fit, the few that are ahead and the form that brings them do.
-    monkeypatch.setattr(UploadMemory.__init__, "__defaults__", (6 * len(picture),))
+    monkeypatch.setattr("doctor_derma.server.routes.predict.BATCH_BYTES", 6 * len(picture))
     engine = FakeEngine(classifier)
     with TestClient(make_api(engine, bundle, SETTINGS)) as client:
         found = lines(client.post("/v1/predict/batch", files=[("images", picture)] * 40))
