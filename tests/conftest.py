@@ -17,8 +17,7 @@ from doctor_derma.inference.classifier import Classifier
 from project import FOREIGN, Project, copy_data, import_lesions, train_tiny
 from tiny_bundle import BLUE, GREEN, RED, write_bundle
 
-
-# What `make test-fast` leaves out: folders whose tests start clusters, kernels or whole programs, and
+# What `make test-fast` leaves out: folders whose tests start clusters, kernels or programs, and
 # fixtures for which a network is trained.
 SLOW_FOLDERS = {"benchmarks", "commands", "deployment", "distributed", "notebooks", "privacy"}
 SLOW_FIXTURES = {"tiny_run", "lesions", "root"}
