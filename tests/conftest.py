@@ -17,13 +17,13 @@ from doctor_derma.inference.classifier import Classifier
 from project import FOREIGN, Project, copy_data, import_lesions, train_tiny
 from tiny_bundle import BLUE, GREEN, RED, write_bundle
 
-# What `make test-fast` leaves out: folders and files whose tests start clusters, kernels, servers or
-# programs, and fixtures for which a network is trained.
+# What `make test-fast` leaves out: folders and files whose tests start clusters, kernels, servers
+# or programs, and fixtures for which a network is trained.
 SLOW_FOLDERS = {"benchmarks", "commands", "deployment", "distributed", "notebooks", "privacy"}
 SLOW_FILES = {
-    *("test_cli", "test_decide", "test_docs", "test_doctests", "test_drain", "test_first_trainings"),
-    *("test_forgetting", "test_ham10000", "test_hostile", "test_http", "test_large_pictures"),
-    *("test_memory", "test_mlflow_model", "test_plots", "test_serve", "test_unreachable"),
+    *("test_cli", "test_decide", "test_docs", "test_doctests", "test_drain", "test_forgetting"),
+    *("test_first_trainings", "test_ham10000", "test_hostile", "test_http", "test_memory"),
+    *("test_large_pictures", "test_mlflow_model", "test_plots", "test_serve", "test_unreachable"),
 }
 SLOW_FIXTURES = {"tiny_run", "lesions", "root"}
 
