@@ -3,7 +3,7 @@
 import io
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -156,16 +156,19 @@ def test_reading_stops_at_the_limit(client: TestClient) -> None:
             yield bytes(1_000_000)
 
     # The test client gathers a body before it sends it, so the application is asked itself.
-    status = ask_directly(client, endless())
+    chunks = endless()
+
+    async def receive() -> dict:
+        return {"type": "http.request", "body": next(chunks), "more_body": True}
+
+    status = ask_directly(client, receive)
     assert status == 413
     assert sent == MAX_IMAGE_BYTES + 1_000_000
 
 
-def ask_directly(client: TestClient, chunks: Iterator[bytes]) -> int:
+def ask_directly(client: TestClient, receive: Callable[[], Awaitable[dict]]) -> int:
+    """Return the status of the answer to a form whose messages ``receive`` gives."""
     statuses = []
-
-    async def receive() -> dict:
-        return {"type": "http.request", "body": next(chunks), "more_body": True}
 
     async def send(message: dict) -> None:
         if message["type"] == "http.response.start":
@@ -184,24 +187,10 @@ def ask_directly(client: TestClient, chunks: Iterator[bytes]) -> int:
 
 
 def test_a_cut_off_upload_is_no_server_error(client: TestClient) -> None:
-    statuses = []
-
     async def receive() -> dict:
         return {"type": "http.disconnect"}
 
-    async def send(message: dict) -> None:
-        statuses.append(message.get("status"))
-
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/predict",
-        "headers": [(b"content-type", FORM["content-type"].encode())],
-        "query_string": b"",
-    }
-    assert client.portal is not None
-    client.portal.call(client.app, scope, receive, send)
-    assert statuses[0] == 400
+    assert ask_directly(client, receive) == 400
 
 
 def test_pictures_are_never_stored(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from doctor_derma.data.synthetic.lesions import draw_lesion
 from doctor_derma.data.synthetic.scenes import Skin, photograph
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.plots.style import INK, new_figure
+from doctor_derma.evaluation.plots.style import INK, new_figure, write_title
 
 # uint8 RGB (height, width, 3), severity 1 to 5, random numbers -> the same shape and type.
 Corruption = Callable[[np.ndarray, int, np.random.Generator], np.ndarray]
@@ -229,14 +229,7 @@ def plot_corruptions(image: np.ndarray, tile_inches: float = 1.5) -> Figure:
         row[0].set_ylabel(TITLES[name].replace(" ", "\n", 1), color=INK, fontsize=9)
     for axes, severity in zip(grid[0], severities, strict=True):
         axes.set_title(f"severity {severity}" if severity else "clean", fontsize=9, color=INK)
-    figure.suptitle(
-        "What the severities look like",
-        x=0.01,
-        ha="left",
-        fontsize=11.5,
-        fontweight="bold",
-        color=INK,
-    )
+    write_title(figure, "What the severities look like")
     return figure
 
 

@@ -33,6 +33,7 @@ from doctor_derma.evaluation.plots.style import (
     new_figure,
     style_axes,
     write_beside,
+    write_title,
 )
 from doctor_derma.evaluation.predictions import PixelClassifier, Predictions, open_picture
 from doctor_derma.evaluation.tables import Table
@@ -324,4 +325,4 @@ def _extent(frame: pd.DataFrame) -> str:
 
 
 def _title(figure: Figure, title: str) -> None:
-    figure.suptitle(title, x=0.01, ha="left", fontsize=11.5, fontweight="bold", color=INK)
+    write_title(figure, title)

@@ -26,7 +26,14 @@ from doctor_derma.decisions import MELANOMA
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES, percentile_interval
 from doctor_derma.evaluation.comparison import bootstrap_p_value, holm
-from doctor_derma.evaluation.plots.style import INK, MUTED, draw_interval, new_figure, style_axes
+from doctor_derma.evaluation.plots.style import (
+    INK,
+    MUTED,
+    draw_interval,
+    new_figure,
+    style_axes,
+    write_title,
+)
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.tables import Table, format_p
 
@@ -227,13 +234,8 @@ def plot_subgroups(frame: pd.DataFrame, attribute: str) -> Figure:
     for axes in panels.flat[len(metrics) :]:
         axes.axis("off")
     _draw_key(panels.flat[len(metrics)])
-    figure.suptitle(
-        f"{ATTRIBUTES.get(attribute, attribute)}: each group with 95% interval",
-        x=0.01,
-        ha="left",
-        fontsize=12,
-        fontweight="bold",
-        color=INK,
+    write_title(
+        figure, f"{ATTRIBUTES.get(attribute, attribute)}: each group with 95% interval", size=12
     )
     return figure
 

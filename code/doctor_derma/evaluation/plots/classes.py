@@ -13,6 +13,7 @@ from doctor_derma.evaluation.plots.style import (
     draw_interval,
     new_figure,
     style_axes,
+    write_title,
 )
 from doctor_derma.evaluation.predictions import Predictions
 
@@ -120,12 +121,5 @@ def plot_by_class(predictions: Predictions, intervals: Mapping[str, Interval]) -
         axes.set_yticks(
             rows, [f"{name}\n{n:,} images" for name, n in zip(classes, counts, strict=True)]
         )
-    figure.suptitle(
-        f"By class with 95% intervals, {predictions.name}",
-        x=0.01,
-        ha="left",
-        fontsize=11.5,
-        fontweight="bold",
-        color=INK,
-    )
+    write_title(figure, f"By class with 95% intervals, {predictions.name}")
     return figure

@@ -20,6 +20,7 @@ from doctor_derma.evaluation.plots.style import (
     new_figure,
     style_axes,
     write_beside,
+    write_title,
 )
 from doctor_derma.evaluation.seeds import SeedComparison, SeedDifference, compared_metrics
 from doctor_derma.evaluation.tables import counted, state_p
@@ -82,14 +83,11 @@ def plot_seed_differences(comparison: SeedComparison) -> Figure:
     )
     metrics = compared_metrics(comparison.models[0].classes)
     figure = _plot_differences(comparison.differences, metrics, note)
-    figure.suptitle(
+    write_title(
+        figure,
         f"Paired differences over {counted(len(comparison.seeds), 'seed')}, "
         f"{comparison.models[0].lesion_count:,} lesions",
-        x=0.01,
-        ha="left",
-        fontsize=12.5,
-        fontweight="bold",
-        color=INK,
+        size=12.5,
     )
     return figure
 

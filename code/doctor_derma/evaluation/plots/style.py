@@ -105,6 +105,11 @@ def draw_interval(
     axes.plot(interval.value, row, marker=marker, markersize=8, color=colour)
 
 
+def write_title(figure: Figure, text: str, size: float = 11.5) -> None:
+    """Write a figure's title, at its left edge."""
+    figure.suptitle(text, x=0.01, ha="left", fontsize=size, fontweight="bold", color=INK)
+
+
 def write_beside(axes: Axes, row: float, text: str) -> None:
     """Write a text to the right of the axes, level with a row."""
     axes.text(
