@@ -1,8 +1,9 @@
-// The upload page: pictures come in, the server is asked about each, one of them is shown.
+// The upload page: pictures come in, the engine is asked about each, one of them is shown.
 
 import { showAnswer, showState, verdict } from "./answer.js";
-import { ask, currentKey, inTurn, onKey } from "./ask.js";
+import { currentKey, inTurn, onKey } from "./ask.js";
 import { byId, show } from "./dom.js";
+import { ask } from "./engine.js";
 import { currentRule, describeModel, offerRules } from "./model.js";
 import {
   addThumbnail, drawScale, removeThumbnail, setStrength, showEvidence, showPicture, takePictures, updateStrip,

@@ -1,6 +1,7 @@
 // The model: which one answers, how good it was, and the decision rules that it offers.
 
 import { byId, part, show } from "./dom.js";
+import { describe, UNREACHABLE } from "./engine.js";
 
 const SPLITS = { test: "test", val: "validation" };
 const METRICS = {
@@ -9,19 +10,12 @@ const METRICS = {
   accuracy: "accuracy",
 };
 
-// Returns the model, or null where the server doesn't tell.
+// Returns the model, or null where nobody tells.
 export async function describeModel(paragraph) {
-  try {
-    const response = await fetch("v1/model");
-    if (!response.ok) throw new Error(response.statusText);
-    const model = await response.json();
-    paragraph.textContent = sentence(model);
-    byId("target").textContent = Math.round(100 * model.conformal.target);
-    return model;
-  } catch {
-    paragraph.textContent = "Model: the server can't be reached.";
-    return null;
-  }
+  const model = await describe();
+  paragraph.textContent = model ? sentence(model) : `Model: ${UNREACHABLE}`;
+  if (model) byId("target").textContent = Math.round(100 * model.conformal.target);
+  return model;
 }
 
 function sentence(model) {

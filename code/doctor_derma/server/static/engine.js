@@ -1,0 +1,88 @@
+// What the page asks about pictures, and whom: the server. The browser edition has a file of this
+// name with the same functions, see doctor_derma/web.
+
+const MAX_BYTES = 20_000_000;
+const MOST_REPEATS = 5;
+const LONGEST_WAIT_SECONDS = 10;
+const BUSY = new Set([429, 503]);
+
+export const UNREACHABLE = "the server can't be reached.";
+
+// Returns what GET /v1/model tells, or null where the server doesn't answer.
+export async function describe() {
+  try {
+    const response = await fetch("v1/model");
+    return response.ok ? await response.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+// Returns { answer } or { problem }; a problem has a title and a detail in sentences, and says
+// with `again` or `key` whether trying again or a key can help.
+// onBusy is told { seconds, repeat, of } before each wait.
+// rule is the decision rule, the server's own when null.
+export async function ask(file, { key, rule, signal, onBusy }) {
+  if (file.size > MAX_BYTES) {
+    return no("This picture is too large.", "It is over 20 MB; choose a smaller or more compressed one.");
+  }
+  // A folder, or a file that has gone, would look like a server that is down.
+  const readable = await file.slice(0, 1).arrayBuffer().then(() => true, () => false);
+  if (!readable) return no("This file can't be read.", "It is a folder, or has moved or changed; choose it again.");
+  try {
+    for (let repeat = 1; ; repeat += 1) {
+      const response = await post(file, { key, rule, signal });
+      if (!BUSY.has(response.status) || repeat > MOST_REPEATS) return await outcome(response);
+      const seconds = waitOf(response);
+      onBusy({ seconds, repeat, of: MOST_REPEATS });
+      await sleep(seconds, signal);
+    }
+  } catch {
+    return no("The server can't be reached.", "See whether it is still running, then try again.", { again: true });
+  }
+}
+
+function post(file, { key, rule, signal }) {
+  // The picture alone: its name stays here, and the server looks at the bytes, not at a type.
+  const headers = { "Content-Type": "application/octet-stream" };
+  if (key) headers["X-API-Key"] = key;
+  const query = new URLSearchParams({ activation_map: "grid", ...(rule && { rule }) });
+  return fetch(`v1/predict?${query}`, { method: "POST", body: file, headers, signal });
+}
+
+async function outcome(response) {
+  const { status } = response;
+  const { detail, instance, ...body } = await response.json().catch(() => ({}));
+  if (response.ok) return { answer: body };
+  const said = detail ?? `The server answers ${status}.`;
+  if (status === 401) return no("This server asks for an API key.", said, { key: true });
+  if (BUSY.has(status)) {
+    const asked = `It was asked ${MOST_REPEATS + 1} times. Try again in a minute.`;
+    return no("The server is too busy.", asked, { again: true });
+  }
+  if (status >= 500) {
+    const id = instance ? `, under the request ${instance}` : "";
+    return no("The server has failed.", `It answers ${status}; its log says why${id}.`, { again: true });
+  }
+  if (status === 408) return no("The picture came too slowly.", said, { again: true });
+  return no(status === 413 ? "This picture is too large." : "This file can't be classified.", said);
+}
+
+function no(title, detail, help = {}) {
+  return { problem: { title, detail, again: false, key: false, ...help } };
+}
+
+function waitOf(response) {
+  const asked = Number(response.headers.get("Retry-After"));
+  return Math.min(asked > 0 ? Math.ceil(asked) : 1, LONGEST_WAIT_SECONDS);
+}
+
+function sleep(seconds, signal) {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, seconds * 1000);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      reject(signal.reason);
+    }, { once: true });
+  });
+}
