@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from data.pictures import encoded, picture
-from doctor_derma.data.importers.screening import near_identical_pairs, thumbnail
+from doctor_derma.data.importers.screening import near_identical_pairs
+from doctor_derma.images.thumbnails import thumbnail
 
 
 def thumbnails(images: list[Image.Image]) -> np.ndarray:

@@ -16,7 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image
 from rich.progress import track
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
@@ -26,9 +25,9 @@ from doctor_derma.data.importers.records import InspectedImage, Reason, Reported
 from doctor_derma.data.manifest import SPLITS
 from doctor_derma.images.decoding import UnreadableImage, open_image
 from doctor_derma.images.file_structure import LENGTH, foreign_kind
+from doctor_derma.images.thumbnails import thumbnail
 from doctor_derma.terminal import terminal
 
-THUMBNAIL_SIZE = 16
 NEAR_RMS = 3.5
 
 
@@ -219,15 +218,6 @@ def _report_crossings(
 
 def _held_out(image: InspectedImage) -> int:
     return SPLITS.index(image.source.split) if image.source.split else 0
-
-
-def thumbnail(picture: Image.Image) -> np.ndarray:
-    """Return the mean colours of a 16x16 grid, uint8 of shape (16, 16, 3).
-
-    The grid is stretched over the whole picture, so the size in pixels doesn't matter.
-    """
-    small = picture.resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BOX)
-    return np.asarray(small, dtype=np.uint8)
 
 
 def near_identical_pairs(
