@@ -13,6 +13,9 @@ from doctor_derma.errors import DermaError
 MANIFEST_FILE = "manifest.csv"
 DATASET_FILE = "dataset.json"
 REPORT_FILE = "import_report.csv"
+# What was corrected after the import, and the images that were dropped.
+CORRECTIONS_FILE = "corrections.csv"
+DROPPED_FOLDER = "dropped"
 SPLITS = ("train", "val", "test")
 # "source" is the clinic or collection an image is from, empty where that isn't known.
 COLUMNS = (

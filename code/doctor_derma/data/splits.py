@@ -78,7 +78,7 @@ def assign_splits(
     divide("", shares, {dx for dx, split in zip(classes, splits, strict=True) if split})
     if wanted := {split: share for split, share in shares.items() if split not in splits}:
         divide("train", wanted)
-    _require_every_class(classes, splits)
+    require_every_class(classes, splits)
     return splits
 
 
@@ -131,7 +131,8 @@ def _divide(
     return [chosen[lesion] for _, lesion in images]
 
 
-def _require_every_class(classes: Sequence[str], splits: Sequence[str]) -> None:
+def require_every_class(classes: Sequence[str], splits: Sequence[str]) -> None:
+    """Raise a ``DermaError`` when a class has no image in a split."""
     present = set(zip(classes, splits, strict=True))
     for dx in sorted(set(classes)):
         for split in SPLITS:

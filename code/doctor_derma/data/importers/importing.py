@@ -23,7 +23,9 @@ from doctor_derma.data.importers.records import (
 from doctor_derma.data.importers.screening import Screened, inspect_images, screen
 from doctor_derma.data.manifest import (
     COLUMNS,
+    CORRECTIONS_FILE,
     DATASET_FILE,
+    DROPPED_FOLDER,
     MANIFEST_FILE,
     OPTIONAL_COLUMNS,
     REPORT_FILE,
@@ -38,7 +40,11 @@ from doctor_derma.terminal import terminal
 
 STAGING_FOLDER = ".import"
 # The manifest leaves first and arrives last: where there is a manifest, all else is there.
-PARTS = ("train", "test", REPORT_FILE, DATASET_FILE, MANIFEST_FILE)
+# An import leaves the record of corrections, and what they dropped, as they are.
+PARTS = (
+    *("train", "test", DROPPED_FOLDER, CORRECTIONS_FILE),
+    *(REPORT_FILE, DATASET_FILE, MANIFEST_FILE),
+)
 FAILED_REPORT_FILE = "failed_import_report.csv"
 # What an image keeps when others are added to its data set, beside its class and source.
 _CARRIED = ("lesion", "split", "age", "sex", "site", "patient", "skin_tone")
@@ -116,7 +122,7 @@ def import_images(
             f"{place or info.source}: no images found there; name a folder that holds some"
         )
     require_shares(val, test)
-    with _one_sentence(destination), staged_dataset(destination) as staging:
+    with one_sentence(destination), staged_dataset(destination) as staging:
         if add and (destination / MANIFEST_FILE).is_file():
             images, info = _added(read_dataset(destination), images, info)
         usable, unusable = inspect_images(images)
@@ -196,7 +202,8 @@ def _what_became(
 
 
 @contextmanager
-def _one_sentence(destination: Path) -> Iterator[None]:
+def one_sentence(destination: Path) -> Iterator[None]:
+    """Let what goes wrong on the disk be a sentence that names the folder."""
     try:
         yield
     except OSError as error:
@@ -257,10 +264,10 @@ def _read_again(image: InspectedImage) -> bytes:
 def staged_dataset(destination: Path) -> Iterator[Path]:
     """Give an empty folder whose data set replaces the one in ``destination`` at the end.
 
-    The folder lies inside ``destination``, so the last step only renames. When the block
-    raises, nothing but the folder itself was touched, and it goes. When the process is
-    killed, the old data set stays; killed between two renames, it leaves no manifest, and
-    the next import first finishes these renames.
+    What the new one lacks of ``PARTS`` stays. The folder lies inside ``destination``, so the
+    last step only renames. When the block raises, nothing but the folder itself was touched,
+    and it goes. When the process is killed, the old data set stays; killed between two
+    renames, it leaves no manifest, and the next import first finishes these renames.
 
     Raises
     ------
@@ -269,8 +276,7 @@ def staged_dataset(destination: Path) -> Iterator[Path]:
     """
     staging = destination / STAGING_FOLDER
     new, old = staging / "new", staging / "old"
-    if old.exists():
-        _move_in(new, destination, old)
+    end_renames(destination)
     shutil.rmtree(staging, ignore_errors=True)
     _refuse_foreign_files(destination)
     new.mkdir(parents=True)
@@ -279,6 +285,13 @@ def staged_dataset(destination: Path) -> Iterator[Path]:
         _swap(new, destination, old)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def end_renames(destination: Path) -> None:
+    """End what a process began that was killed between two renames, if there is such a thing."""
+    staging = destination / STAGING_FOLDER
+    if (staging / "old").exists():
+        _move_in(staging / "new", destination, staging / "old")
 
 
 def _refuse_foreign_files(destination: Path) -> None:
@@ -299,10 +312,11 @@ def _refuse_foreign_files(destination: Path) -> None:
 
 def _swap(new: Path, destination: Path, old: Path) -> None:
     old.mkdir()
+    replaced = [part for part in PARTS if (new / part).exists()]
     try:
         _move_in(new, destination, old)
     except OSError:
-        for part in PARTS:
+        for part in replaced:
             if not (new / part).exists():
                 (destination / part).replace(new / part)
             if (old / part).exists():
