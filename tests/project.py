@@ -22,7 +22,7 @@ from doctor_derma.training.runs import Run, create_run
 from doctor_derma.workspace import Workspace
 
 # Variables that would lead a test to somebody else's data or runs.
-FOREIGN = ("MLFLOW_TRACKING_URI", "DERMA_ROOT", "DERMA_RUN")
+FOREIGN = ("MLFLOW_TRACKING_URI", "DERMA_ROOT", "DERMA_RUN", "DERMA_PROVIDERS")
 DERMA = Path(sys.executable).with_name("derma")
 # The smallest residual network of timm: a hundredth of a resnet18.
 SMALLEST = "timm/test_resnet"

@@ -55,7 +55,7 @@ def make_api(engine: FakeEngine, bundle: Path, settings: Settings | None = None)
     app.include_router(page_routes())
     app.include_router(predict_routes(engine, info, settings))  # type: ignore[arg-type]
     app.include_router(model_routes(info, bundle))
-    app.include_router(health_routes(engine, info))  # type: ignore[arg-type]
+    app.include_router(health_routes(engine, info, engine._classifier.providers))  # type: ignore[arg-type]
     allow_origins(app, settings.cors_origins)
     app.add_middleware(SecurityHeaders)
     app.add_middleware(RequestLog, Metrics(info), log_clients=False)

@@ -76,6 +76,7 @@ def test_other_formats_are_refused(client: TestClient, format: str) -> None:
 def test_health_and_model(client: TestClient, classifier: Classifier) -> None:
     health = client.get("/healthz").json()
     assert health["status"] == "ok"
+    assert health["providers"] == ["CPUExecutionProvider"]
     assert health["model"]["weights_sha256"] == classifier.info.weights.sha256
     model = client.get("/model").json()
     assert model["metrics"] == {"val": {"balanced_accuracy": 0.75, "macro_auc": 0.9}}

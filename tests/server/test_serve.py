@@ -123,6 +123,13 @@ def test_a_port_for_health_works_with_several_processes(bundle: Path) -> None:
     assert 'derma_predictions_total{label="mel"} 1.0' in figures
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_provider_that_is_not_there_is_one_sentence(bundle: Path, workers: int) -> None:
+    settings = Settings(workers=workers, providers=("CoreMLExecutionProvider",))
+    with pytest.raises(DermaError, match=r"DERMA_PROVIDERS: .* has no CoreMLExecutionProvider"):
+        serve(bundle, port=0, settings=settings)
+
+
 def test_a_bundle_that_no_process_can_serve_is_one_sentence(tmp_path: Path) -> None:
     folder = write_bundle(tmp_path / "bundle", b"no graph")
     with pytest.raises(DermaError, match="ONNX Runtime can't load this graph"):

@@ -25,6 +25,7 @@ def test_defaults_without_any_variable() -> None:
     assert (settings.per_client_limit, settings.workers, settings.health_port) == (48, 1, None)
     assert (settings.api_keys, settings.cors_origins, settings.rule) == (frozenset(), (), None)
     assert (settings.log_format, settings.log_clients) == ("auto", False)
+    assert settings.providers == ("CPUExecutionProvider",)
 
 
 def test_every_field_is_read() -> None:
@@ -38,6 +39,7 @@ def test_every_field_is_read() -> None:
         DERMA_WORKERS="2",
         DERMA_HEALTH_PORT="5556",
         DERMA_RULE="melanoma-first",
+        DERMA_PROVIDERS="CUDA, cpu",
         DERMA_LOG_FORMAT="text",
         DERMA_LOG_CLIENTS="yes",
         DERMA_ROOT="/elsewhere",
@@ -52,6 +54,7 @@ def test_every_field_is_read() -> None:
         "workers": 2,
         "health_port": 5556,
         "rule": "melanoma-first",
+        "providers": ("CUDAExecutionProvider", "CPUExecutionProvider"),
         "log_format": "text",
         "log_clients": True,
     }
@@ -74,6 +77,7 @@ def test_an_empty_variable_is_unset(empty: str) -> None:
         ("DERMA_QUEUE_LIMIT", "many"),
         ("DERMA_MAX_BATCH", "-1"),
         ("DERMA_RULE", "coin"),
+        ("DERMA_PROVIDERS", "cuda;cpu"),
         ("DERMA_DEADLINE_SECONDS", "0"),
         ("DERMA_DEADLINE_SECONDS", "inf"),
         ("DERMA_DEADLINE_SECONDS", "nan"),

@@ -24,6 +24,7 @@ from doctor_derma.inference.alignment import align_maps
 from doctor_derma.inference.conformal import prediction_sets
 from doctor_derma.inference.image_quality import QualityWarning, quality_warnings
 from doctor_derma.inference.prediction import Prediction
+from doctor_derma.inference.providers import providers_of_environment
 from doctor_derma.inference.session import open_graph
 
 _log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class Classifier:
         threads: int | None = None,
         rule: Rule | None = None,
         costs: Costs | None = None,
+        providers: Sequence[str] | None = None,
     ) -> "Classifier":
         """Load the bundle in a folder.
 
@@ -94,12 +96,14 @@ class Classifier:
         rule : that decides where none is asked for; ``costs`` where these are given, else the
             bundle's own when None
         costs : true class -> called class -> cost, for the rule ``costs``; the bundle's when None
+        providers : execution providers of ONNX Runtime, the first that can computes; those of
+            ``$DERMA_PROVIDERS`` when None
 
         Raises
         ------
         DermaError
-            When a file is missing or damaged, graph and ``model.json`` don't fit, or the model
-            does not have the rule.
+            When a file is missing or damaged, graph and ``model.json`` don't fit, the model
+            does not have the rule, or a provider is not there.
         """
         if threads is not None and threads < 1:
             raise DermaError(f"threads: {threads} is too few; give 1 or more")
@@ -107,7 +111,8 @@ class Classifier:
         info = read_info(folder).deciding(rule, costs)
         if info.decoder and info.decoder.version != DECODER:
             _warn_of_decoder(folder, info.decoder.version)
-        return cls(info, open_graph(folder / info.weights.file, info, threads))
+        chosen = providers_of_environment() if providers is None else providers
+        return cls(info, open_graph(folder / info.weights.file, info, threads, chosen))
 
     @property
     def name(self) -> str:
@@ -118,6 +123,11 @@ class Classifier:
     def class_names(self) -> tuple[str, ...]:
         """Short class names; probability i is that of ``class_names[i]``."""
         return self.info.class_names
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers of ONNX Runtime that compute it; the processor's comes last."""
+        return tuple(self._session.get_providers())
 
     @property
     def height(self) -> int:

@@ -1,5 +1,6 @@
 """The exported graph in ONNX Runtime, checked against ``model.json`` before use."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +9,26 @@ import onnxruntime as ort
 from doctor_derma.bundle import INFO_FILE, INPUT_NAME, OUTPUT_NAMES, BundleInfo
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.errors import DermaError
+from doctor_derma.inference.providers import check_providers, prepare_providers
 
 
-def open_graph(path: Path, info: BundleInfo, threads: int | None) -> ort.InferenceSession:
+def open_graph(
+    path: Path, info: BundleInfo, threads: int | None, providers: Sequence[str]
+) -> ort.InferenceSession:
     """Load a graph and try it on one black picture.
+
+    Parameters
+    ----------
+    threads : of the processor; as many as there are processors when None
+    providers : execution providers of ONNX Runtime, by preference for each of the graph's nodes
 
     Raises
     ------
     DermaError
-        When ONNX Runtime can't load or run the graph, or its input and outputs are not
-        those that ``info`` describes.
+        When ONNX Runtime can't load or run the graph, its input and outputs are not those
+        that ``info`` describes, or a provider is not there.
     """
+    prepare_providers(providers)
     options = ort.SessionOptions()
     # The threads sleep between calls instead of spinning, because the server, the picture
     # decoder and other calls share the same processors.
@@ -32,12 +42,13 @@ def open_graph(path: Path, info: BundleInfo, threads: int | None) -> ort.Inferen
     options.log_severity_level = 4
     # ONNX Runtime's exceptions share no base class of their own.
     try:
-        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(path, options, providers=list(providers), enable_fallback=0)
     except Exception as error:
         raise DermaError(
             f"{path}: ONNX Runtime can't load this graph ({_first_line(error)}); "
             "export the run again"
         ) from error
+    check_providers(session, providers)
     _check_interface(session, path, info)
     try:
         black = np.zeros((1, info.input.height, info.input.width, 3), dtype=np.uint8)

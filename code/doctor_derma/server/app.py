@@ -55,7 +55,7 @@ def create_app(bundle: Path, settings: Settings | None = None) -> FastAPI:
     sys.setswitchinterval(SWITCH_SECONDS)
     cpus = max(1, usable_cpus() // settings.workers)
     return_large_blocks()
-    classifiers = Classifiers.load(bundle, cpus, settings.rule)
+    classifiers = Classifiers.load(bundle, cpus, settings.rule, settings.providers)
     return_small_blocks()
     return build_app(classifiers, bundle, settings)
 
@@ -108,7 +108,7 @@ def build_app(classifiers: Classifiers, bundle: Path, settings: Settings) -> Fas
     app.include_router(page_routes())
     app.include_router(predict_routes(engine, info, settings))
     app.include_router(model_routes(info, bundle))
-    app.include_router(health_routes(engine, info))
+    app.include_router(health_routes(engine, info, classifiers.alone.providers))
     app.include_router(metrics_routes(metrics, settings.api_keys))
     app.include_router(reference_routes(app.openapi()))
     app.mount("/static", StaticFiles(directory=STATIC))

@@ -19,6 +19,7 @@ from uvicorn.supervisors import Multiprocess
 from doctor_derma.bundle import read_info
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.prediction import NOTICE
+from doctor_derma.inference.providers import prepare_providers
 from doctor_derma.server.app import create_app
 from doctor_derma.server.http import BoundedProtocol
 from doctor_derma.server.logs import log_config
@@ -57,6 +58,7 @@ def serve(
         run = functools.partial(_serve_alone, app, settings)
     else:
         read_info(bundle).deciding(settings.rule)
+        prepare_providers(settings.providers)
         run = functools.partial(_serve_together, bundle, settings)
     with ExitStack() as ports:
         listeners = [ports.enter_context(_listen(host, port))]

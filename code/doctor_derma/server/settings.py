@@ -8,6 +8,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from doctor_derma.decisions import Rule
 from doctor_derma.errors import DermaError
+from doctor_derma.inference.providers import CPU, named_providers
 
 PREFIX = "DERMA_"
 _ORIGIN = re.compile(r"https?://[^/\s]+")
@@ -29,6 +30,7 @@ class Settings(BaseSettings):
     workers : processes that share the port
     health_port : port for ``/healthz``, ``/readyz`` and ``/metrics`` alone, besides the usual one
     rule : that decides labels where a request names none; the bundle's own when None
+    providers : execution providers of ONNX Runtime that compute the network, by preference
     log_format : ``json``, ``text``, or ``auto`` for text on a terminal and JSON elsewhere
     log_clients : whether clients' addresses are logged
     """
@@ -44,6 +46,7 @@ class Settings(BaseSettings):
     workers: int = Field(default=1, ge=1)
     health_port: int | None = Field(default=None, ge=1, le=65535)
     rule: Rule | None = None
+    providers: Annotated[tuple[str, ...], NoDecode] = (CPU,)
     log_format: Literal["auto", "json", "text"] = "auto"
     log_clients: bool = False
 
@@ -62,6 +65,11 @@ class Settings(BaseSettings):
         if not isinstance(given, str):
             return given
         return [part.strip() for part in given.split(",") if part.strip()]
+
+    @field_validator("providers", mode="before")
+    @classmethod
+    def _name_providers(cls, given: Any) -> Any:
+        return named_providers(given) if isinstance(given, str) else given
 
     @field_validator("cors_origins")
     @classmethod

@@ -52,7 +52,8 @@ def test_it_listens_where_everybody_asks() -> None:
 
 def test_probes_ask_paths_that_the_server_has() -> None:
     info = read_info(CHAMPION)
-    paths = {route.path for route in health_routes(None, info).routes}  # type: ignore[attr-defined,arg-type]
+    routes = health_routes(None, info, ()).routes  # type: ignore[arg-type]
+    paths = {route.path for route in routes}  # type: ignore[attr-defined]
     asked = {name: WEB[name]["httpGet"] for name in WEB if name.endswith("Probe")}
     assert {each["path"] for each in asked.values()} == paths
     assert {each["port"] for each in asked.values()} == {"http"}

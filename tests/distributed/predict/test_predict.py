@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import onnxruntime
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,6 +23,7 @@ from doctor_derma.bundle import read_info
 from doctor_derma.distributed.cluster import cluster
 from doctor_derma.distributed.predict.plan import Sizes
 from doctor_derma.distributed.predict.run import predict_on_ray
+from doctor_derma.distributed.predict.stages import PackedBundle
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.predict import predict_rows
@@ -131,6 +133,27 @@ def test_another_model_is_refused_before_anything_is_predicted(
     with pytest.raises(DermaError, match="no model bundle here"):
         predict_on_ray([str(pictures)], pictures, tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_gpu_that_ray_has_not_is_told_before_anything_is_predicted(
+    bundle: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DERMA_PROVIDERS", "cuda,cpu")
+    with pytest.raises(DermaError, match="CUDAExecutionProvider needs a GPU, and Ray sees none"):
+        predict_on_ray([str(pictures)], bundle, tmp_path / "out", sizes=SIZES)
+    assert not list((tmp_path / "out").rglob("*.parquet"))
+
+
+def test_every_process_computes_as_the_command_was_told(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if "AzureExecutionProvider" not in onnxruntime.get_available_providers():
+        pytest.skip("this ONNX Runtime has one provider only")
+    monkeypatch.setenv("DERMA_PROVIDERS", "azure,cpu")
+    packed = PackedBundle.pack(bundle)
+    # The machines of a cluster know nothing of the command's environment.
+    monkeypatch.delenv("DERMA_PROVIDERS")
+    assert packed.load().providers == ("AzureExecutionProvider", "CPUExecutionProvider")
 
 
 def test_the_process_stays_in_its_ray_which_only_this_machine_sees() -> None:

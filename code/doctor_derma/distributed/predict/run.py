@@ -3,7 +3,7 @@
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from doctor_derma.distributed.predict.shards import Shards, locked, row_schema
 from doctor_derma.distributed.predict.stages import PackedBundle, Predictor, Work, decode_unit
 from doctor_derma.distributed.predict.uris import printable
 from doctor_derma.errors import DermaError
+from doctor_derma.inference.providers import ON_GPUS, VARIABLE
 from doctor_derma.terminal import terminal
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def _run_stages(work: Sequence[Work], bundle: PackedBundle, block: int) -> Itera
     from ray.exceptions import RayError
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
-    cpus = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    networks, gpus = _networks(bundle.providers, ray.cluster_resources())
     with DataContext.current(_one_row_a_block(DataContext.get_current().copy())):
         predicted = (
             ray.data.from_items([one.row() for one in work], override_num_blocks=len(work))
@@ -143,8 +144,9 @@ def _run_stages(work: Sequence[Work], bundle: PackedBundle, block: int) -> Itera
             .map(
                 Predictor,  # type: ignore[arg-type]
                 fn_constructor_kwargs={"bundle": bundle},
-                compute=ActorPoolStrategy(size=cpus, max_tasks_in_flight_per_actor=2),
+                compute=ActorPoolStrategy(size=networks, max_tasks_in_flight_per_actor=2),
                 num_cpus=NETWORK_CPUS,
+                num_gpus=gpus,
             )
         )
         try:
@@ -156,6 +158,26 @@ def _run_stages(work: Sequence[Work], bundle: PackedBundle, block: int) -> Itera
             raise DermaError(
                 f"Ray stopped ({reason}); what is written stays, give the same command again"
             ) from error
+
+
+def _networks(providers: Sequence[str], there: Mapping[str, float]) -> tuple[int, int]:
+    """Return how many processes of a cluster have a network each, and how many GPUs one takes.
+
+    Raises
+    ------
+    DermaError
+        When a GPU is to compute it, and none is there.
+    """
+    on_gpus = [name for name in providers if name in ON_GPUS]
+    if not on_gpus:
+        return max(1, int(there.get("CPU", 1))), 0
+    # From a process that takes none, Ray hides them.
+    if not (gpus := int(there.get("GPU", 0))):
+        raise DermaError(
+            f"{VARIABLE}: {on_gpus[0]} needs a GPU, and Ray sees none on its machines; "
+            f"add one, or unset {VARIABLE}"
+        )
+    return gpus, 1
 
 
 def _one_row_a_block(context: "DataContext") -> "DataContext":

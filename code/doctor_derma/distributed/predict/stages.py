@@ -14,6 +14,7 @@ from doctor_derma.distributed.predict.uris import printable
 from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.inference.classifier import Classifier, ReadPicture, read_picture
 from doctor_derma.inference.prediction import Row
+from doctor_derma.inference.providers import providers_of_environment
 
 # Pictures in the network at a time.
 BATCH = 32
@@ -103,27 +104,30 @@ class PackedBundle(NamedTuple):
 
     info: BundleInfo
     graph: bytes
+    providers: tuple[str, ...]
 
     @classmethod
     def pack(
         cls, bundle: Path, rule: Rule | None = None, costs: Costs | None = None
     ) -> "PackedBundle":
-        """Read a bundle that is whole, to decide as ``Classifier.load`` would.
+        """Read a bundle that is whole, to decide and compute as ``Classifier.load`` would.
 
         Raises
         ------
         DermaError
-            When it isn't whole, or does not have the rule.
+            When it isn't whole, or does not have the rule, or ``$DERMA_PROVIDERS`` is wrong.
         """
         info = read_info(bundle).deciding(rule, costs)
-        return cls(info, (bundle / info.weights.file).read_bytes())
+        graph = (bundle / info.weights.file).read_bytes()
+        # The machines of a cluster have environments of their own.
+        return cls(info, graph, providers_of_environment())
 
     def load(self) -> Classifier:
         """Return the classifier, on one thread: there is one in each of many processes."""
         with tempfile.TemporaryDirectory() as folder:
             (Path(folder) / INFO_FILE).write_text(self.info.model_dump_json())
             (Path(folder) / self.info.weights.file).write_bytes(self.graph)
-            return Classifier.load(folder, threads=1)
+            return Classifier.load(folder, threads=1, providers=self.providers)
 
 
 class Predictor:

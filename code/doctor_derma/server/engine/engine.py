@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
@@ -47,16 +48,19 @@ class Classifiers(NamedTuple):
     parallel: int
 
     @classmethod
-    def load(cls, bundle: Path, cpus: int, rule: Rule | None = None) -> "Classifiers":
-        """Load a bundle for so many processors; ``rule`` is as for ``Classifier.load``.
+    def load(
+        cls, bundle: Path, cpus: int, rule: Rule | None, providers: Sequence[str]
+    ) -> "Classifiers":
+        """Load a bundle for so many processors; the others are as for ``Classifier.load``.
 
         Raises
         ------
         DermaError
             See ``Classifier.load``.
         """
-        alone = Classifier.load(bundle, cpus, rule)
-        return cls(alone, Classifier.load(bundle, 1, rule) if cpus > 1 else alone, cpus)
+        load = partial(Classifier.load, bundle, rule=rule, providers=providers)
+        alone = load(threads=cpus)
+        return cls(alone, load(threads=1) if cpus > 1 else alone, cpus)
 
 
 class Engine:

@@ -1,11 +1,12 @@
 """Health: ``GET /healthz`` and ``/readyz`` for probes, and ``/metrics`` for Prometheus."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 from anyio import CapacityLimiter, to_thread
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.server.engine.engine import Engine
@@ -22,6 +23,9 @@ class Health(BaseModel):
 
     status: Literal["ok"] = "ok"
     model: ModelName
+    providers: list[str] = Field(
+        description="Execution providers of ONNX Runtime that compute it, by preference"
+    )
 
 
 class Readiness(BaseModel):
@@ -30,10 +34,13 @@ class Readiness(BaseModel):
     status: Literal["ready"] = "ready"
 
 
-def health_routes(engine: Engine, info: BundleInfo) -> APIRouter:
-    """Return the routes for health and readiness probes."""
+def health_routes(engine: Engine, info: BundleInfo, providers: Sequence[str]) -> APIRouter:
+    """Return the routes for health and readiness probes.
+
+    ``providers`` are those that compute the network, see ``Classifier.providers``.
+    """
     router = APIRouter(tags=["health"])
-    health = Health(model=ModelName.of(info))
+    health = Health(model=ModelName.of(info), providers=list(providers))
 
     @router.get(
         "/healthz",
