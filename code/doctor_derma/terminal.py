@@ -36,4 +36,11 @@ def with_progress(
     total : how many steps there are; needed where they have no length
     """
     console = terminal(error=True)
-    return track(steps, description=description, total=total, console=console, transient=True)
+    return track(
+        steps,
+        description=description,
+        total=total,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,  # Elsewhere it would be an empty line.
+    )

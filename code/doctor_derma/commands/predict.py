@@ -27,8 +27,8 @@ def predict(
     ],
     model: Bundle = None,
     format: Annotated[
-        Literal["table", "json", "csv", "isic"],
-        typer.Option(help="Output; isic is the submission to the ISIC challenge."),
+        Literal["table", "json", "csv", "isic", "label-studio"],
+        typer.Option(help="Output; isic is a submission to the ISIC challenge; see --rank."),
     ] = "table",
     output: Annotated[Path | None, typer.Option(help="File, else the screen.")] = None,
     engine: Engine = "local",
@@ -44,9 +44,23 @@ def predict(
     ] = None,
     rule: RuleChoice = None,
     costs: CostsFile = None,
+    rank: Annotated[
+        bool,
+        typer.Option("--rank", help="Those first that a model would learn most from, to label."),
+    ] = False,
+    image_url: Annotated[
+        str | None,
+        typer.Option(help="What the pictures' addresses begin with, for --format label-studio."),
+    ] = None,
 ) -> None:
     """Classify pictures. Exits with 1 when some couldn't be read. Not a diagnosis."""
     check_engine(engine, {"--out": out, "--address": address})
+    if rank and (url or engine == "ray"):
+        raise DermaError("--rank: compares pictures here; leave --url and --engine ray out")
+    if format == "label-studio" and not rank:
+        raise DermaError("--format label-studio: is of pictures to be labelled; add --rank")
+    if image_url and format != "label-studio":
+        raise DermaError("--image-url: belongs to --format label-studio; add it, or leave it out")
     if engine == "ray":
         if url or output or format != "table":
             raise DermaError("--engine ray: writes Parquet to --out; leave --url and output out")
@@ -60,6 +74,11 @@ def predict(
         from doctor_derma.client.predict import run_remote_predict
 
         failed = run_remote_predict(paths, url, api_key, format, output, rule)
+    elif rank:
+        from doctor_derma.inference.rank import LOCAL_FILES, run_rank
+
+        bundle, address_start = model or Workspace.find().champion, image_url or LOCAL_FILES
+        failed = run_rank(paths, bundle, format, output, address_start, rule, costs_in(costs))
     else:
         from doctor_derma.inference.predict import run_predict
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
-from typing import Any, Literal, TextIO
+from typing import Any, Literal, TextIO, TypeVar
 
 from rich.progress import MofNCompleteColumn, Progress
 from rich.table import Table
@@ -20,8 +20,10 @@ from doctor_derma.errors import DermaError
 from doctor_derma.inference.prediction import NOTICE, Prediction, Row
 from doctor_derma.terminal import cells, terminal
 
-Format = Literal["table", "json", "csv", "isic"]
+# The last is of ranked pictures alone, see ``rank.py``.
+Format = Literal["table", "json", "csv", "isic", "label-studio"]
 Classes = Sequence[DiagnosisName]
+Tracked = TypeVar("Tracked")
 Writer = Callable[[Iterable[Row], Classes, TextIO], None]
 # The columns of the lesion diagnosis challenges of 2018 (task 3) and 2019, and classes that have
 # another name in one of them.
@@ -42,7 +44,7 @@ def write_csv(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns(classes))
     for row in rows:
-        numbers = [_digits(row.probabilities.get(diagnosis.name)) for diagnosis in classes]
+        numbers = [digits(row.probabilities.get(diagnosis.name)) for diagnosis in classes]
         writer.writerow([row.path, row.label or "", row.rule or "", *numbers, row.error or ""])
 
 
@@ -144,6 +146,17 @@ def check_output(format: Format, output: Path | None) -> None:
     """
     if format not in WRITERS:
         raise DermaError(f"format: '{format}' is unknown; use {', '.join(WRITERS)}")
+    check_file(output)
+
+
+def check_file(output: Path | None) -> None:
+    """Look whether predictions can be written to a file, or to standard output when None.
+
+    Raises
+    ------
+    DermaError
+        When it is a folder.
+    """
     if output is not None and output.is_dir():
         raise DermaError(f"{output}: a folder; name a file for the predictions")
 
@@ -179,13 +192,29 @@ def report_rows(
 
     def counted() -> Iterator[Row]:
         nonlocal failed
-        for row in _tracked(rows, total, quiet):
+        for row in tracked(rows, total, quiet):
             failed += row.error is not None
             yield row
 
+    with writing(output) as stream:
+        WRITERS[format](counted(), classes, stream)
+    if format != "table":
+        terminal(error=True).print(NOTICE, style="bold")
+    return failed
+
+
+@contextmanager
+def writing(output: Path | None) -> Iterator[TextIO]:
+    """Give a stream to a file that appears when it is whole, or standard output when None.
+
+    Raises
+    ------
+    DermaError
+        When it can't be written.
+    """
     try:
         with _opened(output) as stream:
-            WRITERS[format](counted(), classes, stream)
+            yield stream
             stream.flush()
     except BrokenPipeError:  # Whoever reads standard output, such as head, has seen enough.
         raise
@@ -194,9 +223,6 @@ def report_rows(
             f"{output or 'standard output'}: can't be written ({error.strerror or error}); "
             "free some space or choose another place"
         ) from error
-    if format != "table":
-        terminal(error=True).print(NOTICE, style="bold")
-    return failed
 
 
 def say_others(others: Mapping[str, int]) -> None:
@@ -206,7 +232,7 @@ def say_others(others: Mapping[str, int]) -> None:
         terminal(error=True, soft_wrap=True).print(f"Left out as no pictures: {listed}")
 
 
-def _tracked(rows: Iterable[Row], total: int, quiet: bool) -> Iterator[Row]:
+def tracked(rows: Iterable[Tracked], total: int, quiet: bool = False) -> Iterator[Tracked]:
     """Draw a progress bar on standard error for as long as rows are taken."""
     console = terminal(error=True)
     progress = Progress(
@@ -243,11 +269,11 @@ def _record(row: Row) -> dict[str, Any]:
         return record | {"probabilities": None, "error": row.error}
     return record | {
         "probabilities": {
-            name: float(_digits(value)) for name, value in prediction.probabilities.items()
+            name: float(digits(value)) for name, value in prediction.probabilities.items()
         },
         "prediction_set": prediction.prediction_set,
         "abstention": prediction.abstention,
-        "unfamiliarity": float(_digits(prediction.unfamiliarity)),
+        "unfamiliarity": float(digits(prediction.unfamiliarity)),
         "warnings": prediction.warnings,
         "error": None,
     }
@@ -258,6 +284,7 @@ def _notes(prediction: Prediction) -> Text:
     return Text(", ".join([*notes, *prediction.warnings]), style="yellow")
 
 
-def _digits(probability: float | None) -> str:
+def digits(probability: float | None) -> str:
+    """Return a probability as it is written; None as nothing."""
     # Seven significant digits are all that a float32 holds.
     return "" if probability is None else f"{probability:.7g}"

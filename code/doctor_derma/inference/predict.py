@@ -85,18 +85,34 @@ def predict_sources(
     DermaError
         When the model does not have the rule.
     """
+    return (row for row, _ in predict_pictures(classifier, sources, batch_size, rule))
+
+
+def predict_pictures(
+    classifier: Classifier,
+    sources: Iterable[tuple[str, ImageSource]],
+    batch_size: int = 32,
+    rule: Rule | None = None,
+) -> Iterator[tuple[Row, ReadPicture | None]]:
+    """Do as ``predict_sources``, and give with each row what the network saw of the picture.
+
+    Raises
+    ------
+    DermaError
+        When the model does not have the rule.
+    """
     classifier.rulebook.check(rule or classifier.rulebook.default)
     if batch_size < 1:
         raise DermaError(f"batch_size: {batch_size} is too few; give 1 or more")
-    return _rows(classifier, iter(sources), batch_size, rule)
+    return _pictures(classifier, iter(sources), batch_size, rule)
 
 
-def _rows(
+def _pictures(
     classifier: Classifier,
     sources: Iterator[tuple[str, ImageSource]],
     batch_size: int,
     rule: Rule | None,
-) -> Iterator[Row]:
+) -> Iterator[tuple[Row, ReadPicture | None]]:
     def read(source: tuple[str, ImageSource]) -> ReadPicture | UnreadableImage:
         try:
             return classifier.read(source[1])._replace(rule=rule)
@@ -110,6 +126,6 @@ def _rows(
             predictions = iter(classifier.classify(good))
             for (path, _), picture in zip(batch, pictures, strict=True):
                 if isinstance(picture, UnreadableImage):
-                    yield Row(path, error=str(picture))
+                    yield Row(path, error=str(picture)), None
                 else:
-                    yield Row(path, next(predictions))
+                    yield Row(path, next(predictions)), picture
