@@ -26,16 +26,37 @@ SLOW_FILES = {
     *("test_large_pictures", "test_mlflow_model", "test_plots", "test_serve", "test_unreachable"),
 }
 SLOW_FIXTURES = {"tiny_run", "lesions", "root"}
+# Files that take longest come first: none of them begins when the other processes have ended.
+LONGEST = (
+    *("distributed/train/test_two_nodes", "notebooks/test_notebooks", "test_cli"),
+    *("distributed/tune/test_tune", "privacy/test_calls_home", "export/test_twin"),
+    *("distributed/tune/test_resume", "distributed/tune/test_handover", "training/test_loop"),
+    *("distributed/predict/test_predict", "distributed/predict/test_killed", "test_wheel"),
+    *("distributed/predict/test_two_nodes", "export/test_exporting", "export/test_quantization"),
+    *("training/test_leaving_out", "training/test_resume", "benchmarks/test_replicas"),
+)
+
+
+def is_slow(path: Path) -> bool:
+    """Tell if a folder, or all tests of a file, are left out of the fast tier."""
+    inside = path.relative_to(Path(__file__).parent).parts
+    return (bool(inside) and inside[0] in SLOW_FOLDERS) or path.stem in SLOW_FILES
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import nothing of what the fast tier leaves out: Ray and MLflow take seconds a process."""
+    fast = "not slow" in config.getoption("markexpr")
+    return True if fast and is_slow(collection_path) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests by tier: ``ray`` and ``slow``."""
+    """Mark the tests by tier, ``ray`` and ``slow``, and put the longest files first."""
+    ranks = {Path(__file__).parent / f"{name}.py": rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
     for item in items:
-        folder = item.path.relative_to(Path(__file__).parent).parts[0]
-        if folder == "distributed":
+        if item.path.is_relative_to(Path(__file__).parent / "distributed"):
             item.add_marker("ray")
-        left_out = folder in SLOW_FOLDERS or item.path.stem in SLOW_FILES
-        if left_out or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+        if is_slow(item.path) or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("slow")
 
 

