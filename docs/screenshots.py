@@ -45,8 +45,6 @@ def main() -> None:
         )
         with serving(given.bundle, given.port) as url:
             show_answers(browser, url, pictures)
-            page = open_page(browser, url, "light", DESKTOP)
-        show_server_down(page, pictures[SURE])
         browser.close()
 
 
@@ -61,19 +59,18 @@ def draw_pictures(folder: Path) -> dict[str, Path]:
 
 
 def show_answers(browser: Browser, url: str, pictures: dict[str, Path]) -> None:
-    """Take the pictures that need a server."""
-    for scheme, name in (("light", "answer"), ("dark", "answer-dark")):
-        page = open_page(browser, url, scheme, DESKTOP)
-        ask(page, pictures[SURE])
-        page.locator(".bar summary").first.click()
-        page.mouse.move(0, 0)
-        save(page, name)
-        page.context.close()
-    page = open_page(browser, url, "light", PHONE, phone=True)
+    """Take the pictures of the page: one answer, the same on a phone, and several."""
+    page = open_page(browser, url, DESKTOP)
+    ask(page, pictures[SURE])
+    page.locator(".bar summary").first.click()
+    page.mouse.move(0, 0)
+    save(page, "answer")
+    page.context.close()
+    page = open_page(browser, url, PHONE, phone=True)
     ask(page, pictures[SURE])
     save(page, "phone")
     page.context.close()
-    page = open_page(browser, url, "light", DESKTOP)
+    page = open_page(browser, url, DESKTOP)
     wrong = next(iter(pictures.values())).with_name("notes.txt")
     wrong.write_text("no picture")
     ask(page, *(pictures[f"synthetic_{name}"] for name in SEVERAL), wrong)
@@ -82,18 +79,6 @@ def show_answers(browser: Browser, url: str, pictures: dict[str, Path]) -> None:
     page.mouse.move(0, 0)
     save(page, "several")
     page.context.close()
-    page = open_page(browser, url, "light", {"width": 794, "height": 1000})
-    ask(page, pictures[SURE])
-    page.emulate_media(media="print")
-    save(page, "report")
-    page.context.close()
-
-
-def show_server_down(page: Page, picture: Path) -> None:
-    """Take the picture of a page whose server has gone."""
-    page.locator("#file").set_input_files(picture)
-    page.get_by_role("button", name="Try again").wait_for()
-    save(page, "error")
 
 
 @contextmanager
@@ -123,13 +108,9 @@ def is_ready(url: str) -> bool:
         return False
 
 
-def open_page(
-    browser: Browser, url: str, scheme: str, size: dict[str, int], phone: bool = False
-) -> Page:
-    """Open the upload page in a browser of that size, light or dark."""
-    context = browser.new_context(
-        viewport=size, color_scheme=scheme, is_mobile=phone, has_touch=phone
-    )
+def open_page(browser: Browser, url: str, size: dict[str, int], phone: bool = False) -> Page:
+    """Open the upload page in a browser of that size."""
+    context = browser.new_context(viewport=size, is_mobile=phone, has_touch=phone)
     page = context.new_page()
     page.goto(url)
     page.locator("#model", has_text="trained on").wait_for()
