@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[1]
 MODULE = re.compile(r"doctor_derma(\.[a-z_]+)+")
 LOGGERS = {"doctor_derma.request"}
 HEAVY = (
+    "huggingface_hub",
     "ray",
     "torch",
     "torchvision",

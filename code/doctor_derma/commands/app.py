@@ -19,6 +19,7 @@ from doctor_derma.commands.evaluate import evaluate
 from doctor_derma.commands.export import export
 from doctor_derma.commands.predict import predict
 from doctor_derma.commands.promote import promote
+from doctor_derma.commands.push import push
 from doctor_derma.commands.serve import serve
 from doctor_derma.commands.train import train
 from doctor_derma.commands.tune import tune
@@ -37,7 +38,7 @@ app.add_typer(data.app, name="data")
 # the help loads none of it.
 for _command in (
     *(train, tune, evaluate, compare, audit, decide),
-    *(export, promote, card, predict, serve),
+    *(export, promote, card, push, predict, serve),
 ):
     app.command()(_command)
 

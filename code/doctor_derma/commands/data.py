@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from doctor_derma.commands.push import push_data
 from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
@@ -187,6 +188,9 @@ def describe() -> None:
     path = dataset.folder / "description.png"
     plot_description(dataset, path)
     terminal().print(describe(dataset), f"Plotted to {path}")
+
+
+app.command("push")(push_data)
 
 
 def _pair(written: str) -> tuple[str, str]:

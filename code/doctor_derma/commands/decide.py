@@ -10,6 +10,7 @@ import typer
 from doctor_derma.bundle import BundleInfo, Expected, OperatingPoint, read_info, write_info
 from doctor_derma.commands.options import Reference, costs_in
 from doctor_derma.errors import DermaError
+from doctor_derma.hub import refuse_hub
 from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
 
@@ -91,6 +92,8 @@ def decide_model(
     for flag, share in shares.items():
         if share is not None and not 0 < share < 1:
             raise DermaError(f"{flag}: {share} is not within 0 and 1; give a share such as 0.95")
+    if given:
+        refuse_hub(reference, "a rule")
     bundle, dataset = find_bundle(workspace, reference), read_dataset(workspace.data)
     info = read_info(bundle)
     predictions = unseen_predictions(workspace, bundle, info, dataset)

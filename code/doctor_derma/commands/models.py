@@ -11,6 +11,7 @@ from doctor_derma.data.manifest import MANIFEST_FILE, Dataset, read_dataset
 from doctor_derma.decisions import Costs, Rule
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.predictions import Predictions, predict_split
+from doctor_derma.hub import bundle_folder, is_on_hub
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.terminal import terminal
 from doctor_derma.training.runs import open_run
@@ -18,13 +19,15 @@ from doctor_derma.workspace import Workspace
 
 
 def find_bundle(workspace: Workspace, reference: str) -> Path:
-    """Return the bundle folder of a path, a run's name, or ``champion``.
+    """Return the bundle folder of a path, an address on the hub, a run's name, or ``champion``.
 
     Raises
     ------
     DermaError
-        When there is no such bundle.
+        When there is no such bundle, or it can't be fetched.
     """
+    if is_on_hub(reference):
+        return bundle_folder(reference)
     if (Path(reference) / INFO_FILE).is_file():
         return Path(reference)
     if reference == "champion":

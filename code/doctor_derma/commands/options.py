@@ -10,12 +10,23 @@ import typer
 
 from doctor_derma.decisions import Costs, Rule
 from doctor_derma.errors import DermaError
+from doctor_derma.hub import bundle_folder
 from doctor_derma.training.config import OLDER_NAMES, TrainConfig
 
-Reference = Annotated[str, typer.Argument(help="A run's name, a bundle's folder, or 'champion'.")]
+Reference = Annotated[
+    str,
+    typer.Argument(help="A run's name, a bundle's folder, hf://USER/NAME, or 'champion'."),
+]
 Split = Annotated[str, typer.Option(help="Which split to evaluate on: test, val or train.")]
 Gallery = Annotated[bool, typer.Option(help="Show pictures of the data set in the report.")]
-Bundle = Annotated[Path | None, typer.Option(help="Bundle, else the champion.")]
+Bundle = Annotated[
+    Path | None,
+    typer.Option(
+        parser=bundle_folder,
+        metavar="FOLDER",
+        help="Bundle: a folder or hf://USER/NAME, else the champion.",
+    ),
+]
 RuleChoice = Annotated[
     Rule | None, typer.Option(help="Rule that decides the label, else the model's own.")
 ]

@@ -19,13 +19,12 @@ from doctor_derma.errors import DermaError
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.quantization import export_quantized
 from doctor_derma.finite import finite_values
+from doctor_derma.hub import LICENCE_FILE, refuse_hub
 from doctor_derma.reporting.evidence import Evidence, read_evidence
 from doctor_derma.reporting.model_card import write_card
 from doctor_derma.tracking.registry import fetch_champion
 from doctor_derma.training.runs import Run
 from doctor_derma.workspace import Workspace
-
-LICENCE_FILE = "LICENSE"
 
 
 def export(
@@ -130,8 +129,9 @@ def write_model_card(workspace: Workspace, reference: str) -> tuple[Path, Eviden
     Raises
     ------
     DermaError
-        When there is no such bundle, or its evaluation or an audit can't be read.
+        When there is no such bundle, it is on the hub, or its evaluation or an audit can't be read.
     """
+    refuse_hub(reference, "a model card")
     bundle = find_bundle(workspace, reference)
     info = read_info(bundle)
     evidence = read_evidence(info, workspace.evaluation_images, dataset_if_any(workspace))

@@ -12,6 +12,7 @@ import onnxruntime as ort
 from doctor_derma.bundle import INPUT_NAME, OUTPUT_NAMES, BundleInfo, read_info
 from doctor_derma.decisions import Costs, Rule, Rulebook
 from doctor_derma.errors import DermaError
+from doctor_derma.hub import bundle_folder
 from doctor_derma.images.decoding import (
     DECODER,
     Decoded,
@@ -91,7 +92,7 @@ class Classifier:
 
         Parameters
         ----------
-        bundle : folder with ``model.onnx`` and ``model.json``
+        bundle : folder with ``model.onnx`` and ``model.json``, or an address ``hf://USER/NAME``
         threads : threads of one inference; as many as there are processors when None
         rule : that decides where none is asked for; ``costs`` where these are given, else the
             bundle's own when None
@@ -107,7 +108,7 @@ class Classifier:
         """
         if threads is not None and threads < 1:
             raise DermaError(f"threads: {threads} is too few; give 1 or more")
-        folder = Path(bundle).expanduser()
+        folder = bundle_folder(bundle)
         info = read_info(folder).deciding(rule, costs)
         if info.decoder and info.decoder.version != DECODER:
             _warn_of_decoder(folder, info.decoder.version)
