@@ -256,6 +256,11 @@ def save_plots(
 
 def write_html(report: Report, path: Path) -> None:
     """Write one HTML file with everything in it; texts are escaped, pictures are data URIs."""
+    write_page(path, TEMPLATE, report=report, notice=NOTICE)
+
+
+def write_page(path: Path, template: str, **values: Any) -> None:
+    """Write a page from a template of this room, whose filters are ``png`` and ``jpeg``."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -265,7 +270,7 @@ def write_html(report: Report, path: Path) -> None:
     )
     environment.filters["png"] = _png_uri
     environment.filters["jpeg"] = _jpeg_uri
-    text = environment.get_template(TEMPLATE).render(report=report, notice=NOTICE)
+    text = environment.get_template(template).render(**values)
     path.write_text(text, encoding="utf-8")
 
 
