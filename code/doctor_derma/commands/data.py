@@ -1,16 +1,17 @@
-"""The commands of ``derma data``: import, download, draw and describe images."""
+"""The commands of ``derma data``: import, download, draw, describe and check images."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from doctor_derma.commands import data_check
 from doctor_derma.commands.push import push_data
 from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
 
-app = typer.Typer(help="Import, download, draw and describe images.", no_args_is_help=True)
+app = typer.Typer(help="Import, download, draw, describe and check images.", no_args_is_help=True)
 import_app = typer.Typer(help="Import images into data/.", no_args_is_help=True)
 app.add_typer(import_app, name="import")
 
@@ -191,6 +192,8 @@ def describe() -> None:
 
 
 app.command("push")(push_data)
+app.command()(data_check.check)
+app.command()(data_check.apply)
 
 
 def _pair(written: str) -> tuple[str, str]:

@@ -13,7 +13,8 @@ from rich.table import Table
 from rich.text import Text
 
 from doctor_derma.atomic import replacing_file
-from doctor_derma.data.manifest import REPORT_FILE, SPLITS, Dataset
+from doctor_derma.data.corrections import read_corrections, undone_corrections
+from doctor_derma.data.manifest import CORRECTIONS_FILE, REPORT_FILE, SPLITS, Dataset
 from doctor_derma.diagnoses import full_name
 from doctor_derma.images.decoding import open_image
 from doctor_derma.terminal import cells
@@ -99,6 +100,8 @@ def _facts_table(dataset: Dataset) -> Table:
     sizes = rows["width"].astype(str) + "x" + rows["height"].astype(str)
     table.add_row(*cells("size", _listed(sizes)))
     table.add_row(*cells("reported", _reported(dataset.folder / REPORT_FILE)))
+    if corrected := _corrected(dataset):
+        table.add_row(*cells("corrected", corrected))
     return table
 
 
@@ -121,6 +124,21 @@ def _reported(path: Path) -> str:
         reasons = Counter(row["reason"] for row in csv.DictReader(stream))
     listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
     return f"{listed} (each in {path.name})" if reasons else "nothing"
+
+
+def _corrected(dataset: Dataset) -> str:
+    """Say what the record of corrections holds; nothing where there is none."""
+    if not (record := read_corrections(dataset.folder)):
+        return ""
+    path = dataset.folder / CORRECTIONS_FILE
+    files = ", ".join(dict.fromkeys(one.file for one in record))
+    said = f"{len(record):,} correction{'s' * (len(record) != 1)} by {files}"
+    if undone := undone_corrections(dataset):
+        return (
+            f"{said}; {undone:,} of these are not in this import, but will be with: "
+            f"derma data apply {path}"
+        )
+    return f"{said} (each in {path.name})"
 
 
 def _draw_pictures(axes: np.ndarray, dataset: Dataset) -> None:
