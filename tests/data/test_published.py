@@ -186,7 +186,7 @@ def ph2_sheet(root: Path) -> None:
     ph2(root)
     (root / "PH2_dataset.txt").unlink()
     head = ["Image Name", "Histological Diagnosis", "Common Nevus", "Atypical Nevus", "Melanoma"]
-    rows = [["PH2 database"], *[[None]] * 11, head]
+    rows = [["PH2 database", *[None] * 4], *[[None] * 5] * 11, head]
     rows += [["IMD003", None, "X", None, None], ["IMD058", "Melanoma", None, None, "X"]]
     pd.DataFrame(rows).to_excel(root / "PH2_dataset.xlsx", header=False, index=False)
 

@@ -280,7 +280,8 @@ def _corrected(p_values: pd.Series) -> pd.Series:
 
 
 def _by_size(column: pd.Series) -> pd.Series:
-    names = column.fillna(UNKNOWN).astype(str).str.strip().str.lower().replace("", UNKNOWN)
+    named = column.astype(object).fillna(UNKNOWN).astype(str)
+    names = named.str.strip().str.lower().replace("", UNKNOWN)
     return _in_order(list(names), tuple(names.value_counts(sort=True).index))
 
 

@@ -106,7 +106,7 @@ def _facts_table(dataset: Dataset) -> Table:
 
 
 def _known(column: pd.Series) -> pd.Series:
-    return column.fillna("").astype(str).replace("", "unknown")
+    return column.astype(object).fillna("").astype(str).replace("", "unknown")
 
 
 def _listed(column: pd.Series, most: int = 6) -> str:
