@@ -21,8 +21,7 @@ def test_a_label_that_networks_contradict_is_found_with_what_they_say() -> None:
     rows = np.arange(60) + 100
     [found] = find_label_errors(rows, labels, probabilities, CLASSES)
     assert (found.row, found.problem, found.suggested) == (103, Problem.LABEL, "relabel:bkl")
-    # The margin of nv is 0.05 - 0.9 = -0.85, from -1 to 1.
-    assert found.score == pytest.approx(1 - (-0.85 + 1) / 2)
+    assert found.score == pytest.approx(1 - 0.05)
     assert found.detail == "bkl 90%, nv 5.0%"
 
 

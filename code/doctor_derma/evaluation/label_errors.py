@@ -25,9 +25,8 @@ def find_label_errors(
 ) -> list[Finding]:
     """Find images whose label is probably wrong.
 
-    Which they are is decided by the noise rates (PBNR of the paper), and the score is one minus
-    cleanlab's quality, the margin by which the given label is more probable than any other, from
-    -1 to 1 brought to 0 to 1.
+    Which they are is decided by the noise rates (PBNR of the paper). The score is one minus the
+    self-confidence, which is the probability of the given label.
 
     Parameters
     ----------
@@ -41,7 +40,7 @@ def find_label_errors(
     from cleanlab.filter import find_label_issues
     from cleanlab.rank import get_label_quality_scores
 
-    quality = get_label_quality_scores(labels, probabilities, method="normalized_margin")
+    quality = get_label_quality_scores(labels, probabilities, method="self_confidence")
     with warnings.catch_warnings():
         # Of classes without an image among these, which have no wrong label either.
         warnings.filterwarnings("ignore", "May not flag all label issues")
