@@ -12,7 +12,7 @@ DEMO_DERMA := $(BIN)/derma --root $(DEMO)
 MODELS := resnet18 se_resnet18 eca_resnet18
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve champion tracking test-fast test siege test-containers requirements lint docs clean
+.PHONY: help setup demo serve champion tracking test-fast test every-test coverage siege test-containers requirements lint docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,14 +55,23 @@ ROOT ?= .
 tracking: setup ## Open MLflow at http://localhost:5001 (ROOT=demo for the demo's runs)
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --backend-store-uri sqlite:///$(abspath $(ROOT))/mlflow/db/mlflow.db --host 127.0.0.1 --port 5001
 
-# A process a core; the tests of a file stay together, and share what they have made.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile
+# A process a core; the tests of a file stay together, and share what they have made. The files
+# are taken in the order of tests/conftest.py, not by how many tests they have.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+
+FAST := -m 'not slow and not browser and not siege'
 
 test-fast: setup ## The tests that a change needs first: no training, cluster or browser
-	$(PYTEST) -m 'not slow and not browser and not siege'
+	$(PYTEST) $(FAST)
 
-test: setup lint ## Lint, types and every test
+test: setup ## Lint, types and every test, side by side
+	$(MAKE) --no-print-directory --jobs=2 lint every-test
+
+every-test: setup
 	$(PYTEST)
+
+coverage: setup ## The fast tests, the lines and branches that they run, and a floor of these
+	$(PYTEST) $(FAST) --cov --cov-report=term
 
 siege: setup ## Attack a server in 512 MB for minutes (DERMA_SIEGE=long: a quarter of an hour)
 	$(BIN)/python -m pytest tests/siege -m siege -s
