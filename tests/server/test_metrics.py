@@ -2,6 +2,8 @@
 
 import io
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from doctor_derma.server.app import create_app
 from doctor_derma.server.settings import Settings
+from tiny_bundle import CLASSES as NAMED
 from tiny_bundle import GREEN, RED
 
 WHITE = (255, 255, 255)
+CLASSES = [name for name, _ in NAMED]
 
 
 @pytest.fixture
@@ -64,10 +68,32 @@ def test_what_happened_is_counted(client: TestClient) -> None:
     assert value("derma_predictions_total", label="nv") == 1
     assert value("derma_predictions_total", label="vasc") == 0
     assert value("derma_abstentions_total", reason="unfamiliar") == 1
+    assert value("derma_abstentions_total", reason="unsure") == 0
     assert value("derma_refused_pictures_total", reason="unreadable") == 1
     assert value("derma_refused_pictures_total", reason="overloaded") == 0
     assert value("derma_waiting_pictures") == 0
     assert value("process_resident_memory_bytes") > 1e6
+
+
+def test_what_the_bundle_expects_is_there_beside_what_came(client: TestClient) -> None:
+    shares = {name: figure(client, "derma_expected_share", label=name) for name in CLASSES}
+    # The class shares of its training images, as the bundle says nothing of its calls.
+    assert shares == pytest.approx({"mel": 0.2, "nv": 0.7, "vasc": 0.1})
+
+
+def test_memory_is_that_of_the_process_and_of_its_children(client: TestClient) -> None:
+    alone = figure(client, "derma_resident_bytes")
+    assert alone == pytest.approx(figure(client, "process_resident_memory_bytes"), rel=0.1)
+    size = 50_000_000
+    hold = f"held = b'x' * {size}; print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdout
+        child.stdout.readline()
+        together = figure(client, "derma_resident_bytes")
+        child.communicate(b"\n")
+    assert size < together - alone < 2 * size
 
 
 def test_the_model_is_named(client: TestClient) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -121,6 +122,9 @@ def test_a_port_for_health_works_with_several_processes(bundle: Path) -> None:
         figures = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False).text
         assert server.stop() == 0
     assert 'derma_predictions_total{label="mel"} 1.0' in figures
+    # The supervisor and two processes with a network each; ONNX Runtime alone takes 50 MB.
+    (resident,) = re.findall(r"^derma_resident_bytes (\S+)$", figures, re.MULTILINE)
+    assert 150e6 < float(resident) < 1e9
 
 
 @pytest.mark.parametrize("workers", [1, 2])

@@ -7,14 +7,16 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 from doctor_derma.bundle import BundleInfo
-from doctor_derma.inference.prediction import Prediction
-from doctor_derma.server.drift import ODDITIES, Drift
+from doctor_derma.inference.prediction import Abstention, Prediction
+from doctor_derma.server.drift import ODDITIES, Drift, expected_shares
+from doctor_derma.server.resident_memory import ResidentMemory
 
 METRICS_PATH = "/metrics"
 # Where it is set, prometheus_client keeps all metrics in files there.
@@ -67,6 +69,13 @@ class Metrics:
         self._refused = counter(
             "derma_refused_pictures", "Pictures without a prediction", ("reason",)
         )
+        expected = gauge(
+            "derma_expected_share",
+            "Share of each class among the labels of pictures like the validation images",
+            ("label",),
+        )
+        for name, share in expected_shares(info).items():
+            expected.labels(name).set(share)
         self._class_drift = gauge(
             "derma_class_drift",
             "Population stability index of the last 1,000 labels against the validation images; "
@@ -88,10 +97,13 @@ class Metrics:
         # So that each is there, with 0, before it first happens.
         for name in info.class_names:
             self._predictions.labels(name)
+        for reason in get_args(Abstention):
+            self._abstentions.labels(reason)
         for reason in _REASONS:
             self._refused.labels(reason)
         self._show_drift()
         ProcessCollector(registry=registry)
+        registry.register(ResidentMemory(os.getpid()))
 
     def requested(self, route: str, method: str, status: int, seconds: float) -> None:
         """Note a request that was answered; ``route`` is its template, never its own path."""
@@ -150,6 +162,7 @@ def all_processes() -> CollectorRegistry | None:
         return None
     registry = CollectorRegistry()
     MultiProcessCollector(registry)
+    registry.register(ResidentMemory(os.getppid()))
     return registry
 
 
