@@ -1,26 +1,12 @@
 """A run's bundle to another one of fewer bits, int8 or fp16, if that is as good.
 
-**int8** multiplies integers. Weights are int8 with a scale for each output channel; maps are
-uint8 with one scale and zero point each, from the values that they take on training images
-(Jacob et al. [1]_). The first convolution, which sees the pixels, stays in fp32: it costs speed,
-and left in int8 it is most of the error. Weights take 7 of the 8 bits. On an x86 processor
-without VNNI instructions two products of a whole 8-bit weight and a uint8 overflow the 16 bits
-that ONNX Runtime adds them in, and a bundle would be worse there than it was measured to be.
+**int8** multiplies integers: ``export/int8.py``.
 
 **fp16** keeps the weights in 16 bits: half the file, the same work. ONNX Runtime has no 16-bit
 convolutions for x86 processors. It turns the weights into fp32 when it loads the graph, so that
 inference takes the time and the memory of the fp32 graph.
-
-References
-----------
-.. [1] B. Jacob et al.: Quantization and Training of Neural Networks for Efficient
-       Integer-Arithmetic-Only Inference. CVPR 2018, arXiv:1712.05877.
 """
 
-import contextlib
-import io
-import tempfile
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -28,19 +14,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
 
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.bundle import (
     GRAPH_FILE,
     INFO_FILE,
-    INPUT_NAME,
     PROBABILITIES,
     BundleInfo,
     OodThreshold,
@@ -55,6 +33,7 @@ from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.metrics import classification_metrics
 from doctor_derma.export.calibration import fit_outputs
+from doctor_derma.export.int8 import quantize_int8
 from doctor_derma.export.onnx import (
     FEATURES,
     LOGITS,
@@ -65,7 +44,6 @@ from doctor_derma.export.onnx import (
 )
 from doctor_derma.export.ood import ACCEPTANCE, OodScore, choose_rows, fit_distance, ood_threshold
 from doctor_derma.export.out_of_fold import pool_outputs, twins_of
-from doctor_derma.terminal import terminal
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import Run
 
@@ -73,10 +51,6 @@ QuantizedPrecision = Literal["fp16", "int8"]
 MOST_LOST = {"balanced_accuracy": 0.005, "macro_auc": 0.005}
 # Training images of each class that show the ranges of the maps.
 _RANGE_IMAGES = 28
-# Of the values of a map that its range holds. Chosen on the validation images of HAM10000 by the
-# divergence from the fp32 probabilities, against the whole range, its moving average, entropy
-# and other percentiles.
-_PERCENTILE = 99.999
 
 
 def export_quantized(
@@ -280,49 +254,3 @@ def round_to_fp16(network: ModelProto) -> ModelProto:
     del halved.graph.node[:]
     halved.graph.node.extend(nodes)
     return halved
-
-
-def quantize_int8(network: ModelProto, pictures: Sequence[np.ndarray]) -> ModelProto:
-    """Return a network whose convolutions of maps, but the first, are in int8.
-
-    Parameters
-    ----------
-    network : of `onnx.cut_network`
-    pictures : training images that show the range of each map, uint8 (height, width, 3)
-    """
-    prepared = ModelProto()
-    prepared.CopyFrom(network)
-    # ONNX Runtime's mark for what needs no preparation: the exporter has folded and inferred.
-    onnx.helper.set_model_props(prepared, {"onnx.quant.pre_process": "onnxruntime.quant"})
-    console = terminal(error=True)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        console.status("Finding the ranges of the maps"),
-        contextlib.redirect_stdout(io.StringIO()),  # ONNX Runtime prints its settings there.
-    ):
-        path = Path(folder) / "int8.onnx"
-        quantize_static(
-            prepared,
-            path,
-            _Pictures(pictures),
-            quant_format=QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            op_types_to_quantize=["Conv"],
-            reduce_range=True,
-            nodes_to_quantize=[node.name for node in map_convolutions(network)[1:]],
-            calibrate_method=CalibrationMethod.Percentile,
-            extra_options={"CalibPercentile": _PERCENTILE},
-        )
-        return onnx.load(path)
-
-
-class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # of an untyped library
-    def __init__(self, pictures: Sequence[np.ndarray]) -> None:
-        self._left = iter(pictures)
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        # One by one: ONNX Runtime takes batches of one size only.
-        picture = next(self._left, None)
-        return None if picture is None else {INPUT_NAME: picture[None]}
