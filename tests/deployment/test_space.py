@@ -3,6 +3,7 @@
 import re
 import shlex
 from fnmatch import fnmatch
+from itertools import pairwise
 from pathlib import Path
 
 import yaml
@@ -28,7 +29,7 @@ def uploaded() -> list[str]:
     command = re.search(r"^hf upload USER/SPACE \. (?:.*\\\n)*.*", GUIDE, re.MULTILINE)
     assert command
     words = shlex.split(command[0].replace("\\\n", " "))
-    return [word for flag, word in zip(words, words[1:], strict=False) if flag == "--include"]
+    return [word for flag, word in pairwise(words) if flag == "--include"]
 
 
 def test_the_space_listens_where_the_image_does() -> None:

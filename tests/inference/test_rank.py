@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from doctor_derma.bundle import read_info
+from doctor_derma.commands.predict import predict
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.prediction import NOTICE
 from doctor_derma.inference.rank import run_rank
@@ -124,6 +127,20 @@ def test_the_table_says_what_it_is_not(
 def test_formats_of_other_uses_are_refused(unlabelled: Path, bundle: Path) -> None:
     with pytest.raises(DermaError, match="--rank: can't be written as isic; use table, csv"):
         run_rank([str(unlabelled)], bundle, "isic")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"rank": True, "url": "http://localhost:5555"}, "--rank: compares pictures here"),
+        ({"rank": True, "engine": "ray", "out": Path("out")}, "leave --url and --engine ray out"),
+        ({"format": "label-studio"}, "add --rank"),
+        ({"rank": True, "image_url": "https://example.org/"}, "belongs to --format label-studio"),
+    ],
+)
+def test_flags_that_do_not_go_together_are_refused(flags: dict[str, Any], said: str) -> None:
+    with pytest.raises(DermaError, match=re.escape(said)):
+        predict(["pictures"], **flags)
 
 
 def test_ten_copies_of_the_best_picture_are_not_asked_for_together() -> None:

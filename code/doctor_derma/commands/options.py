@@ -12,6 +12,7 @@ from doctor_derma.decisions import Costs, Rule
 from doctor_derma.errors import DermaError
 from doctor_derma.hub import bundle_folder
 from doctor_derma.training.config import OLDER_NAMES, TrainConfig
+from doctor_derma.workspace import Workspace
 
 Reference = Annotated[
     str,
@@ -20,12 +21,8 @@ Reference = Annotated[
 Split = Annotated[str, typer.Option(help="Which split to evaluate on: test, val or train.")]
 Gallery = Annotated[bool, typer.Option(help="Show pictures of the data set in the report.")]
 Bundle = Annotated[
-    Path | None,
-    typer.Option(
-        parser=bundle_folder,
-        metavar="FOLDER",
-        help="Bundle: a folder or hf://USER/NAME, else the champion.",
-    ),
+    str | None,
+    typer.Option(metavar="FOLDER", help="Bundle: a folder or hf://USER/NAME, else the champion."),
 ]
 RuleChoice = Annotated[
     Rule | None, typer.Option(help="Rule that decides the label, else the model's own.")
@@ -41,6 +38,17 @@ Address = Annotated[
     str | None,
     typer.Option(help="host:port of a Ray cluster ($RAY_ADDRESS), else one is started here."),
 ]
+
+
+def bundle_or_champion(model: str | Path | None) -> Path:
+    """Return the folder of the bundle that ``--model`` names, that of the champion when None.
+
+    Raises
+    ------
+    DermaError
+        When it is on the hub and can't be fetched.
+    """
+    return bundle_folder(model) if model else Workspace.find().champion
 
 
 def costs_in(file: Path | None) -> Costs | None:

@@ -11,13 +11,13 @@ from doctor_derma.commands.options import (
     CostsFile,
     Engine,
     RuleChoice,
+    bundle_or_champion,
     check_engine,
     costs_in,
 )
 from doctor_derma.decisions import Costs, Rule
 from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
-from doctor_derma.workspace import Workspace
 
 
 def predict(
@@ -77,12 +77,12 @@ def predict(
     elif rank:
         from doctor_derma.inference.rank import LOCAL_FILES, run_rank
 
-        bundle, address_start = model or Workspace.find().champion, image_url or LOCAL_FILES
-        failed = run_rank(paths, bundle, format, output, address_start, rule, costs_in(costs))
+        bundle, begins = bundle_or_champion(model), image_url or LOCAL_FILES
+        failed = run_rank(paths, bundle, format, output, begins, rule, costs_in(costs))
     else:
         from doctor_derma.inference.predict import run_predict
 
-        bundle = model or Workspace.find().champion
+        bundle = bundle_or_champion(model)
         failed = run_predict(paths, bundle, format, output, rule=rule, costs=costs_in(costs))
     if failed:
         raise typer.Exit(1)
@@ -90,7 +90,7 @@ def predict(
 
 def _predict_on_ray(
     paths: list[str],
-    model: Path | None,
+    model: str | None,
     out: Path | None,
     address: str | None,
     rule: Rule | None,
@@ -100,7 +100,7 @@ def _predict_on_ray(
         raise DermaError("--engine ray: give the folder for the Parquet files with --out")
     from doctor_derma.distributed.predict.run import predict_on_ray
 
-    bundle = model or Workspace.find().champion
+    bundle = bundle_or_champion(model)
     predicted = predict_on_ray(paths, bundle, out, address, rule=rule, costs=costs)
     terminal(soft_wrap=True).print(
         f"{predicted.images:,} pictures, {predicted.failed:,} of them unreadable: {out}"

@@ -4,9 +4,8 @@ from typing import Annotated
 
 import typer
 
-from doctor_derma.commands.options import Bundle
+from doctor_derma.commands.options import Bundle, bundle_or_champion
 from doctor_derma.decisions import Rule
-from doctor_derma.workspace import Workspace
 
 
 def serve(
@@ -26,4 +25,4 @@ def serve(
     from doctor_derma.server.settings import Settings
 
     settings = Settings.from_environment().model_copy(update={"workers": workers, "rule": rule})
-    serve(model or Workspace.find().champion, host, port, settings)
+    serve(bundle_or_champion(model), host, port, settings)

@@ -1,0 +1,112 @@
+"""What ``derma predict --rank`` puts first, of the validation images, whose labels are known.
+
+Of the first images of each order: how many the model gets wrong, of how many lesions they are, and
+how many are malignant. Then ten copies are added of each of the 20 images with the greatest score,
+saved again at other sizes and qualities, and counted among the first 100.
+python benchmarks/ranking.py --model deployment/models/champion
+"""
+
+import argparse
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from doctor_derma.data.manifest import Dataset, read_dataset
+from doctor_derma.diagnoses import MALIGNANT
+from doctor_derma.images.decoding import ImageSource
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.predict import predict_pictures
+from doctor_derma.inference.ranking import RankedRow, rank_rows
+from doctor_derma.terminal import with_progress
+from doctor_derma.workspace import Workspace
+
+FIRST = (50, 150, 300)
+BEST, COPIES, LOOKED_AT = 20, 10, 100
+RANDOM_ORDERS = 200
+
+
+def copies(path: Path) -> Iterator[bytes]:
+    """Encode a picture again, at a half to the whole of its size and qualities of 50 to 95."""
+    picture = Image.open(path).convert("RGB")
+    for step in range(COPIES):
+        share = 0.5 + 0.5 * step / (COPIES - 1)
+        stream = io.BytesIO()
+        size = (round(picture.width * share), round(picture.height * share))
+        picture.resize(size).save(stream, "JPEG", quality=50 + 5 * step)
+        yield stream.getvalue()
+
+
+def figures(
+    order: np.ndarray, wrong: np.ndarray, lesions: np.ndarray, bad: np.ndarray
+) -> list[str]:
+    cells = []
+    for first in FIRST:
+        part = order[:first]
+        found = (wrong[part].mean(), len(set(lesions[part])), bad[part].mean())
+        cells += [f"{found[0]:.0%}", f"{found[1]}", f"{found[2]:.0%}"]
+    return cells
+
+
+def print_orders(dataset: Dataset, ranked: list[RankedRow]) -> None:
+    rows = dataset.split("val").set_index("path").loc[[row.path for row in ranked]]
+    labels, lesions = rows["class"].to_numpy(str), rows["lesion"].to_numpy(str)
+    called = [
+        max(row.prediction.probabilities.items(), key=lambda item: item[1])[0] for row in ranked
+    ]
+    wrong, malignant = np.array(called) != labels, np.isin(labels, list(MALIGNANT))
+    table = Table(
+        title=f"{len(ranked):,} validation images, {wrong.mean():.1%} of them called wrong"
+    )
+    table.add_column("order")
+    for first in FIRST:
+        for name in (f"first {first}: wrong", "lesions", "malignant"):
+            table.add_column(name, justify="right")
+    orders = {
+        "least margin": np.argsort([row.margin for row in ranked], kind="stable"),
+        "score alone": np.argsort([-row.score for row in ranked], kind="stable"),
+        "--rank": np.arange(len(ranked)),
+    }
+    random = np.random.default_rng(0)
+    drawn = [random.permutation(len(ranked)) for _ in range(RANDOM_ORDERS)]
+    means = []
+    for first in FIRST:
+        parts = [order[:first] for order in drawn]
+        counted = np.mean([len(set(lesions[part])) for part in parts])
+        means += [f"{wrong.mean():.0%}", f"{counted:.0f}", f"{malignant.mean():.0%}"]
+    table.add_row("at random", *means)
+    for name, order in orders.items():
+        table.add_row(name, *figures(order, wrong, lesions, malignant))
+    Console().print(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="deployment/models/champion")
+    parser.add_argument("--root", type=Path, default=None, help="of the workspace")
+    given = parser.parse_args()
+    workspace = Workspace(given.root) if given.root else Workspace.find()
+    dataset, classifier = read_dataset(workspace.data), Classifier.load(given.model)
+    paths = [str(path) for path in dataset.split("val")["path"]]
+    sources: list[tuple[str, ImageSource]] = [(path, dataset.folder / path) for path in paths]
+    pictures = predict_pictures(classifier, sources)
+    read = list(with_progress(pictures, "Predicting", len(sources)))
+    ranked, _ = rank_rows(read)
+    print_orders(dataset, ranked)
+    best = sorted(ranked, key=lambda row: -row.score)[:BEST]
+    again: list[tuple[str, ImageSource]] = [
+        (f"copy of {row.path}", copy) for row in best for copy in copies(dataset.folder / row.path)
+    ]
+    more, _ = rank_rows([*read, *predict_pictures(classifier, again)])
+    by_score = sorted(more, key=lambda row: -row.score)
+    for name, rows in {"score alone": by_score, "--rank": more}.items():
+        count = sum(row.path.startswith("copy of") for row in rows[:LOOKED_AT])
+        print(f"{name}: {count} of {len(again)} copies among the first {LOOKED_AT}")
+
+
+if __name__ == "__main__":
+    main()
