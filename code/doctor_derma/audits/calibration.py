@@ -53,7 +53,7 @@ def calibration_versions(
 
 
 def measure_calibration(
-    versions: dict[str, Predictions], resamples: int = RESAMPLES, seed: int = 0
+    versions: dict[str, Predictions], resamples: int = RESAMPLES
 ) -> pd.DataFrame:
     """Measure every metric of every version, and the ECE by chance.
 
@@ -63,9 +63,9 @@ def measure_calibration(
     """
     rows = []
     for version, of in versions.items():
-        by_chance = ece_by_chance(of.probabilities, resamples, seed)
-        found = bootstrap_metrics(of, resamples, seed)
-        found[CHANCE] = percentile_interval(float(by_chance.mean()), by_chance)
+        by_chance = ece_by_chance(of.probabilities, resamples)
+        found = bootstrap_metrics(of, resamples)
+        found[CHANCE] = percentile_interval(np.append(by_chance.mean(), by_chance))
         rows += [{"version": version, "metric": name, **vars(i)} for name, i in found.items()]
     return pd.DataFrame(rows)
 

@@ -32,7 +32,6 @@ def measure_coverage(
     predictions: Predictions,
     threshold: float | Sequence[float],
     resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> pd.DataFrame:
     """Measure conformal prediction sets on images that neither training nor threshold saw.
 
@@ -40,7 +39,7 @@ def measure_coverage(
     ----------
     predictions : of n images
     threshold : of ``prediction_sets``, from other images; or one for each class
-    resamples, seed : of the bootstrap over lesions
+    resamples : of the bootstrap over lesions
 
     Returns
     -------
@@ -59,7 +58,6 @@ def measure_coverage(
         [({"class": n}, of) for n, of in by_class(predictions.labels, predictions.classes).items()],
         predictions.lesions,
         resamples,
-        seed,
     ).drop(columns="lesions")
 
 

@@ -22,12 +22,14 @@ from doctor_derma.evaluation.plots.style import (
     MODEL_COLOURS,
     MUTED,
     draw_interval,
+    legend_below,
     new_figure,
     style_axes,
 )
-from doctor_derma.evaluation.predictions import PixelClassifier, Predictions, open_picture
+from doctor_derma.evaluation.predictions import Predictions, open_picture
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.images.decoding import fit_pixels
+from doctor_derma.inference.classifier import Classifier
 from doctor_derma.terminal import with_progress
 
 PICTURES = 200
@@ -50,7 +52,7 @@ BESIDE = 0.17
 
 
 def measure_deletion(
-    classifier: PixelClassifier,
+    classifier: Classifier,
     predictions: Predictions,
     pictures: int = PICTURES,
     resamples: int = RESAMPLES,
@@ -169,7 +171,7 @@ def blurred_picture(picture: np.ndarray) -> np.ndarray:
 
 
 def _follow(
-    classifier: PixelClassifier, predictions: Predictions, rows: np.ndarray, seed: int
+    classifier: Classifier, predictions: Predictions, rows: np.ndarray, seed: int
 ) -> np.ndarray:
     """Return the called class's probability, float64 [rows, curves, orders, STEPS + 1]."""
     maps, called = called_maps(predictions), predictions.predicted
@@ -227,8 +229,7 @@ def plot_deletion(frame: pd.DataFrame) -> Figure:
     counts = frame.groupby("class")["images"].first()
     lower[0].set_yticks(range(len(classes)), [f"{c}\n{counts[c]:,} images" for c in classes])
     lower[0].set_ylim(len(classes) - 0.4, -0.6)
-    handles, labels = lower[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=9)
+    legend_below(figure, lower[0], 2, "")
     return figure
 
 

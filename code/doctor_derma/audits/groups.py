@@ -7,24 +7,16 @@ plain metric of the others, but against the one they have with the same classes.
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from doctor_derma.decisions import MELANOMA
-from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.bootstrap import (
-    RESAMPLES,
-    Interval,
-    chunk_sizes,
-    lesion_weights,
-    percentile_interval,
-)
+from doctor_derma.evaluation.bootstrap import Interval, percentile_interval, resampled
 from doctor_derma.evaluation.metrics import ratio, weighted_metrics
 from doctor_derma.evaluation.predictions import Predictions
-from doctor_derma.terminal import with_progress
 
 ALL = "all"
 UNKNOWN = "unknown"
@@ -35,12 +27,6 @@ IMAGE_MEANS = {"accuracy": "sensitivity", "overconfidence": "overconfidence"}
 # ... and means over the classes, which need two classes, or one class alone.
 CLASS_MEANS = {"macro_auc": "auc", "balanced_accuracy": "sensitivity"}
 ONE_CLASS = {f"auc_{MELANOMA}": "auc", f"sensitivity_{MELANOMA}": "sensitivity"}
-
-
-def check_resamples(resamples: int) -> None:
-    """Refuse a bootstrap without draws."""
-    if resamples < 1:
-        raise DermaError(f"resamples: {resamples} is too few; use 1 or more, such as {RESAMPLES}")
 
 
 def by_class(labels: np.ndarray, classes: Sequence[str]) -> dict[str, np.ndarray]:
@@ -55,7 +41,7 @@ def group_means(
     groups: Sequence[tuple[Mapping[str, str], np.ndarray]],
     lesions: np.ndarray,
     resamples: int,
-    seed: int,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Average values over groups of images, with 95% percentile intervals.
 
@@ -80,19 +66,15 @@ def group_means(
     DermaError
         When ``resamples`` is below 1.
     """
-    check_resamples(resamples)
     members = [of for _, of in groups]
-    sizes = chunk_sizes(resamples, len(lesions))
-    chunks = with_progress(
-        lesion_weights(lesions, sizes, seed), "Bootstrap over lesions", len(sizes)
+    [found] = resampled(
+        lesions, [lambda weights: {"": _weighted_means(values, members, weights)}], resamples, seed
     )
-    draws = np.concatenate([_weighted_means(values, members, weights) for weights in chunks])
-    found = _weighted_means(values, members, np.ones((1, len(lesions))))[0]
     rows = []
     for row, (group, of) in enumerate(groups):
         counts = {"images": int(of.sum()), "lesions": len(np.unique(lesions[of]))}
         for column, name in enumerate(columns):
-            mean = percentile_interval(float(found[row, column]), draws[:, row, column])
+            mean = percentile_interval(found[""][:, row, column])
             rows.append(group | name | counts | vars(mean))  # type: ignore[operator]
     return pd.DataFrame(rows)
 
@@ -147,24 +129,20 @@ def resampled_parts(
     predictions: Predictions, parts: list[np.ndarray], resamples: int, seed: int
 ) -> list[Part]:
     """Compute the metrics of each part, bool [n], on the same draws of all lesions."""
-    check_resamples(resamples)
     unmapped = replace(predictions, activation_maps=None)
     sides = [unmapped.take(np.flatnonzero(members)) for members in parts]
-    sizes = chunk_sizes(resamples, len(predictions.labels))
-    as_it_is = np.ones((1, len(predictions.labels)))
-    weights = chain([as_it_is], lesion_weights(predictions.lesions, sizes, seed))
-    collected: list[list[dict[str, np.ndarray]]] = [[] for _ in parts]
-    for chunk in with_progress(weights, "Comparing groups", 1 + len(sizes)):
-        for side, members, results in zip(sides, parts, collected, strict=True):
-            results.append(_weighted(side, chunk[:, members]))
+    measures = [
+        partial(_weighted, side, members) for side, members in zip(sides, parts, strict=True)
+    ]
+    found = resampled(predictions.lesions, measures, resamples, seed)
     return [
         Part(
             len(side.images),
             side.lesion_count,
             np.array([lesions for _, lesions in side.class_counts().values()]),
-            {name: np.concatenate([result[name] for result in results]) for name in results[0]},
+            metrics,
         )
-        for side, results in zip(sides, collected, strict=True)
+        for side, metrics in zip(sides, found, strict=True)
     ]
 
 
@@ -213,7 +191,8 @@ def compare_part(
     return _mean(of_class, shared, part), _mean(of_class, shared, others), shared
 
 
-def _weighted(part: Predictions, weights: np.ndarray) -> dict[str, np.ndarray]:
+def _weighted(part: Predictions, members: np.ndarray, of_all: np.ndarray) -> dict[str, np.ndarray]:
+    weights = of_all[:, members]
     labels, probabilities, classes = part.labels, part.probabilities, part.classes
     excess = probabilities.max(axis=1) - (probabilities.argmax(axis=1) == labels)
     cases = labels[:, None] == np.arange(len(classes))

@@ -20,6 +20,7 @@ from doctor_derma.evaluation.plots.style import (
     MODEL_COLOURS,
     MUTED,
     draw_interval,
+    legend_below,
     new_figure,
     style_axes,
     write_beside,
@@ -48,7 +49,7 @@ GAUSSIAN_SIGMA = 0.25
 
 
 def measure_localisation(
-    predictions: Predictions, dataset: Dataset, resamples: int = RESAMPLES, seed: int = 0
+    predictions: Predictions, dataset: Dataset, resamples: int = RESAMPLES
 ) -> pd.DataFrame:
     """Hold the activation map of the called class against the lesion mask.
 
@@ -72,7 +73,7 @@ def measure_localisation(
     ----------
     predictions : with activation maps
     dataset : with lesion masks; pictures without one, or with an empty one, are left out
-    resamples, seed : of the bootstrap over lesions
+    resamples : of the bootstrap over lesions
 
     Returns
     -------
@@ -101,7 +102,6 @@ def measure_localisation(
         ],
         predictions.lesions[rows],
         resamples,
-        seed,
     )
     return frame[[*KEYS, "images", "lesions", "value", "low", "high"]]
 
@@ -204,13 +204,7 @@ def plot_localisation(frame: pd.DataFrame) -> Figure:
     images = [by_key[*group, "mass", MODEL]["images"] for group in groups]
     labels = [f"{of}\n{count:,} images" for of, count in zip(groups.values(), images, strict=True)]
     panels[0].set_yticks(range(len(groups)), labels)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=4,
-        frameon=False,
-        fontsize=9,
-    )
+    legend_below(figure, panels[0], 4, "")
     return figure
 
 

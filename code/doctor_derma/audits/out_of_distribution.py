@@ -3,7 +3,7 @@
 from collections.abc import Hashable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,13 +12,7 @@ from PIL import Image
 
 from doctor_derma.audits.groups import interval_of
 from doctor_derma.audits.ood_pictures import CHANGED, DRAWN, draw_pictures
-from doctor_derma.evaluation.bootstrap import (
-    RESAMPLES,
-    Interval,
-    chunk_sizes,
-    lesion_weights,
-    percentile_interval,
-)
+from doctor_derma.evaluation.bootstrap import RESAMPLES, Interval, bootstrap
 from doctor_derma.evaluation.metrics import weighted_auc
 from doctor_derma.evaluation.plots.style import (
     INK,
@@ -30,6 +24,7 @@ from doctor_derma.evaluation.plots.style import (
 from doctor_derma.evaluation.predictions import Predictions, open_picture
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.images.decoding import fit_pixels
+from doctor_derma.inference.classifier import Classifier
 from doctor_derma.terminal import with_progress
 
 OWN = "data set"
@@ -37,26 +32,8 @@ ALL = "all of these"
 _BATCH = 64
 
 
-class OodScorer(Protocol):
-    """A model that says how unlike its training images a picture is."""
-
-    @property
-    def height(self) -> int:
-        """Rows of the pixels that it takes."""
-        ...
-
-    @property
-    def width(self) -> int:
-        """Columns of the pixels that it takes."""
-        ...
-
-    def unfamiliarity(self, pixels: np.ndarray) -> np.ndarray:
-        """Take uint8 RGB [n, height, width, 3]; return float [n], over 1 out of distribution."""
-        ...
-
-
 def score_pictures(
-    scorer: OodScorer, predictions: Predictions, each: int = 200, seed: int = 0
+    classifier: Classifier, predictions: Predictions, each: int = 200, seed: int = 0
 ) -> pd.DataFrame:
     """Score the pictures of the data set, and pictures that are not dermatoscopic.
 
@@ -86,19 +63,19 @@ def score_pictures(
     rows, scores = [], []
     while batch := list(islice(steps, _BATCH)):
         rows += [(kind, lesion) for kind, lesion, _ in batch]
-        pixels = [fit_pixels(picture, scorer.height, scorer.width) for *_, picture in batch]
-        scores.append(scorer.unfamiliarity(np.stack(pixels)))
+        pixels = [fit_pixels(picture, classifier.height, classifier.width) for *_, picture in batch]
+        scores.append(classifier.unfamiliarity(np.stack(pixels)))
     frame = pd.DataFrame(rows, columns=["kind", "lesion"])
     return frame.assign(unfamiliarity=np.concatenate(scores).astype(float))
 
 
-def measure_ood(scores: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0) -> pd.DataFrame:
+def measure_ood(scores: pd.DataFrame, resamples: int = RESAMPLES) -> pd.DataFrame:
     """Sum up the scores of each kind.
 
     Parameters
     ----------
     scores : of ``score_pictures``
-    resamples, seed : of the bootstrap over lesions and drawn pictures
+    resamples : of the bootstrap over lesions and drawn pictures
 
     Returns
     -------
@@ -110,7 +87,7 @@ def measure_ood(scores: pd.DataFrame, resamples: int = RESAMPLES, seed: int = 0)
     for name in [OWN, ALL, *kind[kind != OWN].unique()]:
         of = kind != OWN if name == ALL else kind == name
         undefined = Interval(np.nan, np.nan, np.nan)
-        auroc = undefined if name == OWN else _auroc(scores[of | (kind == OWN)], resamples, seed)
+        auroc = undefined if name == OWN else _auroc(scores[of | (kind == OWN)], resamples)
         flagged = float((values[of] > 1).mean())
         limits = {"auroc": auroc.value, "low": auroc.low, "high": auroc.high}
         rows.append({"kind": name, "pictures": int(of.sum()), "flagged": flagged, **limits})
@@ -167,12 +144,12 @@ def plot_ood(scores: pd.DataFrame, frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def plot_ood_pictures(columns: int = 6, seed: int = 0) -> Figure:
+def plot_ood_pictures(columns: int = 6) -> Figure:
     """Draw some pictures of each drawn kind."""
     figure = new_figure(1.7 * columns + 0.9, 1.32 * len(DRAWN))
     grid = figure.subplots(len(DRAWN), columns)
     for row, kind in enumerate(DRAWN):
-        for axes, picture in zip(grid[row], draw_pictures(kind, columns, seed), strict=True):
+        for axes, picture in zip(grid[row], draw_pictures(kind, columns, seed=0), strict=True):
             axes.imshow(picture)
             axes.set(xticks=[], yticks=[])
         grid[row][0].set_ylabel(kind, color=INK, fontsize=10)
@@ -183,14 +160,15 @@ def _auroc_of(row: Mapping[Hashable, Any]) -> Interval:
     return interval_of({**row, "value": row["auroc"]})
 
 
-def _auroc(scores: pd.DataFrame, resamples: int, seed: int) -> Interval:
+def _auroc(scores: pd.DataFrame, resamples: int) -> Interval:
     positive = (scores["kind"] != OWN).to_numpy()
     values = scores["unfamiliarity"].to_numpy()
     lesions = (scores["kind"] + scores["lesion"]).to_numpy(dtype=str)
-    weights = lesion_weights(lesions, chunk_sizes(resamples, len(lesions)), seed)
-    draws = np.concatenate([weighted_auc(positive, values, chunk) for chunk in weights])
-    value = weighted_auc(positive, values, np.ones((1, len(values))))[0]
-    return percentile_interval(float(value), draws)
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {"auroc": weighted_auc(positive, values, weights)}
+
+    return bootstrap(lesions, measure, resamples)["auroc"]
 
 
 def _made(predictions: Predictions, each: int, seed: int) -> Iterator[tuple[str, str, Image.Image]]:

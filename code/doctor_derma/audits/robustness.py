@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +20,9 @@ from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import (
     RESAMPLES,
     Interval,
-    bootstrap_distributions,
-    lesion_weights,
-    measured,
     percentile_interval,
+    resampled,
+    resampled_metrics,
 )
 from doctor_derma.evaluation.metrics import LOWER_IS_BETTER
 from doctor_derma.evaluation.plots.style import (
@@ -35,9 +35,10 @@ from doctor_derma.evaluation.plots.style import (
     write_beside,
     write_title,
 )
-from doctor_derma.evaluation.predictions import PixelClassifier, Predictions, open_picture
+from doctor_derma.evaluation.predictions import Predictions, open_picture
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.images.decoding import fit_pixels
+from doctor_derma.inference.classifier import Classifier
 from doctor_derma.terminal import with_progress
 
 CLEAN = "clean"
@@ -52,7 +53,7 @@ _PICTURES_AT_ONCE = 16
 
 
 def measure_robustness(
-    classifier: PixelClassifier,
+    classifier: Classifier,
     predictions: Predictions,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -94,16 +95,13 @@ def measure_robustness(
     """
     clean = predictions if limit is None else stratified_subset(predictions, limit, seed)
     probabilities = _predict_corrupted(classifier, clean)
-    values, draws = _measure(clean, probabilities, resamples, seed)
+    found = _measure(clean, probabilities, resamples, seed)
     rows = []
     for corruption, severity, versions in _groups():
-        for metric in values:
-            value, draw = values[metric][versions].mean(), draws[metric][versions].mean(axis=0)
+        for metric, of in found.items():
+            mean = of[versions].mean(axis=0)
             sign = 1 if metric in _WORSE_IS_MORE else -1
-            level = percentile_interval(value, draw)
-            drop = percentile_interval(
-                sign * (value - values[metric][0]), sign * (draw - draws[metric][0])
-            )
+            level, drop = percentile_interval(mean), percentile_interval(sign * (mean - of[0]))
             named = {"corruption": corruption, "severity": severity, "metric": metric}
             # Not -0.
             lost = {"drop": drop.value + 0.0, "drop_low": drop.low, "drop_high": drop.high}
@@ -152,7 +150,7 @@ def stratified_subset(predictions: Predictions, limit: int, seed: int) -> Predic
     return predictions.take(np.flatnonzero(kept[lesion_of]))
 
 
-def _predict_corrupted(classifier: PixelClassifier, predictions: Predictions) -> np.ndarray:
+def _predict_corrupted(classifier: Classifier, predictions: Predictions) -> np.ndarray:
     """Predict each picture under every corruption and severity, float64 [V, n, K].
 
     The versions V are the severities of the first of ``CORRUPTIONS``, then those of the next.
@@ -185,20 +183,20 @@ def _predict_corrupted(classifier: PixelClassifier, predictions: Predictions) ->
 
 def _measure(
     clean: Predictions, probabilities: np.ndarray, resamples: int, seed: int
-) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return for each metric its values [1 + V] and draws [1 + V, R], clean first."""
+) -> dict[str, np.ndarray]:
+    """Return each metric, float64 [1 + V, 1 + R], first of clean and of the images as they are."""
     corrupted = (replace(clean, probabilities=p, activation_maps=None) for p in probabilities)
     models = [clean, *corrupted]
-    found = [measured(model) for model in models]
-    drawn = bootstrap_distributions(models, resamples, seed)
-    values = {metric: np.array([one[metric] for one in found]) for metric in METRICS}
-    draws = {metric: np.stack([one[metric] for one in drawn]) for metric in METRICS}
-    changed = np.stack([model.predicted != clean.predicted for model in models]).astype(float)
-    values[CHANGED] = changed.mean(axis=1)
-    # The same seed gives the same draws of lesions, which have unequal numbers of images.
-    weights = lesion_weights(clean.lesions, [1] * resamples, seed)
-    draws[CHANGED] = np.concatenate([changed @ w.T / w.sum() for w in weights], axis=1)
-    return values, draws
+    changed = [model.predicted != clean.predicted for model in models]
+    # The same seed gives the same draws of lesions.
+    metrics = resampled_metrics(models, resamples, seed)
+    shares = resampled(clean.lesions, [partial(_share, of) for of in changed], resamples, seed)
+    found = {metric: np.stack([one[metric] for one in metrics]) for metric in METRICS}
+    return found | {CHANGED: np.stack([one[CHANGED] for one in shares])}
+
+
+def _share(changed: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    return {CHANGED: weights @ changed / weights.sum(axis=1)}
 
 
 def _groups() -> Iterator[tuple[str, str, slice]]:
@@ -268,7 +266,7 @@ def plot_robustness(frame: pd.DataFrame) -> Figure:
     shown = frame[frame["metric"].isin(SHOWN)]
     panels[0, 0].set_ylim(max(0, shown["low"].min() - 0.03), min(1.01, shown["high"].max() + 0.03))
     title = "Robustness by severity; bands are 95% intervals, dashes clean pictures"
-    _title(figure, f"{title}\n{_extent(frame)}")
+    write_title(figure, f"{title}\n{_extent(frame)}")
     legend_below(figure, panels[0, 0], len(SHOWN), "")
     return figure
 
@@ -298,7 +296,7 @@ def plot_robustness_drops(frame: pd.DataFrame) -> Figure:
         axes.axhline(0.5, color=INK, linewidth=0.6)
         axes.set_yticks(range(len(names)), [TITLES[name] for name in names])
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    _title(figure, f"What corruptions cost, mean over five severities\n{_extent(frame)}")
+    write_title(figure, f"What corruptions cost, mean over five severities\n{_extent(frame)}")
     return figure
 
 
@@ -322,7 +320,3 @@ def _draw_metric(axes: Axes, frame: pd.DataFrame, corruption: str, metric: str) 
 
 def _extent(frame: pd.DataFrame) -> str:
     return f"{frame['images'].iloc[0]:,} images of {frame['lesions'].iloc[0]:,} lesions"
-
-
-def _title(figure: Figure, title: str) -> None:
-    write_title(figure, title)

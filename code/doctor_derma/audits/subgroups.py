@@ -69,7 +69,7 @@ _NO_GAP = dict.fromkeys(
 
 
 def measure_subgroups(
-    predictions: Predictions, dataset: Dataset, resamples: int = RESAMPLES, seed: int = 0
+    predictions: Predictions, dataset: Dataset, resamples: int = RESAMPLES
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Compute metrics of each group of images, and the gaps to all other images.
 
@@ -118,7 +118,7 @@ def measure_subgroups(
     rows = table.loc[predictions.images]
     tones = measure_skin_tones(dataset.folder, rows)
     groups = image_groups(rows, read_confirmations(dataset.folder), tones["band"].tolist())
-    return compare_groups(predictions, groups, resamples, seed), tones
+    return compare_groups(predictions, groups, resamples), tones
 
 
 def compare_groups(
@@ -246,8 +246,8 @@ def _rows(names: tuple[str, ...], part: Part, others: Part) -> Iterator[dict[str
         if metric.endswith(f"_{MELANOMA}") and MELANOMA not in names:
             continue
         own, theirs, classes = compare_part(metric, names, part, others)
-        value = percentile_interval(own[0], own[1:])
-        gap = percentile_interval(own[0] - theirs[0], own[1:] - theirs[1:])
+        value = percentile_interval(own)
+        gap = percentile_interval(own - theirs)
         small = _rests_on(metric, names, part) < JUDGED_LESIONS
         judged = not small and _rests_on(metric, names, others) >= JUDGED_LESIONS
         judged = judged and np.isfinite(gap.value) and value.low < value.high

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,17 +27,14 @@ from doctor_derma.data.manifest import Dataset
 from doctor_derma.data.masks import read_mask
 from doctor_derma.evaluation.plots.curves import plot_reliability
 from doctor_derma.evaluation.plots.style import save_png
-from doctor_derma.evaluation.predictions import PixelClassifier, Predictions
+from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.report import write_json
 from doctor_derma.evaluation.tables import Table
+from doctor_derma.inference.classifier import Classifier
 from doctor_derma.terminal import terminal, with_progress
 
 TABLES_FILE = "tables.txt"
 PROVENANCE_FILE = "provenance.json"
-
-
-class AuditedClassifier(PixelClassifier, out_of_distribution.OodScorer, Protocol):
-    """A model that predicts and says how unlike its training images a picture is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +44,7 @@ class Audited:
     ``limit`` is how many pictures the robustness audit takes, None for all.
     """
 
-    classifier: AuditedClassifier
+    classifier: Classifier
     predictions: Predictions
     dataset: Dataset
     temperature: float

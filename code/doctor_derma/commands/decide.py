@@ -112,9 +112,8 @@ def decide_model(
     tables = []
     if target:
         if threshold is None:
-            called = np.isin(
-                info.rulebook.decide(predictions.probabilities), _places(info, classes)
-            )
+            named = np.array(info.class_names)[info.rulebook.decide(predictions.probabilities)]
+            called = np.isin(named, classes)
         else:
             called = scores > threshold
         found = points.measure_calls(called, positive, predictions.lesions)
@@ -125,7 +124,7 @@ def decide_model(
     frames = [
         points.measure_thresholds(predictions, asked)
         for asked in points.QUESTIONS
-        if asked == question or _is_asked(predictions, asked)
+        if asked == question or points.can_be_asked(asked, predictions)
     ]
     frame = pd.concat(frames)
     figure = points.plot_operating_points(frame, chosen)
@@ -156,7 +155,7 @@ def unseen_predictions(
 
     from doctor_derma.evaluation.predictions import predict_split
     from doctor_derma.inference.classifier import Classifier
-    from doctor_derma.training.config import TrainConfig, in_new_names
+    from doctor_derma.training.config import TrainConfig
     from doctor_derma.training.folds import parts_of
     from doctor_derma.training.runs import open_run
 
@@ -174,7 +173,7 @@ def unseen_predictions(
     for folder in [open_run(workspace.runs, name).bundle for name in twins] or [bundle]:
         classifier = Classifier.load(folder)
         try:
-            config = TrainConfig.model_validate(in_new_names(classifier.info.recipe))
+            config = TrainConfig.model_validate(classifier.info.recipe)
         except ValidationError as error:
             raise DermaError(f"{folder}: its recipe can't be read; export the run again") from error
         rows = dataset.table.iloc[parts_of(dataset, config).val]
@@ -186,20 +185,6 @@ def unseen_predictions(
         for name in ("images", "lesions", "paths", "labels", "probabilities")
     }
     return replace(parts[0], name=info.name, activation_maps=None, rulebook=info.rulebook, **pooled)
-
-
-def _places(info: BundleInfo, classes: tuple[str, ...]) -> list[int]:
-    return [info.class_names.index(name) for name in classes]
-
-
-def _is_asked(predictions: "Predictions", question: str) -> bool:
-    from doctor_derma.evaluation.operating_points import asked
-
-    try:
-        asked(question, predictions)
-    except DermaError:
-        return False
-    return True
 
 
 def _operating_point(

@@ -176,12 +176,12 @@ def _labelled(
 
 def _trained_on(info: "BundleInfo", dataset: "Dataset") -> set[str]:
     """Return the SHA-256 of the images that training, or what was fitted after it, has seen."""
-    from doctor_derma.training.config import TrainConfig, in_new_names
+    from doctor_derma.training.config import TrainConfig
     from doctor_derma.training.folds import parts_of
 
     hashes = dataset.table["sha256"].to_numpy(dtype=str)
     try:
-        parts = parts_of(dataset, TrainConfig.model_validate(in_new_names(info.recipe)))
+        parts = parts_of(dataset, TrainConfig.model_validate(info.recipe))
     except (DermaError, ValueError):  # A recipe that this version can't read: all of them, then.
         return set(hashes[(dataset.table["split"] != "test").to_numpy()])
     return set(hashes[parts.train]) | set(hashes[parts.val])
@@ -215,6 +215,8 @@ def _predict(
     classifier: "Classifier", judged: list[tuple["SourceImage", str]], data: Path
 ) -> tuple["Predictions", int]:
     """Predict the pictures that can be read; also return how many can't."""
+    import pandas as pd
+
     from doctor_derma.evaluation.predictions import Predictions, predict_pictures
 
     reads = [image.read for image, _ in judged if image.read is not None]
@@ -229,15 +231,13 @@ def _predict(
         f"lesion {i.lesion}" if i.lesion else f"patient {i.patient}" if i.patient else i.image
         for i in images
     ]
-    classes = classifier.class_names
-    predictions = Predictions(
-        name=classifier.name,
-        classes=classes,
-        images=np.array([image.image for image in images]),
-        lesions=np.array(groups),
-        paths=np.array(paths, dtype=str),
-        labels=np.array([classes.index(name) for _, name in kept], dtype=np.int64),
-        probabilities=outputs.probabilities.astype(np.float64),
+    names, true = [image.image for image in images], [name for _, name in kept]
+    predictions = Predictions.of_table(
+        pd.DataFrame({"image": names, "lesion": groups, "class": true}),
+        classifier.name,
+        classifier.class_names,
+        outputs.probabilities,
+        paths,
         activation_maps=outputs.activation_maps,
         rulebook=classifier.rulebook,
         ood=outputs.unfamiliarity,

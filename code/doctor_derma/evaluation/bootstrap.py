@@ -5,8 +5,9 @@ images of a lesion come along (the cluster bootstrap; Field and Welsh, Bootstrap
 clustered data, Journal of the Royal Statistical Society B 69, 2007).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -15,7 +16,6 @@ from doctor_derma.decisions import Rule
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.metrics import (
     RULE_METRICS,
-    classification_metrics,
     weighted_decision_metrics,
     weighted_metrics,
 )
@@ -26,6 +26,8 @@ RESAMPLES = 1000
 LEVEL = 0.95
 CHUNK_RESAMPLES = 50
 CHUNK_WEIGHTS = 4_000_000
+# Case weights [R, n] -> float64 [R] a statistic.
+Measure = Callable[[np.ndarray], dict[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Interval:
 
 
 def bootstrap_metrics(
-    predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+    predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Interval]:
     """Compute every metric with its percentile interval over resampled lesions.
 
@@ -59,7 +61,6 @@ def bootstrap_metrics(
     predictions : n images of L lesions
     resamples : number of bootstrap resamples, each of L lesions drawn with replacement
     seed : of the draws; the same seed and lesions give the same draws
-    level : coverage aimed at, within 0 and 1
 
     Notes
     -----
@@ -70,36 +71,30 @@ def bootstrap_metrics(
     Raises
     ------
     DermaError
-        When ``resamples`` or ``level`` is out of range.
+        When ``resamples`` is below 1.
     """
-    called = predictions.predicted
-
-    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-        labels, probabilities = predictions.labels, predictions.probabilities
-        return weighted_metrics(labels, probabilities, predictions.classes, weights, called)
-
-    return bootstrap(predictions.lesions, measure, resamples, seed, level)
+    [found] = resampled_metrics([predictions], resamples, seed)
+    return {name: percentile_interval(of) for name, of in found.items()}
 
 
 def bootstrap(
     lesions: np.ndarray,
-    measure: Callable[[np.ndarray], dict[str, np.ndarray]],
+    measure: Measure,
     resamples: int = RESAMPLES,
     seed: int = 0,
-    level: float = LEVEL,
 ) -> dict[str, Interval]:
     """Compute statistics of n images with their percentile intervals over resampled lesions.
 
     Parameters
     ----------
     lesions : str [n]
-    measure : gives float64 [R] a statistic, for case weights [R, n]
-    resamples, seed, level : as for ``bootstrap_metrics``
+    measure : gives the statistics, for case weights [R, n]
+    resamples, seed : as for ``bootstrap_metrics``
 
     Raises
     ------
     DermaError
-        When ``resamples`` or ``level`` is out of range.
+        When ``resamples`` is below 1.
 
     Examples
     --------
@@ -112,55 +107,64 @@ def bootstrap(
     >>> bootstrap(lesions, measure)["accuracy"]
     Interval(value=0.5, low=0.0, high=1.0)
     """
+    [found] = resampled(lesions, [measure], resamples, seed)
+    return {name: percentile_interval(of) for name, of in found.items()}
+
+
+def resampled(
+    lesions: np.ndarray, measures: Sequence[Measure], resamples: int, seed: int
+) -> list[dict[str, np.ndarray]]:
+    """Compute statistics of n images as they are, and on every resample of their lesions.
+
+    Parameters
+    ----------
+    measures : each gets the same draws
+    lesions, resamples, seed : as for ``bootstrap``
+
+    Returns
+    -------
+    For each of ``measures``, float64 [1 + resamples, ...] a statistic; the first is that of
+    the images as they are
+
+    Raises
+    ------
+    DermaError
+        When ``resamples`` is below 1.
+    """
     sizes = chunk_sizes(resamples, len(lesions))
     chunks = chain([np.ones((1, len(lesions)))], lesion_weights(lesions, sizes, seed))
     parts = [
-        measure(weights)
+        [measure(weights) for measure in measures]
         for weights in with_progress(chunks, "Bootstrap over lesions", 1 + len(sizes))
     ]
-    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return {
-        name: percentile_interval(float(values[0]), values[1:], level)
-        for name, values in found.items()
-    }
+    return [
+        {name: np.concatenate([part[name] for part in of]) for name in of[0]}
+        for of in zip(*parts, strict=True)
+    ]
 
 
 def bootstrap_rules(
-    predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
+    predictions: Predictions, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[Rule, dict[str, Interval]]:
     """Compute the metrics of ``RULE_METRICS`` under every rule that the model has.
 
     Parameters, intervals and draws are those of ``bootstrap_metrics``. Without the class of
     melanoma there are no figures of it.
     """
-    labels, classes = predictions.labels, predictions.classes
-
-    def measured_by(called: np.ndarray) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
-        def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-            found = weighted_decision_metrics(labels, called, classes, weights)
-            return {name: found[name] for name in RULE_METRICS if name in found}
-
-        return measure
-
+    p, rules = predictions, predictions.rules
+    measures = [
+        partial(weighted_decision_metrics, p.labels, p.decide(p.probabilities, rule), p.classes)
+        for rule in rules
+    ]
+    found = resampled(p.lesions, measures, resamples, seed)
     return {
-        rule: bootstrap(
-            predictions.lesions,
-            measured_by(predictions.decide(predictions.probabilities, rule)),
-            *(resamples, seed, level),
-        )
-        for rule in predictions.rules
+        rule: {name: percentile_interval(of[name]) for name in RULE_METRICS if name in of}
+        for rule, of in zip(rules, found, strict=True)
     }
 
 
-def measured(predictions: Predictions) -> dict[str, float]:
-    """Compute every metric of the images as they are."""
-    return classification_metrics(
-        predictions.labels, predictions.probabilities, predictions.classes, predictions.predicted
-    )
-
-
-def bootstrap_distributions(
-    models: list[Predictions], resamples: int, seed: int
+def resampled_metrics(
+    models: Sequence[Predictions], resamples: int, seed: int
 ) -> list[dict[str, np.ndarray]]:
     """Compute every metric on every resample, with the same draws of lesions for each model.
 
@@ -168,21 +172,13 @@ def bootstrap_distributions(
 
     Returns
     -------
-    For each model, float64 [resamples] a metric
+    For each model, float64 [1 + resamples] a metric, as ``resampled`` gives it
     """
-    chunks: list[list[dict[str, np.ndarray]]] = [[] for _ in models]
-    decided = [model.predicted for model in models]
-    sizes = chunk_sizes(resamples, len(models[0].labels))
-    weight_chunks = lesion_weights(models[0].lesions, sizes, seed)
-    for weights in with_progress(weight_chunks, "Bootstrap over lesions", len(sizes)):
-        for model, called, collected in zip(models, decided, chunks, strict=True):
-            collected.append(
-                weighted_metrics(model.labels, model.probabilities, model.classes, weights, called)
-            )
-    return [
-        {name: np.concatenate([chunk[name] for chunk in collected]) for name in collected[0]}
-        for collected in chunks
+    measures = [
+        partial(weighted_metrics, of.labels, of.probabilities, of.classes, decided=of.predicted)
+        for of in models
     ]
+    return resampled(models[0].lesions, measures, resamples, seed)
 
 
 def lesion_weights(lesions: np.ndarray, sizes: list[int], seed: int) -> Iterator[np.ndarray]:
@@ -195,21 +191,24 @@ def lesion_weights(lesions: np.ndarray, sizes: list[int], seed: int) -> Iterator
         yield drawn[:, lesion_of].astype(np.float64)
 
 
-def percentile_interval(value: float, draws: np.ndarray, level: float = LEVEL) -> Interval:
-    """Put the percentile limits of bootstrap draws around a value.
+def percentile_interval(values: np.ndarray) -> Interval:
+    """Put the 95% percentile limits of bootstrap draws around a value.
+
+    Parameters
+    ----------
+    values : float [1 + R], the value and then its draws, as ``resampled`` gives them
 
     Examples
     --------
     >>> import numpy as np
-    >>> percentile_interval(0.5, np.linspace(0, 1, 101), level=0.9).signed
-    '+0.500 (+0.050 to +0.950)'
+    >>> percentile_interval(np.array([0.5, *np.linspace(0, 1, 101)])).signed
+    '+0.500 (+0.025 to +0.975)'
     """
-    if not 0 < level < 1:
-        raise DermaError(f"level: {level} is not within 0 and 1; use one such as {LEVEL}")
+    value, draws = float(values[0]), values[1:]
     defined = draws[np.isfinite(draws)]
     if np.isnan(value) or len(defined) == 0:
         return Interval(value, np.nan, np.nan)
-    low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value, float(low), float(high))
 
 

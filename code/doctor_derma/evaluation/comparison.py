@@ -10,12 +10,10 @@ from scipy.stats import binomtest
 
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import (
-    LEVEL,
     RESAMPLES,
     Interval,
-    bootstrap_distributions,
-    measured,
     percentile_interval,
+    resampled_metrics,
 )
 from doctor_derma.evaluation.metrics import HEADLINE_METRICS
 from doctor_derma.evaluation.predictions import Predictions
@@ -76,9 +74,7 @@ class Comparison:
     mcnemar: tuple[McNemar, ...]
 
 
-def compare(
-    models: list[Predictions], resamples: int = RESAMPLES, seed: int = 0, level: float = LEVEL
-) -> Comparison:
+def compare(models: list[Predictions], resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
     """Compare models on the same images, lesions resampled jointly for all of them.
 
     Each model calls classes by its own decision rule.
@@ -97,21 +93,17 @@ def compare(
         lesions or true labels differ.
     """
     models = align_models(models)
-    draws = bootstrap_distributions(models, resamples, seed)
-    values = [measured(model) for model in models]
+    found = resampled_metrics(models, resamples, seed)
     intervals = {
-        model.name: {
-            metric: percentile_interval(value[metric], draw[metric], level) for metric in value
-        }
-        for model, value, draw in zip(models, values, draws, strict=True)
+        model.name: {metric: percentile_interval(of) for metric, of in values.items()}
+        for model, values in zip(models, found, strict=True)
     }
     differences: list[Difference] = []
     for metric in HEADLINE_METRICS:
         family = []
         for i, j in combinations(range(len(models)), 2):
-            change = draws[j][metric] - draws[i][metric]
-            interval = percentile_interval(values[j][metric] - values[i][metric], change, level)
-            p_value = bootstrap_p_value(change)
+            change = found[j][metric] - found[i][metric]
+            interval, p_value = percentile_interval(change), bootstrap_p_value(change[1:])
             family.append(
                 Difference(models[i].name, models[j].name, metric, interval, p_value, p_value)
             )

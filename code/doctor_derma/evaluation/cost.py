@@ -1,14 +1,15 @@
 """What a network costs: weights, arithmetic for one picture, pictures a second."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from timeit import timeit
 
 import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from doctor_derma.evaluation.predictions import PixelClassifier
+from doctor_derma.inference.classifier import Classifier
 from doctor_derma.models.networks import count_parameters, create_network
 from doctor_derma.terminal import with_progress
 
@@ -26,9 +27,7 @@ class Cost:
     images_per_second: dict[int, float]
 
 
-def measure_costs(
-    classifiers: Mapping[str, PixelClassifier], repeats: int = REPEATS
-) -> dict[str, Cost]:
+def measure_costs(classifiers: Mapping[str, Classifier], repeats: int = REPEATS) -> dict[str, Cost]:
     """Measure what networks cost, each in the bundle of one of its runs.
 
     Parameters
@@ -67,7 +66,7 @@ def count_size(architecture: str, classes: int, height: int, width: int) -> tupl
 
 
 def images_per_second(
-    classifiers: Sequence[PixelClassifier],
+    classifiers: Sequence[Classifier],
     batches: Sequence[int] = BATCHES,
     repeats: int = REPEATS,
 ) -> list[dict[int, float]]:
@@ -83,7 +82,10 @@ def images_per_second(
         noise = [_noise(classifier, batch) for classifier in classifiers]
         turns = with_progress(range(WARM_UP + repeats), f"Timing {batch} at a time")
         times = [
-            [_seconds(one, pixels) for one, pixels in zip(classifiers, noise, strict=True)]
+            [
+                timeit(partial(one.predict_pixels, pixels), number=1)
+                for one, pixels in zip(classifiers, noise, strict=True)
+            ]
             for _ in turns
         ]
         for speed, median in zip(speeds, np.median(times[WARM_UP:], axis=0), strict=True):
@@ -91,12 +93,6 @@ def images_per_second(
     return speeds
 
 
-def _noise(classifier: PixelClassifier, count: int) -> np.ndarray:
+def _noise(classifier: Classifier, count: int) -> np.ndarray:
     shape = (count, classifier.height, classifier.width, 3)
     return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-
-
-def _seconds(classifier: PixelClassifier, pixels: np.ndarray) -> float:
-    start = time.perf_counter()
-    classifier.predict_pixels(pixels)
-    return time.perf_counter() - start

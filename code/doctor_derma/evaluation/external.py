@@ -14,20 +14,16 @@ from matplotlib.figure import Figure
 
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.decisions import MELANOMA
-from doctor_derma.diagnoses import MALIGNANT
 from doctor_derma.evaluation.bootstrap import RESAMPLES, Interval, bootstrap
 from doctor_derma.evaluation.calibration import estimate_class_shares, with_class_shares
 from doctor_derma.evaluation.gallery import Gallery, confident_wrong, make_cards, save_galleries
 from doctor_derma.evaluation.metrics import (
     LOWER_IS_BETTER,
     OVERALL_METRICS,
-    SPECIFICITY,
     ratio,
-    weighted_auc,
-    weighted_average_precision,
     weighted_metrics,
-    weighted_sensitivity_at_specificity,
 )
+from doctor_derma.evaluation.operating_points import QUESTIONS
 from doctor_derma.evaluation.plots.comparisons import plot_intervals
 from doctor_derma.evaluation.predictions import Predictions, write_predictions_csv
 from doctor_derma.evaluation.report import (
@@ -37,11 +33,10 @@ from doctor_derma.evaluation.report import (
     REPORT_FILE,
     Report,
     as_numbers,
-    count_cases,
-    describe_bootstrap,
     evaluation_plots,
     extent,
     save_plots,
+    summarise,
     write_html,
     write_json,
 )
@@ -172,30 +167,22 @@ def external_metrics(
     called = p.predicted
     inside = prediction_sets(p.probabilities, set_threshold, called)
     covered = np.take_along_axis(inside, p.labels[:, None], axis=1)[:, 0]
-    members = [index for index, name in enumerate(p.classes) if name in MALIGNANT]
-    malignant, score = np.isin(p.labels, members), p.probabilities[:, members].sum(axis=1)
-    called_malignant = np.isin(called, members)
+    # Malignant against benign, as two classes.
+    is_malignant = np.isin(p.classes, list(QUESTIONS["malignant"]))
+    score, malignant = p.probabilities[:, is_malignant].sum(axis=1), is_malignant[p.labels]
+    of_sides = np.stack([1 - score, score], axis=1)
     outside = None if p.ood is None else p.ood > 1
     answered = None if outside is None else (inside.sum(axis=1) == 1) & ~outside
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
         total = weights.sum(axis=1)
         found = weighted_metrics(p.labels, p.probabilities, p.classes, weights, called)
-        if members:
-            positives, negatives = weights @ malignant, weights @ ~malignant
-            found |= {
-                "auc_malignant": weighted_auc(malignant, score, weights),
-                "average_precision_malignant": weighted_average_precision(
-                    malignant, score, weights
-                ),
-                "sensitivity_at_90_specificity_malignant": weighted_sensitivity_at_specificity(
-                    malignant, score, weights, SPECIFICITY
-                ),
-                "sensitivity_malignant": ratio(weights @ (malignant & called_malignant), positives),
-                "specificity_malignant": ratio(
-                    weights @ (~malignant & ~called_malignant), negatives
-                ),
-            }
+        if is_malignant.any():
+            sides = ("benign", "malignant")
+            grouped = weighted_metrics(
+                malignant.astype(int), of_sides, sides, weights, is_malignant[called].astype(int)
+            )
+            found |= {f"{name}_malignant": grouped[f"{name}_malignant"] for name in GROUP_METRICS}
         found["set_coverage"] = ratio(weights @ covered, total)
         if answered is not None and outside is not None:
             right = answered & (called == p.labels)
@@ -241,12 +228,7 @@ def write_external_evaluation(
         found = evaluate_external(predictions, home, class_shares, set_threshold, resamples, seed)
         write_predictions_csv(predictions, scratch / PREDICTIONS_FILE)
         summary = {
-            **info,
-            "model": predictions.name,
-            **count_cases(predictions),
-            "bootstrap": describe_bootstrap(resamples, seed),
-            "rule": predictions.rule,
-            "metrics": as_numbers(found.metrics),
+            **summarise(predictions, info, found.metrics, resamples, seed),
             "home": None if found.home is None else as_numbers(found.home),
             "label_shift": {
                 "method": "EM (Saerens et al., 2002)",

@@ -12,6 +12,7 @@ References
 """
 
 import math
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,13 @@ from matplotlib.figure import Figure
 from doctor_derma.decisions import MELANOMA
 from doctor_derma.diagnoses import MALIGNANT
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.bootstrap import RESAMPLES, Interval, bootstrap
+from doctor_derma.evaluation.bootstrap import (
+    RESAMPLES,
+    Interval,
+    bootstrap,
+    percentile_interval,
+    resampled,
+)
 from doctor_derma.evaluation.metrics import ratio
 from doctor_derma.evaluation.plots.style import INK, MODEL_COLOURS, MUTED, new_figure, style_axes
 from doctor_derma.evaluation.predictions import Predictions
@@ -49,14 +56,23 @@ def asked(question: str, predictions: Predictions) -> tuple[np.ndarray, np.ndarr
     DermaError
         When all images are positive, or none is.
     """
-    columns = [k for k, name in enumerate(predictions.classes) if name in QUESTIONS[question]]
-    positive = np.isin(predictions.labels, columns)
-    if positive.all() or not positive.any():
+    if not can_be_asked(question, predictions):
         raise DermaError(
             f"{predictions.name}: {TITLES[question].lower()} can't be asked, as there are images "
             "of one side only; ask the other question, or import data with both"
         )
-    return predictions.probabilities[:, columns].sum(axis=1), positive
+    columns = _is_positive(question, predictions)
+    return predictions.probabilities[:, columns].sum(axis=1), columns[predictions.labels]
+
+
+def can_be_asked(question: str, predictions: Predictions) -> bool:
+    """Say whether there are images of both sides."""
+    positive = _is_positive(question, predictions)[predictions.labels]
+    return bool(positive.any() and not positive.all())
+
+
+def _is_positive(question: str, predictions: Predictions) -> np.ndarray:
+    return np.isin(predictions.classes, list(QUESTIONS[question]))
 
 
 def threshold_for_sensitivity(scores: np.ndarray, positive: np.ndarray, target: float) -> float:
@@ -105,21 +121,18 @@ def measure_thresholds(
     positive), and each of ``STATISTICS`` with ``<name>_low`` and ``<name>_high``
     """
     scores, positive = asked(question, predictions)
+    odds = THRESHOLDS / (1 - THRESHOLDS)
+    measures = [
+        partial(_at_threshold, scores > threshold, positive, of)
+        for threshold, of in zip(THRESHOLDS, odds, strict=True)
+    ]
+    found = resampled(predictions.lesions, measures, resamples, seed=0)
+    of_all = positive.mean() - odds * (~positive).mean()
     rows = []
-    for threshold in THRESHOLDS:
-        odds = threshold / (1 - threshold)
-
-        def measure(
-            weights: np.ndarray, called: np.ndarray = scores > threshold, odds: float = odds
-        ) -> dict[str, np.ndarray]:
-            total = weights.sum(axis=1)
-            true, false = weights @ (called & positive), weights @ (called & ~positive)
-            benefit = ratio(true - odds * false, total)
-            return {**_rates(weights, called, positive), "net_benefit": benefit}
-
-        row = {"question": question, "threshold": threshold}
-        row["of_all"] = float(positive.mean() - odds * (~positive).mean())
-        for name, interval in bootstrap(predictions.lesions, measure, resamples).items():
+    for threshold, benefit, values in zip(THRESHOLDS, of_all, found, strict=True):
+        row = {"question": question, "threshold": threshold, "of_all": benefit}
+        for name, of in values.items():
+            interval = percentile_interval(of)
             limits = {f"{name}_low": interval.low, f"{name}_high": interval.high}
             row |= {name: interval.value, **limits}
         rows.append(row)
@@ -167,6 +180,14 @@ def plot_operating_points(frame: pd.DataFrame, chosen: dict[str, dict[str, Inter
         _draw_net_benefit(panels[1], of)
         _draw_cost(panels[2], of, point)
     return figure
+
+
+def _at_threshold(
+    called: np.ndarray, positive: np.ndarray, odds: float, weights: np.ndarray
+) -> dict[str, np.ndarray]:
+    true, false = weights @ (called & positive), weights @ (called & ~positive)
+    benefit = ratio(true - odds * false, weights.sum(axis=1))
+    return {**_rates(weights, called, positive), "net_benefit": benefit}
 
 
 def _rates(weights: np.ndarray, called: np.ndarray, positive: np.ndarray) -> dict[str, np.ndarray]:

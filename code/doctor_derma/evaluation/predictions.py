@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -25,39 +25,6 @@ if TYPE_CHECKING:
 BATCH_SIZE = 64
 LEADING_COLUMNS = ("image", "lesion", "class", "label", "rule")
 LAST_COLUMNS = ("correct", "ood_score")
-
-
-class PixelClassifier(Protocol):
-    """A model that takes pixels of one size; an exported bundle's classifier is one."""
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        ...
-
-    @property
-    def class_names(self) -> tuple[str, ...]:
-        """The K short class names, in the order of the probabilities."""
-        ...
-
-    @property
-    def height(self) -> int:
-        """Rows of the pixels that it takes."""
-        ...
-
-    @property
-    def width(self) -> int:
-        """Columns of the pixels that it takes."""
-        ...
-
-    @property
-    def rulebook(self) -> Rulebook | None:
-        """Its decision rules; None to call the most probable class."""
-        ...
-
-    def predict_pixels(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Take uint8 RGB [n, height, width, 3]; return probabilities [n, K], maps [n, K, h, w]."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +76,39 @@ class Predictions:
                 f"{self.name}: a probability is not a number from 0 to 1; "
                 "check that training did not diverge, then export the run again"
             )
+
+    @classmethod
+    def of_table(
+        cls,
+        table: pd.DataFrame,
+        name: str,
+        classes: tuple[str, ...],
+        probabilities: np.ndarray,
+        paths: Sequence[str] | None = None,
+        **others: Any,
+    ) -> "Predictions":
+        """Take the images, lesions and true classes from columns ``image``, ``lesion``, ``class``.
+
+        Parameters
+        ----------
+        paths : absolute picture paths, None where they are unknown
+        others : attributes that have a default
+
+        Raises
+        ------
+        DermaError, ValueError
+            As the class does, and when a true class is none of ``classes``.
+        """
+        return cls(
+            name=name,
+            classes=classes,
+            images=table["image"].to_numpy(dtype=str),
+            lesions=table["lesion"].to_numpy(dtype=str),
+            paths=np.full(len(table), "") if paths is None else np.array(paths, dtype=str),
+            labels=np.array([classes.index(true) for true in table["class"]], dtype=np.int64),
+            probabilities=probabilities.astype(np.float64),
+            **others,
+        )
 
     @property
     def rule(self) -> Rule:
@@ -199,14 +199,12 @@ def predict_split(classifier: "Classifier", dataset: Dataset, split: str) -> Pre
     outputs, unreadable = predict_pictures(classifier, paths)
     for index, reason in unreadable.items():
         raise DermaError(f"{paths[index]}: {reason}; import the data again")
-    return Predictions(
-        name=classifier.name,
-        classes=classes,
-        images=rows["image"].to_numpy(dtype=str),
-        lesions=rows["lesion"].to_numpy(dtype=str),
-        paths=np.array([str(path) for path in paths]),
-        labels=np.array([classes.index(name) for name in rows["class"]], dtype=np.int64),
-        probabilities=outputs.probabilities.astype(np.float64),
+    return Predictions.of_table(
+        rows,
+        classifier.name,
+        classes,
+        outputs.probabilities,
+        [str(path) for path in paths],
         activation_maps=outputs.activation_maps,
         rulebook=classifier.rulebook,
         ood=outputs.unfamiliarity,
@@ -298,15 +296,11 @@ def read_predictions_csv(path: Path, name: str, rulebook: Rulebook) -> Predictio
     text = dict.fromkeys(LEADING_COLUMNS, str)
     try:
         table = pd.read_csv(path, dtype=text, keep_default_na=False)
-        labels = [classes.index(label) for label in table["class"]]
-        return Predictions(
-            name=name,
-            classes=classes,
-            images=table["image"].to_numpy(dtype=str),
-            lesions=table["lesion"].to_numpy(dtype=str),
-            paths=np.full(len(table), ""),
-            labels=np.array(labels, dtype=np.int64),
-            probabilities=table[list(classes)].to_numpy(dtype=np.float64),
+        return Predictions.of_table(
+            table,
+            name,
+            classes,
+            table[list(classes)].to_numpy(),
             rulebook=rulebook,
             ood=table["ood_score"].to_numpy() if "ood_score" in table.columns else None,
         )

@@ -138,14 +138,8 @@ def write_evaluation(
         intervals = bootstrap_metrics(predictions, resamples, seed)
         rules = bootstrap_rules(predictions, resamples, seed)
         write_predictions_csv(predictions, scratch / PREDICTIONS_FILE)
-        # The metrics are those of the rule that ``rule`` names.
         summary = {
-            **info,
-            "model": predictions.name,
-            **count_cases(predictions),
-            "bootstrap": describe_bootstrap(resamples, seed),
-            "rule": predictions.rule,
-            "metrics": as_numbers(intervals),
+            **summarise(predictions, info, intervals, resamples, seed),
             "rules": {rule: as_numbers(found) for rule, found in rules.items()},
         }
         write_json(summary, scratch / METRICS_FILE)
@@ -290,6 +284,24 @@ def extent(predictions: Predictions) -> str:
 def as_numbers(intervals: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
     """Return intervals for JSON: name -> value, low, high."""
     return {name: asdict(interval) for name, interval in intervals.items()}
+
+
+def summarise(
+    predictions: Predictions,
+    info: Mapping[str, Any],
+    metrics: Mapping[str, Interval],
+    resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Say of what and how the metrics of an evaluation are; they are those of ``rule``."""
+    return {
+        **info,
+        "model": predictions.name,
+        **count_cases(predictions),
+        "bootstrap": describe_bootstrap(resamples, seed),
+        "rule": predictions.rule,
+        "metrics": as_numbers(metrics),
+    }
 
 
 def count_cases(predictions: Predictions) -> dict[str, Any]:

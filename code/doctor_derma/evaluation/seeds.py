@@ -16,11 +16,9 @@ import numpy as np
 from doctor_derma.decisions import MELANOMA
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import (
-    LEVEL,
     RESAMPLES,
-    bootstrap_distributions,
-    measured,
     percentile_interval,
+    resampled_metrics,
 )
 from doctor_derma.evaluation.comparison import (
     Difference,
@@ -28,10 +26,7 @@ from doctor_derma.evaluation.comparison import (
     bootstrap_p_value,
     with_holm,
 )
-from doctor_derma.evaluation.metrics import (
-    HEADLINE_METRICS,
-    MELANOMA_METRICS,
-)
+from doctor_derma.evaluation.metrics import HEADLINE_METRICS, MELANOMA_METRICS
 from doctor_derma.evaluation.predictions import Predictions
 
 
@@ -130,7 +125,6 @@ def compare_over_seeds(
     models: Sequence[Predictions],
     resamples: int = RESAMPLES,
     seed: int = 0,
-    level: float = LEVEL,
 ) -> SeedComparison:
     """Compare architectures by the mean over seeds, seeds and test lesions resampled.
 
@@ -145,7 +139,7 @@ def compare_over_seeds(
     ----------
     runs : every architecture with the same seeds
     models : their predictions on the same images, one a run
-    resamples, seed, level : of the bootstrap, as for ``bootstrap_metrics``
+    resamples, seed : of the bootstrap, as for ``bootstrap_metrics``
 
     Notes
     -----
@@ -168,13 +162,11 @@ def compare_over_seeds(
     names = {name: tuple(run.name for run in of.values()) for name, of in paired.items()}
     aligned = align_models([by_name[run] for of in names.values() for run in of])
     metrics = compared_metrics(aligned[0].classes)
-    shape = (len(names), -1)
-    found = [measured(model) for model in aligned]
-    drawn = bootstrap_distributions(aligned, resamples, seed)
-    values = {key: np.array([one[key] for one in found]).reshape(shape) for key in metrics}
-    draws = {
-        key: np.stack([one[key] for one in drawn]).reshape(*shape, resamples) for key in metrics
-    }
+    found = resampled_metrics(aligned, resamples, seed)
+    # By architecture, seed and resample, of which the first is the images as they are.
+    draws = {key: np.stack([one[key] for one in found]) for key in metrics}
+    draws = {key: of.reshape(len(names), -1, 1 + resamples) for key, of in draws.items()}
+    values = {key: of[..., 0] for key, of in draws.items()}
     seeds = tuple(next(iter(paired.values())))
     shares = _drawn_shares(len(seeds), resamples, seed)
     differences: list[SeedDifference] = []
@@ -182,8 +174,9 @@ def compare_over_seeds(
         family = []
         for (i, first), (j, second) in combinations(enumerate(names), 2):
             by_seed = value[j] - value[i]
-            change = (shares * (draws[metric][j] - draws[metric][i]).T).sum(axis=1)
-            interval = percentile_interval(float(by_seed.mean()), change, level)
+            drawn = (draws[metric][j] - draws[metric][i])[:, 1:]
+            change = (shares * drawn.T).sum(axis=1)
+            interval = percentile_interval(np.append(by_seed.mean(), change))
             p = bootstrap_p_value(change)
             steps = tuple(by_seed.tolist())
             family.append(SeedDifference(first, second, metric, interval, p, p, steps))

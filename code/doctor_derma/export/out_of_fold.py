@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-from rich.progress import track
 from scipy.special import softmax
 
 from doctor_derma.atomic import replacing_file
@@ -23,16 +22,15 @@ from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import (
     RESAMPLES,
     Interval,
-    bootstrap_distributions,
-    measured,
     percentile_interval,
+    resampled_metrics,
 )
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.tables import Table, with_arrow
 from doctor_derma.export.onnx import load_network
 from doctor_derma.models.networks import LesionNetwork
 from doctor_derma.models.preprocessing import scale_pixels
-from doctor_derma.terminal import terminal
+from doctor_derma.terminal import with_progress
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import INFO_FILE, Run, open_run
@@ -118,16 +116,10 @@ def network_outputs(
     features : pooled features, float64 of shape (n, C)
     """
     batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
-    progress = track(
-        batches,
-        description="Running the network",
-        console=terminal(error=True),
-        transient=True,
-    )
     with torch.inference_mode():
         found = [
             network.logits_maps_and_features(scale_pixels(torch.from_numpy(pixels[batch])))
-            for batch in progress
+            for batch in with_progress(batches, "Running the network")
         ]
     logits, _, features = (torch.cat(part).double().numpy() for part in zip(*found, strict=True))
     return logits, features
@@ -249,16 +241,7 @@ def _predictions(table: pd.DataFrame, name: str) -> Predictions:
         column.removeprefix(LOGIT) for column in table.columns if column.startswith(LOGIT)
     )
     logits = table[[f"{LOGIT}{name}" for name in classes]].to_numpy(dtype=np.float64)
-    index = {name: position for position, name in enumerate(classes)}
-    return Predictions(
-        name=name,
-        classes=classes,
-        images=table["image"].to_numpy(dtype=str),
-        lesions=table["lesion"].to_numpy(dtype=str),
-        paths=np.full(len(table), ""),
-        labels=np.array([index[name] for name in table["class"]], dtype=np.int64),
-        probabilities=softmax(logits, axis=1),
-    )
+    return Predictions.of_table(table, name, classes, softmax(logits, axis=1))
 
 
 def _counted(predictions: Predictions, least: int) -> list[str]:
@@ -269,16 +252,14 @@ def _counted(predictions: Predictions, least: int) -> list[str]:
 
 
 def _figures(predictions: Predictions, least: int, resamples: int) -> dict[str, Interval]:
-    values = measured(predictions)
-    [draws] = bootstrap_distributions([predictions], resamples, seed=0)
-    found = {}
-    for metric, (_, by_class) in _METRICS.items():
-        names = [f"{by_class}_{name}" for name in _counted(predictions, least)]
-        found[metric] = percentile_interval(
-            float(np.mean([values[name] for name in names])),
-            np.mean([draws[name] for name in names], axis=0),
+    [found] = resampled_metrics([predictions], resamples, seed=0)
+    counted = _counted(predictions, least)
+    return {
+        metric: percentile_interval(
+            np.mean([found[f"{by_class}_{name}"] for name in counted], axis=0)
         )
-    return found
+        for metric, (_, by_class) in _METRICS.items()
+    }
 
 
 def _row(
