@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from doctor_derma.atomic import replacing_file
 from doctor_derma.decisions import Costs, Rule, Rulebook
-from doctor_derma.errors import DermaError
+from doctor_derma.errors import DermaError, first_mistake
 
 GRAPH_FILE = "model.onnx"
 INFO_FILE = "model.json"
@@ -374,9 +374,10 @@ def read_info(bundle: Path) -> BundleInfo:
     try:
         info = BundleInfo.model_validate_json(info_path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise DermaError(f"{info_path}: {where}: {first['msg']}; export the run again") from error
+        wrong = first_mistake(error)
+        raise DermaError(
+            f"{info_path}: {wrong.place or 'the file'}: {wrong.reason}; export the run again"
+        ) from error
     try:
         info.rulebook.check(info.decision.default)
     except DermaError as error:

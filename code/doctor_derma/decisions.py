@@ -28,7 +28,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from doctor_derma.errors import DermaError
+from doctor_derma.errors import DermaError, first_mistake
 
 Rule = Literal["balanced", "most-probable", "melanoma-first", "costs", "operating-point"]
 RULES: tuple[Rule, ...] = get_args(Rule)
@@ -146,9 +146,9 @@ def read_costs(path: Path) -> dict[str, dict[str, float]]:
     try:
         return TypeAdapter(dict[str, dict[str, float]]).validate_python(found["costs"])
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in ("costs", *first["loc"]))
-        raise DermaError(f"{path}: {where}: {first['msg']}; give costs {_EXAMPLE}") from error
+        wrong = first_mistake(error)
+        where = ".".join(("costs", *wrong.keys))
+        raise DermaError(f"{path}: {where}: {wrong.reason}; give costs {_EXAMPLE}") from error
 
 
 def melanoma_threshold(probabilities: np.ndarray, is_melanoma: np.ndarray, target: float) -> float:

@@ -1,4 +1,9 @@
-"""The one exception that a person can mend."""
+"""The one exception that a person can mend, and what pydantic found wrong, for its message."""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class DermaError(Exception):
@@ -7,3 +12,24 @@ class DermaError(Exception):
     The message is one sentence that names the file or setting, says what is wrong
     and what to do. The command line prints it without a traceback and exits with 2.
     """
+
+
+class Mistake(NamedTuple):
+    """What is wrong with a value: where it lies, pydantic's type of error, the value and why."""
+
+    keys: tuple[str, ...]
+    type: str
+    given: Any
+    reason: str
+
+    @property
+    def place(self) -> str:
+        """The keys, joined by dots; empty where the whole is wrong."""
+        return ".".join(self.keys)
+
+
+def first_mistake(error: "ValidationError") -> Mistake:
+    """Return the first thing that pydantic found wrong."""
+    first = error.errors()[0]
+    reason = first["msg"].removeprefix("Value error, ")
+    return Mistake(tuple(map(str, first["loc"])), first["type"], first["input"], reason)

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from doctor_derma.errors import DermaError
+from doctor_derma.errors import DermaError, first_mistake
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.problems import Problem
 from doctor_derma.server.schemas import Answer
@@ -63,10 +63,10 @@ def read_as(model: type[Model], body: bytes | str) -> Model:
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the answer"
+        wrong = first_mistake(error)
         raise UnexpectedAnswer(
-            f"{where}: {first['msg']}; this is no Doctor Derma server, or one of another version"
+            f"{wrong.place or 'the answer'}: {wrong.reason}; this is no Doctor Derma server, or "
+            "one of another version"
         ) from error
 
 

@@ -17,7 +17,7 @@ from pydantic import (
     model_validator,
 )
 
-from doctor_derma.errors import DermaError
+from doctor_derma.errors import DermaError, first_mistake
 from doctor_derma.models.names import parse_name
 from doctor_derma.terminal import terminal
 
@@ -90,6 +90,10 @@ def _write_size(size: Size) -> int | str:
 
 # Of a setting. A square is written as a number, so that recipes are as they always were.
 PictureSize = Annotated[Size, PlainValidator(read_size), PlainSerializer(_write_size)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Part = Annotated[float, Field(ge=0, lt=1)]  # Never all of it.
 
 
 class TrainConfig(BaseModel):
@@ -113,19 +117,19 @@ class TrainConfig(BaseModel):
     weights: Path | None = Field(
         None, description="File of pretrained weights, .safetensors or .pth, for --pretrained"
     )
-    freeze: int = Field(
-        0, ge=0, description="Stages after the stem that stay as the start has them, 0 for none"
+    freeze: Count = Field(
+        0, description="Stages after the stem that stay as the start has them, 0 for none"
     )
     colour_constancy: bool = Field(False, description="Take the light's colour out of pictures")
     initial: str | None = Field(
         None, description="Run or bundle whose weights to start from; the average of a,b,c"
     )
-    seed: int = Field(0, ge=0, description="Seed of weights, order, augmentation and folds")
-    folds: int = Field(
-        0, ge=0, description="Folds over the lesions of training and validation, 0 for none"
+    seed: Count = Field(0, description="Seed of weights, order, augmentation and folds")
+    folds: Count = Field(
+        0, description="Folds over the lesions of training and validation, 0 for none"
     )
-    fold: int | None = Field(
-        None, ge=0, description="Fold to validate with, all of them in turn unless given"
+    fold: Count | None = Field(
+        None, description="Fold to validate with, all of them in turn unless given"
     )
     refit: bool = Field(
         False,
@@ -134,9 +138,9 @@ class TrainConfig(BaseModel):
     leave_source_out: str | None = Field(
         None, description="Source to judge by and not to train on, 'all' for each in turn"
     )
-    epochs: int = Field(48, ge=1, description="Passes over the training images")
-    patience: int = Field(48, ge=1, description="Epochs without a better validation score")
-    validate_every: int = Field(1, ge=1, description="Epochs from one validation to the next")
+    epochs: Positive = Field(48, description="Passes over the training images")
+    patience: Positive = Field(48, description="Epochs without a better validation score")
+    validate_every: Positive = Field(1, description="Epochs from one validation to the next")
     batch_size: int = Field(32, ge=2, description="Images a step and device")
     image_size: PictureSize = Field(
         Size(128, 128), description="Side of the input when predicting, or HEIGHTxWIDTH"
@@ -154,21 +158,21 @@ class TrainConfig(BaseModel):
         2e-3, gt=0, description="Peak of the schedule: a linear warm-up, then a cosine"
     )
     weight_decay: float = Field(0.05, ge=0, description="AdamW's decoupled weight decay")
-    warmup: float = Field(0.1, ge=0, lt=1, description="Share of steps before the peak")
-    ema_decay: float = Field(0.998, ge=0, lt=1, description="Averaging of the weights a step")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="Mass moved off the true class")
+    warmup: Part = Field(0.1, description="Share of steps before the peak")
+    ema_decay: Part = Field(0.998, description="Averaging of the weights a step")
+    label_smoothing: Part = Field(0.0, description="Mass moved off the true class")
     mixup: float = Field(0.0, ge=0, description="Alpha of mixup, 0 for none")
     cutmix: float = Field(0.0, ge=0, description="Alpha of cutmix, in turns with mixup if both")
-    dropout: float = Field(0.1, ge=0, lt=1, description="Dropped share of pooled features")
-    drop_path: float = Field(0.0, ge=0, lt=1, description="Dropped share of residual branches")
+    dropout: Part = Field(0.1, description="Dropped share of pooled features")
+    drop_path: Part = Field(0.0, description="Dropped share of residual branches")
     imbalance: Literal["none", "weighted", "logit_adjusted"] = Field(
         "logit_adjusted", description="How the loss treats rare classes"
     )
-    class_cap: int = Field(
-        0, ge=0, description="Images of a class that an epoch shows at most, 0 for all"
+    class_cap: Count = Field(
+        0, description="Images of a class that an epoch shows at most, 0 for all"
     )
-    prior_weight: float = Field(
-        0.5, ge=0, le=1, description="Weight of the classes' shares in exported probabilities"
+    prior_weight: Share = Field(
+        0.5, description="Weight of the classes' shares in exported probabilities"
     )
     tta: int = Field(
         1, description="Test-time augmentation: views the exported graph averages, 1, 2, 4 or 8"
@@ -179,28 +183,26 @@ class TrainConfig(BaseModel):
         1.0, gt=0, le=1, description="Smallest zoom: under 1 mirrored skin surrounds the picture"
     )
     aspect: float = Field(1.2, ge=1, description="Largest stretch of the aspect ratio")
-    colour: float = Field(0.2, ge=0, le=1, description="Strength of the colour changes")
-    cutout: float = Field(0.3, ge=0, le=1, description="Share of images with a patch cut out")
-    cast: float | None = Field(
+    colour: Share = Field(0.2, description="Strength of the colour changes")
+    cutout: Share = Field(0.3, description="Share of images with a patch cut out")
+    cast: Share | None = Field(
         None,
-        ge=0,
-        le=1,
         description="Strength of coloured light and mixed channels; a quarter of colour's if unset",
     )
     gamma: float = Field(1.0, ge=1, description="Largest power of the grey levels, or its inverse")
-    vignette: float = Field(0.0, ge=0, le=1, description="Share of images with dark borders")
-    hair: float = Field(0.0, ge=0, le=1, description="Share of images with hairs drawn over them")
-    ruler: float = Field(0.0, ge=0, le=1, description="Share of images with a ruler's marks")
-    bubbles: float = Field(0.0, ge=0, le=1, description="Share of images with bubbles of gel")
-    blur: float = Field(0.0, ge=0, le=1, description="Share of images that are blurred")
-    noise: float = Field(0.0, ge=0, le=1, description="Share of images with sensor noise added")
-    jpeg: float = Field(0.0, ge=0, le=1, description="Share of images compressed as JPEG does")
+    vignette: Share = Field(0.0, description="Share of images with dark borders")
+    hair: Share = Field(0.0, description="Share of images with hairs drawn over them")
+    ruler: Share = Field(0.0, description="Share of images with a ruler's marks")
+    bubbles: Share = Field(0.0, description="Share of images with bubbles of gel")
+    blur: Share = Field(0.0, description="Share of images that are blurred")
+    noise: Share = Field(0.0, description="Share of images with sensor noise added")
+    jpeg: Share = Field(0.0, description="Share of images compressed as JPEG does")
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="auto takes bf16 where the processor computes in it"
     )
     accelerator: str = Field("auto", description="Lightning's: auto, cpu, gpu, ...")
     devices: int | Literal["auto"] = Field("auto", description="Lightning's: number of devices")
-    nodes: int = Field(1, ge=1, description="Machines training together")
+    nodes: Positive = Field(1, description="Machines training together")
 
     @property
     def balanced(self) -> bool:
@@ -354,14 +356,13 @@ def load_config(path: Path | None, flags: dict[str, Any], *, warn: bool = True) 
     try:
         return TrainConfig.model_validate(values | flags)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0])
+        wrong = first_mistake(error)
+        key = wrong.keys[0]
         where = origin.get(key, f"{path}: {key}" if path else _shown(key, None))
-        if first["type"] == "extra_forbidden":
+        if wrong.type == "extra_forbidden":
             known = ", ".join(TrainConfig.model_fields)
             raise DermaError(f"{where}: no such setting; the settings are {known}") from error
-        message = first["msg"].removeprefix("Value error, ")
-        raise DermaError(f"{where}: {as_written(first['input'])}: {message}") from error
+        raise DermaError(f"{where}: {as_written(wrong.given)}: {wrong.reason}") from error
 
 
 def as_written(value: object) -> str:

@@ -16,7 +16,7 @@ from pydantic import (
     model_validator,
 )
 
-from doctor_derma.errors import DermaError
+from doctor_derma.errors import DermaError, first_mistake
 from doctor_derma.training.config import (
     TrainConfig,
     as_written,
@@ -212,15 +212,14 @@ def read_sweep(path: Path) -> Sweep:
 
 
 def _refusal(path: Path, error: ValidationError) -> DermaError:
-    first = error.errors()[0]
-    where = f"{path}: {'.'.join(map(str, first['loc']))}"
-    if first["type"] == "extra_forbidden":
+    wrong = first_mistake(error)
+    where = f"{path}: {wrong.place}"
+    if wrong.type == "extra_forbidden":
         known = ", ".join(Sweep.model_fields)
         return DermaError(f"{where}: no such key of a sweep; the keys are {known}")
-    if first["type"] == "missing":
+    if wrong.type == "missing":
         return DermaError(f"{where}: missing; a sweep needs space and trials")
-    message = first["msg"].removeprefix("Value error, ")
-    return DermaError(f"{where}: {first['input']!r}: {message}")
+    return DermaError(f"{where}: {wrong.given!r}: {wrong.reason}")
 
 
 def _what_is_wrong(sweep: Sweep) -> str | None:
@@ -271,13 +270,12 @@ def _wrong_settings(sweep: Sweep, drawn: dict[str, Any], suspects: tuple[str, ..
     try:
         recipe = TrainConfig.model_validate(sweep.base | drawn)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0])
+        wrong = first_mistake(error)
+        key = wrong.keys[0]
         where = "space" if key in sweep.space else "base"
-        message = first["msg"].removeprefix("Value error, ")
         others = [name for name in suspects if name != key and name in sweep.space]
         beside = "".join(f" beside {name} {drawn[name]!r}" for name in others)
-        return f"{where}.{key}: {as_written(first['input'])}{beside}: {message}"
+        return f"{where}.{key}: {as_written(wrong.given)}{beside}: {wrong.reason}"
     if recipe.runs_in_turn:
         return (
             "base: folds, leave_source_out: a trial is one run; name its fold, or the "
