@@ -1,12 +1,15 @@
-"""Which proxy a request goes through: what the environment says, read tolerantly.
+"""Which proxy an HTTP request goes through, and when it is sent again.
 
-httpx reads the same variables, but stops at a ``NO_PROXY`` with an IPv6 address or a network in
-it, and at a proxy of another kind even for addresses that need none.
+The environment tells of proxies. httpx reads the same variables, but stops at a ``NO_PROXY`` with
+an IPv6 address or a network in it, and at a proxy of another kind even for what needs none.
 """
 
 import ipaddress
 import os
-from collections.abc import Iterable
+import random
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from urllib.request import getproxies
 
 import httpx
@@ -59,6 +62,65 @@ class ProxiedTransport(httpx.BaseTransport):
         """Close the connections."""
         for way in self._ways.values():
             way.close()
+
+
+@dataclass(frozen=True)
+class Retries:
+    """How patient a client is.
+
+    Attributes
+    ----------
+    attempts : times that a request is sent, the first one included
+    first_seconds : wait before the second attempt at most; it doubles with each one
+    most_seconds : wait between two attempts at most, where the server asks for none
+    patience_seconds : time after which no new attempt is begun and none goes on
+
+    Examples
+    --------
+    The longest waits before the attempts after the first; a client waits a random part of each:
+
+    >>> backoff = Backoff(Retries(attempts=5, most_seconds=3.0), share=lambda: 1.0)
+    >>> [backoff.wait() for _ in range(5)]
+    [0.5, 1.0, 2.0, 3.0, None]
+    """
+
+    attempts: int = 5
+    first_seconds: float = 0.5
+    most_seconds: float = 8.0
+    patience_seconds: float = 60.0
+
+
+class Backoff:
+    """The waits of one request: exponential with full jitter, never less than Retry-After.
+
+    The jitter, a uniform share of the wait, keeps clients that failed together from coming
+    back together (Brooker, "Exponential Backoff And Jitter", 2015).
+    """
+
+    def __init__(
+        self,
+        retries: Retries,
+        clock: Callable[[], float] = time.monotonic,
+        share: Callable[[], float] = random.random,
+    ) -> None:
+        self._retries = retries
+        self._clock = clock
+        self._share = share
+        self._failures = 0
+        self._end = clock() + retries.patience_seconds
+
+    def remaining(self) -> float:
+        """Return the seconds until patience ends, at least a little."""
+        return max(self._end - self._clock(), 0.001)
+
+    def wait(self, retry_after: float = 0.0) -> float | None:
+        """Return the seconds to wait after a failed attempt; None to give up."""
+        self._failures += 1
+        if self._failures >= self._retries.attempts:
+            return None
+        longest = self._retries.first_seconds * 2.0 ** (self._failures - 1)
+        wait = retry_after + self._share() * min(longest, self._retries.most_seconds)
+        return None if wait > self._end - self._clock() else wait
 
 
 def _variable(kind: str) -> str:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from types import TracebackType
 from typing import TypeVar, overload
 
 import anyio
@@ -16,7 +15,6 @@ from doctor_derma.client.exchange import (
     Pause,
     Reply,
     Request,
-    Retries,
     fetch,
     is_ready,
     predict_group,
@@ -27,7 +25,7 @@ from doctor_derma.client.transport import Collected, build, settings
 from doctor_derma.decisions import Rule
 from doctor_derma.images.decoding import ImageSource, is_one_picture
 from doctor_derma.inference.prediction import Prediction
-from doctor_derma.proxies import proxy_of
+from doctor_derma.proxies import Retries, proxy_of
 from doctor_derma.server.schemas import CARD_PATH, MODEL_PATH, Provenance
 
 T = TypeVar("T")
@@ -128,12 +126,7 @@ class Client:
     def __enter__(self) -> "Client":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _play(self, exchange: Exchange[T]) -> T:
@@ -226,12 +219,7 @@ class AsyncClient:
     async def __aenter__(self) -> "AsyncClient":
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
     async def _play(self, exchange: Exchange[T]) -> T:

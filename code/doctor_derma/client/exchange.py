@@ -4,9 +4,7 @@ An exchange is a generator that yields what to do next, a ``Request`` or a ``Pau
 the ``Reply`` to a request, and returns what it was for.
 """
 
-import random
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -24,6 +22,7 @@ from doctor_derma.client.pictures import Encoded
 from doctor_derma.decisions import Rule
 from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.inference.prediction import Prediction
+from doctor_derma.proxies import Backoff, Retries
 from doctor_derma.server.schemas import Answer, Item
 
 Result = Prediction | ProblemError
@@ -67,65 +66,6 @@ class Reply:
     retry_after: str | None = None
     body: bytes = b""
     broken: str | None = None
-
-
-@dataclass(frozen=True)
-class Retries:
-    """How patient a client is.
-
-    Attributes
-    ----------
-    attempts : times that a request is sent, the first one included
-    first_seconds : wait before the second attempt at most; it doubles with each one
-    most_seconds : wait between two attempts at most, where the server asks for none
-    patience_seconds : time after which no new attempt is begun and none goes on
-
-    Examples
-    --------
-    The longest waits before the attempts after the first; a client waits a random part of each:
-
-    >>> backoff = Backoff(Retries(attempts=5, most_seconds=3.0), share=lambda: 1.0)
-    >>> [backoff.wait() for _ in range(5)]
-    [0.5, 1.0, 2.0, 3.0, None]
-    """
-
-    attempts: int = 5
-    first_seconds: float = 0.5
-    most_seconds: float = 8.0
-    patience_seconds: float = 60.0
-
-
-class Backoff:
-    """The waits of one request: exponential with full jitter, never less than Retry-After.
-
-    The jitter, a uniform share of the wait, keeps clients that failed together from coming
-    back together (Brooker, "Exponential Backoff And Jitter", 2015).
-    """
-
-    def __init__(
-        self,
-        retries: Retries,
-        clock: Callable[[], float] = time.monotonic,
-        share: Callable[[], float] = random.random,
-    ) -> None:
-        self._retries = retries
-        self._clock = clock
-        self._share = share
-        self._failures = 0
-        self._end = clock() + retries.patience_seconds
-
-    def remaining(self) -> float:
-        """Return the seconds until patience ends, at least a little."""
-        return max(self._end - self._clock(), 0.001)
-
-    def wait(self, retry_after: float = 0.0) -> float | None:
-        """Return the seconds to wait after a failed attempt; None to give up."""
-        self._failures += 1
-        if self._failures >= self._retries.attempts:
-            return None
-        longest = self._retries.first_seconds * 2.0 ** (self._failures - 1)
-        wait = retry_after + self._share() * min(longest, self._retries.most_seconds)
-        return None if wait > self._end - self._clock() else wait
 
 
 def read_retry_after(value: str | None) -> float:

@@ -1,6 +1,7 @@
 """Fetches the public HAM10000 archive from Harvard Dataverse: resumable and checked."""
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ import httpx
 from rich.progress import DownloadColumn, Progress, TaskID, TransferSpeedColumn
 
 from doctor_derma.errors import DermaError
-from doctor_derma.proxies import ProxiedTransport
+from doctor_derma.proxies import Backoff, ProxiedTransport, Retries
 from doctor_derma.terminal import terminal
 
 DATAVERSE = "https://dataverse.harvard.edu"
@@ -24,7 +25,7 @@ FILES = {
     "HAM10000_metadata": "HAM10000_metadata.csv",
 }
 ATTEMPTS = 5
-FIRST_PAUSE_SECONDS = 1.0
+FIRST_PAUSE_SECONDS = 2.0  # At most, as the pauses after it.
 _TIMEOUT = httpx.Timeout(60, connect=20)
 _T = TypeVar("_T")
 
@@ -197,14 +198,16 @@ def _checked(response: httpx.Response) -> httpx.Response:
 
 def _again(attempt: Callable[[], _T]) -> _T:
     """Call ``attempt`` until it gets through, with growing pauses, ``ATTEMPTS`` times at most."""
-    for number in range(ATTEMPTS - 1):
+    # An attempt may have gone on for hours before it fails.
+    backoff = Backoff(Retries(ATTEMPTS, FIRST_PAUSE_SECONDS, 16.0, patience_seconds=math.inf))
+    while True:
         try:
             return attempt()
         except (httpx.TransportError, _TransferError) as error:
-            pause = FIRST_PAUSE_SECONDS * 2**number
-            terminal(error=True).print(f"{error}; trying again in {pause:g} s")
+            if (pause := backoff.wait()) is None:
+                raise
+            terminal(error=True).print(f"{error}; trying again in {pause:.1f} s")
             time.sleep(pause)
-    return attempt()
 
 
 def _md5(path: Path) -> str:

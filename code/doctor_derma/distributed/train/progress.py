@@ -2,7 +2,6 @@
 
 import math
 import time
-from types import TracebackType
 from typing import Any, Self
 
 import lightning
@@ -87,12 +86,7 @@ class Listener:
         self.bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Hand on what was kept meanwhile, however the run ended."""
         try:
             # An interrupt may have cut a message off.
