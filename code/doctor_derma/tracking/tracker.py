@@ -3,10 +3,10 @@
 import functools
 import logging
 import shlex
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import mlflow
 
@@ -28,47 +28,20 @@ def reason_of(error: Exception) -> str:
     return f"{type(error).__name__}: {first}"
 
 
-class Guarded(Protocol):
-    """What tracks something that must go on without it."""
-
-    @property
-    def reachable(self) -> bool:
-        """Whether tracking has not been turned off."""
-        ...
-
-    def turn_off(self, error: Exception) -> None:
-        """Track nothing from here on, and say why."""
-        ...
-
-
-T = TypeVar("T", bound=Guarded)
-
-
-def guarded(step: Callable[Concatenate[T, P], None]) -> Callable[Concatenate[T, P], None]:
-    """Turn tracking off for the rest when one step of it fails."""
-
-    @functools.wraps(step)
-    def tried(tracker: T, *args: P.args, **kwargs: P.kwargs) -> None:
-        if not tracker.reachable:
-            return
-        try:
-            step(tracker, *args, **kwargs)
-        except Exception as error:  # MLflow raises its own, its HTTP library's and SQLAlchemy's
-            tracker.turn_off(error)
-
-    return tried  # type: ignore[return-value]  # mypy takes it for functools' own class
-
-
-class Tracker:
-    """Logs one run to MLflow; warns once and stays silent when MLflow can't be reached.
-
-    What a run measures is in its own folder as well, so nothing is lost then.
-    """
+class Guard:
+    """Warns once and stays silent when MLflow can't be reached; what is tracked goes on."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self.reachable = True
-        self.tracking_id: str | None = None
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Turn tracking off for the rest when what is done in this context fails."""
+        try:
+            yield
+        except Exception as error:  # MLflow raises its own, its HTTP library's and SQLAlchemy's
+            self.turn_off(error)
 
     def turn_off(self, error: Exception) -> None:
         """Say once why nothing is tracked from here on, and leave the run in MLflow."""
@@ -80,6 +53,30 @@ class Tracker:
             f"(metrics stay in the run's folder): {reason_of(error)}",
             style="yellow",
         )
+
+
+T = TypeVar("T", bound=Guard)
+
+
+def guarded(step: Callable[Concatenate[T, P], None]) -> Callable[Concatenate[T, P], None]:
+    """Attempt a step of tracking, unless one before it failed."""
+
+    @functools.wraps(step)
+    def tried(tracker: T, *args: P.args, **kwargs: P.kwargs) -> None:
+        if tracker.reachable:
+            with tracker.attempt():
+                step(tracker, *args, **kwargs)
+
+    return tried  # type: ignore[return-value]  # mypy takes it for functools' own class
+
+
+class Tracker(Guard):
+    """Logs one run to MLflow.
+
+    What a run measures is in its own folder as well, so nothing is lost where it can't be reached.
+    """
+
+    tracking_id: str | None = None
 
     @guarded
     def start(
@@ -137,12 +134,9 @@ class Tracker:
         """Log a bundle as a model, register it, and make it champion if it is the best."""
         register_bundle(bundle, run.info.data_name, run.info.classes, score)
 
+    @guarded
     def finish(self, status: str = "FINISHED") -> None:
         """Close the run in MLflow as FINISHED, FAILED or KILLED."""
-        self._end(status)
-
-    @guarded
-    def _end(self, status: str) -> None:
         if mlflow.active_run():
             mlflow.end_run(status)
 
@@ -160,24 +154,17 @@ def log_evaluation(
     workspace: Workspace, tracking_id: str, split: str, metrics: dict[str, float], folder: Path
 ) -> None:
     """Add the figures, pictures and report of an evaluation to its run in MLflow."""
-    tracker = Tracker(workspace)
-    try:
+    with Guard(workspace).attempt():
         open_store(workspace)
         with mlflow.start_run(run_id=tracking_id):
             mlflow.log_metrics({f"{split}_{name}": value for name, value in metrics.items()})
             mlflow.log_artifacts(str(folder), f"evaluation/{split}")
-    except Exception as error:  # the report on disk is what counts
-        tracker.turn_off(error)
 
 
 def log_comparison(workspace: Workspace, names: list[str], folder: Path) -> None:
     """Keep a comparison as a run of its own, with its report and pictures."""
-    tracker = Tracker(workspace)
-    try:
-        experiment = open_store(workspace)
-        title = "comparison of " + ", ".join(names)
-        with mlflow.start_run(experiment_id=experiment, run_name=title):
-            mlflow.set_tag("compared", ", ".join(names))
+    with Guard(workspace).attempt():
+        experiment, listed = open_store(workspace), ", ".join(names)
+        with mlflow.start_run(experiment_id=experiment, run_name=f"comparison of {listed}"):
+            mlflow.set_tag("compared", listed)
             mlflow.log_artifacts(str(folder), "comparison")
-    except Exception as error:  # as above
-        tracker.turn_off(error)

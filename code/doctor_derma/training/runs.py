@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -91,19 +92,18 @@ class Run:
 
     def with_tracking_id(self, tracking_id: str | None) -> "Run":
         """Remember under which id the run is tracked, so that a resumed run goes on there."""
-        run = replace(self, info=replace(self.info, tracking_id=tracking_id))
-        _write_info(run)
-        return run
+        return self._with_info(tracking_id=tracking_id)
 
     def with_pretrained(self, source: dict[str, str]) -> "Run":
         """Remember which pretrained weights the run began with."""
-        run = replace(self, info=replace(self.info, pretrained=source))
-        _write_info(run)
-        return run
+        return self._with_info(pretrained=source)
 
     def with_twin(self, name: str) -> "Run":
         """Remember the run that has not seen a fold of the images this one is trained on."""
-        run = replace(self, info=replace(self.info, twin=name))
+        return self._with_info(twin=name)
+
+    def _with_info(self, **changes: Any) -> "Run":
+        run = replace(self, info=replace(self.info, **changes))
         _write_info(run)
         return run
 

@@ -9,7 +9,7 @@ from doctor_derma.distributed.tune.folder import SWEEP_FILE, SweepFolder
 from doctor_derma.distributed.tune.handover import LOG_FILE
 from doctor_derma.distributed.tune.results import TrialRecord
 from doctor_derma.tracking.store import open_store
-from doctor_derma.tracking.tracker import Tracker, guarded
+from doctor_derma.tracking.tracker import Guard, guarded
 from doctor_derma.training.epochs import CURVES_FILE, plot_curves
 from doctor_derma.training.runs import CONFIG_FILE, Run
 from doctor_derma.workspace import Workspace
@@ -19,24 +19,14 @@ PRUNED_TAG = "pruned"
 _STATUS = {"complete": "FINISHED", "stopped early": "FINISHED", "failed": "FAILED"}
 
 
-class SweepTracker:
-    """Logs a sweep to MLflow; warns once and stays silent when MLflow can't be reached."""
+class SweepTracker(Guard):
+    """Logs a sweep to MLflow."""
 
     def __init__(self, workspace: Workspace, made: SweepFolder) -> None:
-        self.workspace = workspace
+        super().__init__(workspace)
         self.made = made
-        self.guard = Tracker(workspace)
         self.tracking_id = made.info.tracking_id
         self.experiment = ""
-
-    @property
-    def reachable(self) -> bool:
-        """Whether tracking has not been turned off."""
-        return self.guard.reachable
-
-    def turn_off(self, error: Exception) -> None:
-        """Say once why nothing is tracked from here on."""
-        self.guard.turn_off(error)
 
     @guarded
     def start(self) -> None:
