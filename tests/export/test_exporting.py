@@ -16,7 +16,7 @@ from doctor_derma.bundle import file_sha256, read_info
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.errors import DermaError
-from doctor_derma.export import exporting, parity
+from doctor_derma.export import exporting
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.onnx import load_network
 from doctor_derma.images.decoding import DECODER
@@ -251,10 +251,10 @@ def test_parity_refuses_what_is_not_a_number(
         return (torch.full((len(images), 7), torch.nan),)
 
     with pytest.raises(DermaError, match="differ from the network's by nan"):
-        parity.check_parity(broken, tiny_run.run.bundle / "model.onnx", pixels)  # type: ignore[arg-type]
-    monkeypatch.setattr(parity, "TOLERANCE", -1)
+        exporting.check_parity(broken, tiny_run.run.bundle / "model.onnx", pixels)  # type: ignore[arg-type]
+    monkeypatch.setattr(exporting, "TOLERANCE", -1)
     with pytest.raises(DermaError, match="so no bundle was written"):
-        parity.check_parity(
+        exporting.check_parity(
             lambda images: (torch.zeros(len(images), 7),),  # type: ignore[arg-type]
             tiny_run.run.bundle / "model.onnx",
             pixels,

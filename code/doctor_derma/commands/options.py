@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from doctor_derma.decisions import Costs, Rule
+from doctor_derma.decisions import Costs, Rule, read_costs
 from doctor_derma.errors import DermaError
 from doctor_derma.hub import bundle_folder
 from doctor_derma.training.config import OLDER_NAMES, TrainConfig
@@ -61,8 +61,6 @@ def costs_in(file: Path | None) -> Costs | None:
     """
     if file is None:
         return None
-    from doctor_derma.decisions import read_costs
-
     return read_costs(file)
 
 

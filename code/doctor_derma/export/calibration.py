@@ -19,7 +19,7 @@ from doctor_derma.bundle import (
     SetKind,
 )
 from doctor_derma.decisions import MELANOMA, Costs, Rule, Rulebook, melanoma_threshold
-from doctor_derma.evaluation.bootstrap import Interval, bootstrap
+from doctor_derma.evaluation.bootstrap import bootstrap
 from doctor_derma.evaluation.calibration import fit_temperature
 from doctor_derma.evaluation.metrics import (
     RULE_METRICS,
@@ -230,13 +230,13 @@ def _fit_melanoma(
     return MelanomaFirst(
         threshold=threshold,
         target_specificity=SPECIFICITY,
-        sensitivity=_expected(found[f"sensitivity_{MELANOMA}"], int(is_melanoma.sum())),
-        specificity=_expected(found[f"specificity_{MELANOMA}"], int((~is_melanoma).sum())),
+        sensitivity=Expected(
+            **vars(found[f"sensitivity_{MELANOMA}"]), images=int(is_melanoma.sum())
+        ),
+        specificity=Expected(
+            **vars(found[f"specificity_{MELANOMA}"]), images=int((~is_melanoma).sum())
+        ),
     )
-
-
-def _expected(found: Interval, images: int) -> Expected:
-    return Expected(value=found.value, low=found.low, high=found.high, images=images)
 
 
 def rule_figures(labels: np.ndarray, called: np.ndarray, classes: Sequence[str]) -> RuleFigures:

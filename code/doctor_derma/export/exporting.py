@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import onnxruntime
 import PIL
+import torch
 
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.bundle import (
     GRAPH_FILE,
     INFO_FILE,
+    INPUT_NAME,
     BundleInfo,
     CodeProvenance,
     DataProvenance,
@@ -36,7 +39,6 @@ from doctor_derma.export.calibration import DEFAULT_RULE, check_decision, fit_ou
 from doctor_derma.export.onnx import ServingGraph, load_network, write_graph
 from doctor_derma.export.ood import ACCEPTANCE, OodScore, choose_rows, fit_distance, ood_threshold
 from doctor_derma.export.out_of_fold import network_outputs, pool_outputs, twins_of
-from doctor_derma.export.parity import check_parity
 from doctor_derma.images.decoding import DECODER
 from doctor_derma.images.large_pictures import load_libvips
 from doctor_derma.images.quality import measure_quality
@@ -46,6 +48,7 @@ from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import Run
 
 PARITY_IMAGES = 64
+TOLERANCE = 1e-4
 # The share of training images that is beyond each limit of quality.
 _RARE = 0.002
 
@@ -127,6 +130,7 @@ def export_run(
         write_graph(graph, *size, path)
         checked = rows[np.linspace(0, len(rows) - 1, min(PARITY_IMAGES, len(rows)), dtype=int)]
         difference = check_parity(graph, path, pixels[checked])
+        mean, std = network.normalization.values
         places = measure_map_places(network, pixels[checked[:2]])
         info = BundleInfo(
             name=run.name,
@@ -136,7 +140,7 @@ def export_run(
             classes=tuple(
                 DiagnosisName(name=name, full_name=full_name(name)) for name in dataset.classes
             ),
-            input=_input_size(size, network),
+            input=InputSize(height=size.height, width=size.width, mean=mean, std=std),
             temperature=fitted.calibration.temperature,
             prior_weight=fitted.prior_weight,
             tta=network.tta,
@@ -164,6 +168,36 @@ def export_run(
         )
         write_info(folder, info)
     return target
+
+
+def check_parity(graph: ServingGraph, path: Path, pixels: np.ndarray) -> float:
+    """Compare a graph on disk with its torch original on real images.
+
+    Parameters
+    ----------
+    pixels : uint8 RGB of shape (n, height, width, 3)
+
+    Returns
+    -------
+    the largest absolute difference of any probability
+
+    Raises
+    ------
+    DermaError
+        When it is over ``TOLERANCE``.
+    """
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    exported = session.run(None, {INPUT_NAME: pixels})[0]
+    with torch.inference_mode():
+        original = graph(torch.from_numpy(pixels))[0].numpy()
+    difference = float(np.abs(exported - original).max())
+    if not difference <= TOLERANCE:
+        raise DermaError(
+            f"{path.name}: its probabilities differ from the network's by {difference:.2g}, "
+            f"more than {TOLERANCE:g}, so no bundle was written; try another version of torch "
+            "or onnxruntime"
+        )
+    return difference
 
 
 def _decoder() -> DecoderProvenance:
@@ -205,11 +239,6 @@ def _checked_tta(count: int, size: Size) -> int:
     except ValueError as error:
         raise DermaError(f"--tta: {count}: {error}") from error
     return count
-
-
-def _input_size(size: Size, network: LesionNetwork) -> InputSize:
-    mean, std = network.normalization.values
-    return InputSize(height=size.height, width=size.width, mean=mean, std=std)
 
 
 def _quality_limits(pixels: np.ndarray) -> QualityLimits:

@@ -13,7 +13,6 @@ import onnx
 import onnxruntime
 import torch
 from onnx import ModelProto, NodeProto, numpy_helper
-from rich.progress import track
 from torch import Tensor, nn
 
 from doctor_derma.bundle import ACTIVATION_MAPS, INPUT_NAME, OOD_SCORE, OUTPUT_NAMES, PROBABILITIES
@@ -22,7 +21,7 @@ from doctor_derma.export.calibration import Calibration
 from doctor_derma.export.ood import OodScore
 from doctor_derma.models.networks import LesionNetwork, create_network
 from doctor_derma.models.preprocessing import scale_pixels
-from doctor_derma.terminal import terminal
+from doctor_derma.terminal import with_progress
 from doctor_derma.training.checkpoints import averaged_weights
 from doctor_derma.training.runs import Run
 
@@ -138,10 +137,10 @@ def run_graph(
     source = graph.SerializeToString() if isinstance(graph, ModelProto) else graph
     session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
     batches = [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
-    progress = track(
-        batches, description="Running the graph", console=terminal(error=True), transient=True
-    )
-    found = [session.run(list(outputs), {INPUT_NAME: pixels[batch]}) for batch in progress]
+    found = [
+        session.run(list(outputs), {INPUT_NAME: pixels[batch]})
+        for batch in with_progress(batches, "Running the graph")
+    ]
     return [np.concatenate(part).astype(np.float64) for part in zip(*found, strict=True)]
 
 

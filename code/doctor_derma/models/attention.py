@@ -103,7 +103,6 @@ class EfficientChannelAttention(_ScaledGates):
     Parameters
     ----------
     channels : number of channels C
-    gamma, beta : the constants of eq. 12 (``b`` in the paper)
     identity : start with every gate at 1, for a network that is trained already
 
     Examples
@@ -112,11 +111,9 @@ class EfficientChannelAttention(_ScaledGates):
     (3, 5)
     """
 
-    def __init__(
-        self, channels: int, gamma: int = 2, beta: int = 1, identity: bool = False
-    ) -> None:
+    def __init__(self, channels: int, identity: bool = False) -> None:
         super().__init__(identity)
-        self.kernel_size = adaptive_kernel_size(channels, gamma, beta)
+        self.kernel_size = adaptive_kernel_size(channels)
         self.conv = nn.Conv1d(
             1, 1, self.kernel_size, padding=(self.kernel_size - 1) // 2, bias=False
         )

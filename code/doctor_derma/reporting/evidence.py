@@ -127,7 +127,11 @@ def _read_audit(
         if reason := _mismatch(info, json.loads(provenance.read_text())):
             left_out[folder.name] = reason
             return {}
-        return {path.stem: _read_figures(path) for path in sorted(folder.glob("*.csv"))}
+        return {
+            # Only an empty cell is unknown: a class may be called "NA".
+            path.stem: pd.read_csv(path, keep_default_na=False, na_values=[""])
+            for path in sorted(folder.glob("*.csv"))
+        }
     except (ValueError, KeyError, TypeError) as error:
         raise DermaError(
             f"{folder}: can't be read ({type(error).__name__}: {error}); "
@@ -151,8 +155,3 @@ def _mismatch(info: BundleInfo, provenance: Mapping[str, Any]) -> str | None:
 def _interval(value: float | None, low: float | None, high: float | None) -> Interval:
     limits = (float("nan") if number is None else float(number) for number in (value, low, high))
     return Interval(*limits)
-
-
-def _read_figures(path: Path) -> pd.DataFrame:
-    # Only an empty cell is unknown: a class may be called "NA".
-    return pd.read_csv(path, keep_default_na=False, na_values=[""])

@@ -12,11 +12,12 @@ from doctor_derma.evaluation.comparison import Comparison, Difference
 from doctor_derma.evaluation.metrics import HEADLINE_METRICS, LOWER_IS_BETTER
 from doctor_derma.evaluation.plots.style import (
     INK,
+    MARKERS,
+    MODEL_COLOURS,
     MUTED,
     draw_interval,
+    in_turn,
     legend_below,
-    model_colours,
-    model_markers,
     new_figure,
     style_axes,
     write_beside,
@@ -33,7 +34,7 @@ SEED_ABOVE = 0.27
 def plot_model_metrics(comparison: Comparison) -> Figure:
     """Draw a forest plot: one panel a headline metric, one row a model."""
     names = [model.name for model in comparison.models]
-    colours, markers = model_colours(names), model_markers(names)
+    colours, markers = in_turn(names, MODEL_COLOURS), in_turn(names, MARKERS)
     rows = np.arange(len(names))[::-1]
     figure = new_figure(6.8, (1.0 + 0.36 * len(names)) * len(HEADLINE_METRICS))
     panels = figure.subplots(len(HEADLINE_METRICS), 1)
@@ -52,7 +53,7 @@ def plot_intervals(
     sides: Mapping[str, Mapping[str, Interval]], titles: Mapping[str, str], title: str
 ) -> Figure:
     """Draw a row a metric, from 0 to 1, with the interval of each side that has it."""
-    colours, markers = model_colours(list(sides)), model_markers(list(sides))
+    colours, markers = in_turn(sides, MODEL_COLOURS), in_turn(sides, MARKERS)
     rows = np.arange(len(titles))[::-1]
     figure = new_figure(7.6, 1.4 + 0.42 * len(titles))
     axes = figure.subplots()

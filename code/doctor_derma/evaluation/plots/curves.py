@@ -15,12 +15,12 @@ from doctor_derma.evaluation.metrics import SPECIFICITY
 from doctor_derma.evaluation.plots.style import (
     DASHES,
     INK,
+    MODEL_COLOURS,
     MUTED,
     Dash,
     class_colours,
-    class_dashes,
+    in_turn,
     legend_below,
-    model_colours,
     new_figure,
     square_unit_axes,
     style_axes,
@@ -70,7 +70,7 @@ def macro_roc(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
 def plot_roc(predictions: Predictions, intervals: Mapping[str, Interval]) -> Figure:
     """Draw the ROC curve of each class, and their mean; dots mark 90% specificity."""
     colours = class_colours(predictions.classes)
-    dashes = class_dashes(predictions.classes)
+    dashes = in_turn(predictions.classes, DASHES)
     curves = []
     for index in predictions.testable_classes:
         name = predictions.classes[index]
@@ -88,7 +88,7 @@ def plot_roc(predictions: Predictions, intervals: Mapping[str, Interval]) -> Fig
 
 def plot_macro_roc(comparison: Comparison) -> Figure:
     """Draw the mean one-vs-rest ROC curve of each model."""
-    colours = model_colours([model.name for model in comparison.models])
+    colours = in_turn(comparison.intervals, MODEL_COLOURS)
     curves = []
     for position, model in enumerate(comparison.models):
         label = f"{model.name}  {comparison.intervals[model.name]['macro_auc']}"
@@ -153,7 +153,7 @@ def plot_pr(predictions: Predictions, intervals: Mapping[str, Interval]) -> Figu
     figure = new_figure(6.4, 7.0)
     axes = figure.subplots()
     colours = class_colours(predictions.classes)
-    dashes = class_dashes(predictions.classes)
+    dashes = in_turn(predictions.classes, DASHES)
     for index in predictions.testable_classes:
         positive = predictions.labels == index
         precision, recall, _ = precision_recall_curve(positive, predictions.probabilities[:, index])

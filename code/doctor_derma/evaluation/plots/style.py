@@ -1,9 +1,10 @@
 """The look that all plots share. Figures are made without pyplot, so no state is global."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from itertools import cycle
 from pathlib import Path
+from typing import TypeVar
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,6 +12,7 @@ from PIL import Image
 
 from doctor_derma.evaluation.bootstrap import Interval
 
+Look = TypeVar("Look")
 DPI = 110
 INK = "#1f2933"
 MUTED = "#7b8794"
@@ -35,24 +37,14 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "h")
 MODEL_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#882255", "#56b4e9")
 
 
+def in_turn(names: Iterable[str], looks: Sequence[Look]) -> dict[str, Look]:
+    """Give each name its look; where there are more names, looks begin again."""
+    return dict(zip(names, cycle(looks), strict=False))
+
+
 def class_colours(classes: Sequence[str]) -> dict[str, str]:
     """Give each class its colour, the same in every plot of the data set."""
-    return dict(zip(classes, cycle(PALETTE), strict=False))
-
-
-def class_dashes(classes: Sequence[str]) -> dict[str, Dash]:
-    """Give each class its line style."""
-    return dict(zip(classes, cycle(DASHES), strict=False))
-
-
-def model_colours(models: Sequence[str]) -> dict[str, str]:
-    """Give each model its colour."""
-    return dict(zip(models, cycle(MODEL_COLOURS), strict=False))
-
-
-def model_markers(models: Sequence[str]) -> dict[str, str]:
-    """Give each model its marker."""
-    return dict(zip(models, cycle(MARKERS), strict=False))
+    return in_turn(classes, PALETTE)
 
 
 def new_figure(width: float = 6.4, height: float = 5.6) -> Figure:
