@@ -75,6 +75,11 @@ def _train_locked(workspace: Workspace, run: Run, dataset: Dataset, fit: Fit) ->
             return None
         run = open_run(workspace.runs, run.name)  # Training has noted where weights are from.
         plot_curves(run.metrics_file, run.folder / CURVES_FILE, run.name)
+        if run.config.refit and run.info.twin is None:
+            # No image is left to fit thresholds to: ``derma export`` asks for its twin.
+            tracker.log_run(run)
+            tracker.finish()
+            return run
         bundle = export(run, dataset)
         if run.config.judges_a_part:
             # No candidate for the champion: others were validated with other images.

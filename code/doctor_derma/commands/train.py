@@ -50,7 +50,12 @@ def train(
             _print_left_out(train_leaving_out(workspace, settings, name, fit))
             return
         run = start_run(workspace, settings, name, fit)
-    if run:
+    if run and run.config.refit and run.info.twin is None:
+        terminal(soft_wrap=True).print(
+            f"Run: {run.folder}\nNext: derma export {run.name} --twin NAME, where NAME is a run of "
+            "the same recipe with --folds and --fold, or all of its folds"
+        )
+    elif run:
         terminal().print(f"Bundle: {run.bundle}\nNext: derma evaluate {run.name}")
 
 
