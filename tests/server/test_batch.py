@@ -19,6 +19,13 @@ from tiny_bundle import BLUE, GREEN, RED
 EDGE = b"--edge\r\n"
 HEAD = b'Content-Disposition: form-data; name="images"; filename="private.png"\r\n\r\n'
 SETTINGS = Settings(queue_limit=8, max_batch=2)
+SCOPE = {
+    "type": "http",
+    "method": "POST",
+    "path": "/v1/predict/batch",
+    "headers": [(b"content-type", b"multipart/form-data; boundary=edge")],
+    "query_string": b"",
+}
 
 
 @pytest.fixture
@@ -110,15 +117,8 @@ def test_answers_go_out_while_pictures_come_in(engine: FakeEngine, bundle: Path)
 
     async def ask() -> None:
         coming = chunks()
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/v1/predict/batch",
-            "headers": [(b"content-type", b"multipart/form-data; boundary=edge")],
-            "query_string": b"",
-        }
         with anyio.fail_after(5):
-            await make_api(engine, bundle)(scope, lambda: anext(coming), send)
+            await make_api(engine, bundle)(dict(SCOPE), lambda: anext(coming), send)
 
     anyio.run(ask)
     assert [json.loads(line)["answer"]["label"] for line in received] == ["mel", "vasc"]
@@ -137,15 +137,8 @@ def test_a_client_that_goes_away_ends_the_work(engine: FakeEngine, bundle: Path)
         received.append(message.get("body", b""))
 
     async def ask() -> None:
-        scope = {
-            "type": "http",
-            "method": "POST",
-            "path": "/v1/predict/batch",
-            "headers": [(b"content-type", b"multipart/form-data; boundary=edge")],
-            "query_string": b"",
-        }
         with anyio.fail_after(5):
-            await make_api(engine, bundle)(scope, receive, send)
+            await make_api(engine, bundle)(dict(SCOPE), receive, send)
 
     anyio.run(ask)
     assert b"cut off" in received[-2]
