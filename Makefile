@@ -12,7 +12,7 @@ DEMO_DERMA := $(BIN)/derma --root $(DEMO)
 MODELS := resnet18 se_resnet18 eca_resnet18
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve champion tracking test-fast test every-test coverage siege test-containers requirements lint docs clean
+.PHONY: help setup demo serve web champion tracking test-fast test every-test coverage siege test-containers requirements lint docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,6 +42,11 @@ endif
 
 serve: setup ## Serve the shipped champion at http://localhost:5555
 	$(BIN)/derma serve --port $(PORT)
+
+web: setup ## Write the browser edition to deployment/web/site (needs npm, of Node.js)
+	@command -v npm >/dev/null || { echo "make: npm is missing; install Node.js 18 or newer, which brings it"; exit 1; }
+	cd deployment/web && npm ci
+	$(BIN)/derma web deployment/web/site
 
 champion: setup ## Train the shipped network again from data/ (a GPU: minutes; two cores: a day)
 	$(BIN)/python code/champion.py pack

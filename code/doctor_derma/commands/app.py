@@ -23,6 +23,7 @@ from doctor_derma.commands.push import push
 from doctor_derma.commands.serve import serve
 from doctor_derma.commands.train import train
 from doctor_derma.commands.tune import tune
+from doctor_derma.commands.web import web
 from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
 from doctor_derma.workspace import ROOT_VARIABLE
@@ -38,7 +39,7 @@ app.add_typer(data.app, name="data")
 # the help loads none of it.
 for _command in (
     *(train, tune, evaluate, compare, audit, decide),
-    *(export, promote, card, push, predict, serve),
+    *(export, promote, card, push, predict, serve, web),
 ):
     app.command()(_command)
 

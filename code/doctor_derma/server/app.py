@@ -13,7 +13,7 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from doctor_derma._version import __version__
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.inference.prediction import NOTICE
-from doctor_derma.server.browser_security import SecurityHeaders, allow_origins
+from doctor_derma.server.browser_security import LOCAL_PATH, SecurityHeaders, allow_origins
 from doctor_derma.server.engine.engine import Classifiers, Engine
 from doctor_derma.server.error_handlers import add_error_handlers
 from doctor_derma.server.metrics import Metrics
@@ -112,4 +112,6 @@ def build_app(classifiers: Classifiers, bundle: Path, settings: Settings) -> Fas
     app.include_router(metrics_routes(metrics, settings.api_keys))
     app.include_router(reference_routes(app.openapi()))
     app.mount("/static", StaticFiles(directory=STATIC))
+    if settings.local_site is not None:
+        app.mount(LOCAL_PATH, StaticFiles(directory=settings.local_site, html=True))
     return app

@@ -32,11 +32,20 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
     "X-Permitted-Cross-Domain-Policies": "none",
 }
+# The browser edition, whose network is WebAssembly, and which can become an app.
+LOCAL_PATH = "/local"
+LOCAL_POLICY = SECURITY_HEADERS["Content-Security-Policy"].replace(
+    "script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'; manifest-src 'self'"
+)
 # Pages and scripts are asked for again, so that a new release is seen; answers say no-store.
 CACHE_CONTROL = "no-cache"
 PREFLIGHT_SECONDS = 3600
 # As they are sent: every answer has them, so they are encoded once.
 _ENCODED = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+_ENCODED_LOCAL = [
+    (name, LOCAL_POLICY.encode() if name == b"content-security-policy" else value)
+    for name, value in _ENCODED
+]
 _NAMES = frozenset(name for name, _ in _ENCODED)
 _CACHE_CONTROL = (b"cache-control", CACHE_CONTROL.encode())
 
@@ -49,12 +58,14 @@ class SecurityHeaders:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and add the headers to its answer."""
+        local = scope.get("path", "").startswith(f"{LOCAL_PATH}/")
+        headers = _ENCODED_LOCAL if local else _ENCODED
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = [header for header in message.get("headers", ()) if header[0] not in _NAMES]
                 cached = any(name == _CACHE_CONTROL[0] for name, _ in own)
-                message["headers"] = own + _ENCODED + ([] if cached else [_CACHE_CONTROL])
+                message["headers"] = own + headers + ([] if cached else [_CACHE_CONTROL])
             await send(message)
 
         await self._app(scope, receive, send_with_headers)

@@ -1,6 +1,7 @@
 """What a server can be told, from the environment variables ``DERMA_*``."""
 
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -31,6 +32,7 @@ class Settings(BaseSettings):
     health_port : port for ``/healthz``, ``/readyz`` and ``/metrics`` alone, besides the usual one
     rule : that decides labels where a request names none; the bundle's own when None
     providers : execution providers of ONNX Runtime that compute the network, by preference
+    local_site : folder that ``derma web`` has written, to be offered at ``/local/``
     log_format : ``json``, ``text``, or ``auto`` for text on a terminal and JSON elsewhere
     log_clients : whether clients' addresses are logged
     """
@@ -47,6 +49,7 @@ class Settings(BaseSettings):
     health_port: int | None = Field(default=None, ge=1, le=65535)
     rule: Rule | None = None
     providers: Annotated[tuple[str, ...], NoDecode] = (CPU,)
+    local_site: Path | None = None
     log_format: Literal["auto", "json", "text"] = "auto"
     log_clients: bool = False
 
@@ -78,6 +81,13 @@ class Settings(BaseSettings):
             if not _ORIGIN.fullmatch(origin):
                 raise ValueError(f"{origin} is no origin such as https://example.org")
         return origins
+
+    @field_validator("local_site")
+    @classmethod
+    def _check_site(cls, site: Path | None) -> Path | None:
+        if site is not None and not (site / "index.html").is_file():
+            raise ValueError(f"{site} has no index.html; write the site with 'derma web {site}'")
+        return site
 
     @classmethod
     def from_environment(cls) -> "Settings":

@@ -1,0 +1,66 @@
+// The model in a worker of the page: pictures come in and answers go out, and nothing else.
+
+import * as ort from "../runtime/ort.wasm.bundle.min.mjs";
+import { answerOf } from "./answering.js";
+import { decode, UnreadablePicture } from "./decoding.js";
+
+const MODEL = "../model/";
+const RUNTIME = "../runtime/";
+
+const loaded = load();
+loaded.then(({ bundle }) => postMessage({ model: bundle.model }), (error) => postMessage({ broken: error.message }));
+
+// One picture after the other: each fills memory, and there is one processor for them.
+let last = loaded.catch(() => null);
+addEventListener("message", ({ data }) => {
+  last = last.then(() => reply(data)).catch(() => null);
+});
+
+async function load() {
+  const [wasm, graph, model, info] = await Promise.all([
+    unpacked(`${RUNTIME}ort-wasm-simd-threaded.wasm.gz`),
+    unpacked(`${MODEL}model.onnx.gz`),
+    json(`${MODEL}description.json`),
+    json(`${MODEL}model.json`),
+  ]);
+  Object.assign(ort.env.wasm, { wasmBinary: wasm, numThreads: 1 });
+  const session = await ort.InferenceSession.create(graph, { executionProviders: ["wasm"] });
+  const bundle = { model, info };
+  await run(session, bundle, new Uint8Array(info.input.height * info.input.width * 3));
+  return { bundle, session };
+}
+
+async function reply({ id, file, rule }) {
+  try {
+    const { bundle, session } = await loaded;
+    const picture = await decode(file, bundle.info.input);
+    const outputs = await run(session, bundle, picture.pixels);
+    postMessage({ id, answer: answerOf(bundle, picture, outputs, rule) });
+  } catch (error) {
+    postMessage({ id, problem: { ofPicture: error instanceof UnreadablePicture, detail: error.message } });
+  }
+}
+
+async function run(session, { info }, pixels) {
+  const { height, width } = info.input;
+  const given = new ort.Tensor("uint8", pixels, [1, height, width, 3]);
+  return await session.run({ images: given });
+}
+
+async function json(path) {
+  return await (await fetched(path)).json();
+}
+
+// Some servers say that a .gz is packed, so that the browser has unpacked it already.
+async function unpacked(path) {
+  const bytes = new Uint8Array(await (await fetched(path)).arrayBuffer());
+  if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+async function fetched(path) {
+  const response = await fetch(new URL(path, import.meta.url));
+  if (!response.ok) throw new Error(`${path.replace("../", "")}: ${response.status}`);
+  return response;
+}

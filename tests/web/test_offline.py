@@ -1,0 +1,102 @@
+"""Nothing leaves the device, and after the first visit nothing has to come."""
+
+import shutil
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import BrowserContext, Page, expect
+
+from browser import ask, hosting
+from server.page.driving import choose, expect_answer
+from tiny_bundle import BLUE, GREEN, RED
+
+NEWER_ALONE = """async () => {
+    const others = (keys) => keys.length !== 1 || !keys[0].includes("newer-");
+    while (others(await caches.keys())) await new Promise((again) => setTimeout(again, 50));
+}"""
+
+
+def picture(folder: Path, colour: tuple[int, int, int]) -> Path:
+    path = folder / f"{'-'.join(map(str, colour))}.png"
+    Image.new("RGB", (40, 30), colour).save(path)
+    return path
+
+
+def test_pictures_go_nowhere(page: Page, address: str, tmp_path: Path) -> None:
+    expect(page.locator("#offline")).to_be_visible()
+    asked = []
+    page.context.on("request", lambda request: asked.append((request.method, request.url)))
+    choose(page, picture(tmp_path, BLUE))
+    expect_answer(page, "Vascular lesion")
+    assert [url for _, url in asked if not url.startswith("blob:")] == []
+    assert "not a medical device" in page.locator(".notice").inner_text()
+    assert page.locator("#overlay").is_visible()
+
+
+def test_the_policy_of_the_page_lets_no_script_ask_elsewhere(
+    context: BrowserContext, address: str
+) -> None:
+    page = context.new_page()
+    page.goto(address)
+    ask_elsewhere = "fetch('http://127.0.0.1:9/').then(() => 'sent', () => 'refused')"
+    with page.expect_event("console", lambda told: "Content Security Policy" in told.text):
+        assert page.evaluate(ask_elsewhere) == "refused"
+
+
+def test_after_the_first_visit_no_host_is_needed(
+    context: BrowserContext, tiny_site: Path, tmp_path: Path
+) -> None:
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    with hosting(tiny_site) as address:
+        page.goto(address)
+        page.locator("#offline").wait_for()
+    # Nobody answers at that address any more.
+    context.set_offline(True)
+    page.reload()
+    choose(page, picture(tmp_path, RED))
+    expect(page.locator("#label")).to_have_text("Melanoma", timeout=60_000)
+    page.locator(".links a", has_text="Model card").click()
+    expect(page.locator("h1")).to_have_text("tiny")
+    page.locator("a", has_text="Upload page").click()
+    choose(page, picture(tmp_path, GREEN))
+    expect(page.locator("#label")).to_have_text("Melanocytic nevus", timeout=60_000)
+
+
+def test_browsers_offer_to_install_it(page: Page) -> None:
+    page.locator("#offline").wait_for()
+    session = page.context.new_cdp_session(page)
+    errors = session.send("Page.getInstallabilityErrors")["installabilityErrors"]
+    # The profile of a test is a private one, where browsers install nothing.
+    assert [error["errorId"] for error in errors] == ["in-incognito"]
+    manifest = session.send("Page.getAppManifest")
+    assert manifest["errors"] == []
+
+
+def test_a_newer_site_takes_the_place_of_the_kept_one(
+    context: BrowserContext, tiny_site: Path, tmp_path: Path
+) -> None:
+    site = tmp_path / "site"
+    shutil.copytree(tiny_site, site)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    with hosting(site) as address:
+        page.goto(address)
+        page.locator("#offline").wait_for()
+        card = site / "card.html"
+        card.write_text(card.read_text().replace("<h1>tiny", "<h1>newer"))
+        worker = site / "service-worker.js"
+        worker.write_text(worker.read_text().replace('VERSION = "', 'VERSION = "newer-'))
+        page.evaluate("navigator.serviceWorker.getRegistration().then((found) => found.update())")
+        page.evaluate(NEWER_ALONE)
+        page.goto(f"{address}card.html")
+        expect(page.locator("h1")).to_have_text("newer")
+
+
+def test_a_removed_picture_leaves_the_engine_free(page: Page, tmp_path: Path) -> None:
+    paths = [picture(tmp_path, (shade, 0, 0)) for shade in range(200, 212)]
+    choose(page, *paths)
+    page.get_by_role("button", name="Remove all").click()
+    choose(page, picture(tmp_path, BLUE))
+    expect_answer(page, "Vascular lesion")
+    assert ask(page, "again", picture(tmp_path, RED).read_bytes())["answer"]["label"] == "mel"
