@@ -24,7 +24,7 @@ $(VENV)/.installed: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --upgrade pip
 	$(if $(TORCH_INDEX),$(BIN)/pip install 'torch>=2.8' torchvision --index-url $(TORCH_INDEX))
-	$(BIN)/pip install --editable '.[train,scale,dev]'
+	$(BIN)/pip install --editable '.[train,scale,dicom,dev]'
 	touch $@
 
 demo: setup ## Synthetic data to a served model, in demo/ (SERVE=0: don't serve)

@@ -282,12 +282,12 @@ def test_bad_sources_leave_the_old_data_as_it_was(tmp_path: Path, images, messag
     assert (reported is not None) == ("no usable image" in message)
 
 
-def heic() -> bytes:
-    return b"\0\0\0\x18ftypheic" + bytes(2000)
+def raw() -> bytes:
+    return b"\0\0\0\x18ftypcrx " + bytes(2000)
 
 
 UNUSABLE = {
-    "all HEIC": ([source(f"x{n}", "a", heic()) for n in range(8)], "unsupported-format 8", "HEIC"),
+    "all RAW": ([source(f"x{n}", "a", raw()) for n in range(8)], "unsupported-format 8", "RAW"),
     "all cut": (
         [source(f"x{n}", "a", encoded(picture(n))[:900]) for n in range(3)],
         "truncated 3",
@@ -308,10 +308,10 @@ UNUSABLE = {
         "conflicting-labels 6",
         "the same picture as",
     ),
-    "a class of HEIC": (
-        [*sources({"a": 5}), *[source(f"x{n}", "b", heic()) for n in range(2)]],
+    "a class of RAW": (
+        [*sources({"a": 5}), *[source(f"x{n}", "b", raw()) for n in range(2)]],
         "unsupported-format 2",
-        "HEIC",
+        "export it as JPEG",
     ),
 }
 

@@ -218,14 +218,12 @@ def test_only_rows_reach_standard_output_and_odd_names_stay_as_they_are(
 def test_every_file_of_a_folder_has_a_row_or_is_counted(
     bundle: Path, pictures: Path, capsys: pytest.CaptureFixture
 ) -> None:
-    (pictures / "phone.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(600))
+    (pictures / "camera.cr3").write_bytes(b"\0\0\0\x18ftypcrx " + bytes(600))
     (pictures / "photo.jfif").write_bytes((pictures / "b_green.JPG").read_bytes())
     assert run_predict([str(pictures)], bundle, "csv") == 1
     written = capsys.readouterr()
     rows = {Path(row["path"]).name: row for row in csv.DictReader(io.StringIO(written.out))}
-    assert set(rows) == {"a_red.png", "b_green.JPG", "c_blue.png", "phone.heic", "photo.jfif"}
+    assert set(rows) == {"a_red.png", "b_green.JPG", "c_blue.png", "camera.cr3", "photo.jfif"}
     assert rows["photo.jfif"]["label"] == "nv"
-    assert rows["phone.heic"]["error"] == (
-        "not a picture that can be read (HEIC; save it as JPEG or PNG)"
-    )
+    assert rows["camera.cr3"]["error"] == "a RAW photograph: export it as JPEG"
     assert "Left out as no pictures: 1 .txt\n" in written.err

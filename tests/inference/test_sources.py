@@ -52,7 +52,7 @@ def test_each_picture_comes_once_in_the_order_of_the_sources(pictures: Path) -> 
 
 
 def test_sources_without_a_picture_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DermaError, match=r"no pictures in this folder; it needs files in \.bmp"):
+    with pytest.raises(DermaError, match=r"no pictures in this folder; it needs files in \.avif"):
         find_images([str(tmp_path)])
     with pytest.raises(DermaError, match=r"\*\.png: matches no picture"):
         find_images([str(tmp_path / "*.png")])

@@ -10,6 +10,7 @@ import numpy as np
 import pyvips
 from PIL import Image
 
+from images.made import heic
 from server.hostile import hostile_files
 
 SIDE = 7000
@@ -18,10 +19,12 @@ MOST_BYTES = 19_900_000
 
 @cache
 def worst_pictures() -> dict[str, bytes]:
-    """Return some two hundred files by name."""
+    """Return some 240 files by name."""
     worst = {**_fifty_megapixels(), **_parts(), **_broken(), **_slow()}
     hostile = sorted(hostile_files().items(), key=lambda item: len(item[1]), reverse=True)
-    return {**worst, **dict(hostile[: 200 - len(worst)])}
+    newer = {name: data for name, data in hostile if name.startswith("promising/")}
+    worst |= _large_of_newer_kinds() | newer
+    return {**worst, **dict(hostile[: 240 - len(worst)])}
 
 
 def ordinary_picture() -> bytes:
@@ -88,6 +91,19 @@ def _fifty_megapixels() -> dict[str, bytes]:
     files["tiff tiled"] = black.tiffsave_buffer(tile=True, compression="deflate")
     files["webp of a camera"] = _save(_noise(3000, 2000).resize((6000, 4000)), "WEBP", method=0)
     return files
+
+
+def _large_of_newer_kinds() -> dict[str, bytes]:
+    """Return good files of kinds that take much to decode, as telephones and scanners write."""
+    large = _noise(500, 375).resize((4000, 3000))
+    return {
+        "heic 12 megapixels": heic(large.resize((4032, 3024)), chroma=420, quality=40),
+        "avif 12 megapixels": _save(large, "AVIF", speed=10),
+        "avif 50 megapixels": _save(_plain("RGB"), "AVIF", speed=10),
+        "jp2 50 megapixels": _save(_plain("RGB"), "JPEG2000"),
+        "jp2 without levels": _save(_plain("L"), "JPEG2000", num_resolutions=1),
+        "gif 50 megapixels": _save(_plain("L"), "GIF"),
+    }
 
 
 def _parts() -> dict[str, bytes]:

@@ -7,7 +7,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from doctor_derma.images.decoding import ImageSource, UnreadableImage, open_image
+from doctor_derma.images.decoding import (
+    ImageSource,
+    UnreadableImage,
+    open_image,
+    without_identity,
+)
 
 GROUP_PICTURES = 32
 GROUP_BYTES = 32_000_000
@@ -18,19 +23,21 @@ Encoded = bytes | UnreadableImage
 def encode(source: ImageSource) -> bytes:
     """Return a picture as a file: one on disk or in memory as it is, pixels as a PNG.
 
+    A DICOM file becomes a PNG, so that what it tells of the patient stays here.
+
     Raises
     ------
     UnreadableImage
-        When the file can't be read or the array is no picture.
+        When the file can't be read, the array is no picture, or a DICOM file can't be decoded.
     """
     if isinstance(source, bytes):
-        return source
+        return without_identity(source)
     if isinstance(source, np.ndarray | Image.Image):
         stream = io.BytesIO()
         open_image(source).save(stream, "PNG", compress_level=1)
         return stream.getvalue()
     try:
-        return Path(source).read_bytes()
+        return without_identity(Path(source).read_bytes())
     except FileNotFoundError as error:
         raise UnreadableImage("no such file") from error
     except IsADirectoryError as error:

@@ -1,13 +1,21 @@
 """One way from an encoded picture to the pixels a network sees, for training and serving."""
 
 import io
+import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeGuard
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
+from PIL import (
+    ExifTags,
+    Image,
+    ImageFile,
+    Jpeg2KImagePlugin,
+    PngImagePlugin,
+    UnidentifiedImageError,
+)
 
 from doctor_derma.errors import DermaError
 from doctor_derma.images.bit_depth import (
@@ -19,20 +27,23 @@ from doctor_derma.images.bit_depth import (
     read_low_bytes,
 )
 from doctor_derma.images.colour_profiles import conversion_to_srgb
-from doctor_derma.images.file_structure import (
+from doctor_derma.images.dicom import UnreadableDicom, load_dicom
+from doctor_derma.images.file_structure import EAGER, look_through, webp_size
+from doctor_derma.images.formats import (
+    ADVICE,
+    DECODERS,
     LENGTH,
-    foreign_kind,
+    RAW,
     is_known,
-    look_through,
-    webp_size,
+    is_raw,
+    kind_of,
+    what_to_do,
 )
+from doctor_derma.images.heic import load_heic
 from doctor_derma.images.large_pictures import WEBP_BYTES, bytes_to_decode, can_shrink, load_shrunk
 
 # Changes with the pixels of any picture; 1 was Pillow alone, without profiles.
 DECODER = 2
-IMAGE_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".tif", ".tiff", ".webp"}
-)
 MAX_PIXELS = 50_000_000
 # A JPEG may be decoded at a half, a quarter or an eighth, which saves time and memory, as long
 # as no side gets shorter than this: far more than a network looks at.
@@ -40,8 +51,6 @@ DRAFT_SIDE = 1024
 # What takes more is made smaller while it is read, if it can be. A picture of 1920x1080 takes less,
 # and so does nearly every JPEG, which is made smaller by its own decoder.
 LARGE_BYTES = 24_000_000
-# Pillow knows more, and some of those run other programs on the file, such as EPS.
-FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "WEBP")
 # Pillow remarks on odd files, at length and for each one. Here a file is readable or it is not.
 # The filter is for good, as one for the time of a call would be that of all threads.
 warnings.filterwarnings("ignore", module=r"PIL\.")
@@ -59,7 +68,7 @@ _TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 
-Fault = Literal["damaged", "foreign", "large"]
+Fault = Literal["damaged", "foreign", "large", "unsupported"]
 Encoded = str | Path | bytes
 ImageSource = Encoded | Image.Image | np.ndarray
 
@@ -69,8 +78,8 @@ class UnreadableImage(DermaError):  # noqa: N818
 
     Attributes
     ----------
-    kind : ``damaged``; ``foreign``, no file of a kind that is read; or ``large``, more than
-        may be decoded
+    kind : ``damaged``; ``foreign``, no picture; ``unsupported``, of a kind that is not read, with
+        what to do in the message; or ``large``, more than may be decoded
     """
 
     def __init__(self, message: str, kind: Fault = "damaged") -> None:
@@ -119,9 +128,9 @@ def open_image(source: ImageSource, *, shrink: bool = True) -> Image.Image:
         head = _first_bytes(source)
         if is_known(head):
             raise UnreadableImage("corrupt or truncated picture (damaged header)") from error
-        kind = foreign_kind(head)
-        named = f" ({kind}; save it as JPEG or PNG)" if kind else ""
-        raise UnreadableImage(f"not a picture that can be read{named}", "foreign") from error
+        raise UnreadableImage("not a picture that can be read", "foreign") from error
+    except UnreadableDicom as error:
+        raise UnreadableImage(str(error), "unsupported") from error
     except Image.DecompressionBombError as error:
         raise UnreadableImage(f"more than {MAX_PIXELS:,} pixels, scale it down", "large") from error
     except UnreadableImage:
@@ -143,6 +152,21 @@ def decode(source: ImageSource, height: int, width: int) -> Decoded:
     """Decode a picture and stretch it to the size a network takes; raises as ``open_image``."""
     picture = open_image(source)
     return Decoded(fit_pixels(picture, height, width), picture.size)
+
+
+def without_identity(encoded: bytes) -> bytes:
+    """Return a picture's file as it is, but a DICOM file as a PNG, with nothing of the patient.
+
+    Raises
+    ------
+    UnreadableImage
+        When it is a DICOM file that can't be decoded.
+    """
+    if kind_of(encoded[:LENGTH]) != "DICOM":
+        return encoded
+    stream = io.BytesIO()
+    open_image(encoded, shrink=False).save(stream, "PNG")
+    return stream.getvalue()
 
 
 def fit_pixels(image: Image.Image, height: int, width: int) -> np.ndarray:
@@ -185,7 +209,7 @@ def _open_encoded(source: Encoded, shrink: bool) -> ImageFile.ImageFile:
 
 
 def _open_file(file: Path | io.BytesIO, shrink: bool) -> ImageFile.ImageFile:
-    image = Image.open(file, formats=FORMATS)
+    image = Image.open(file, formats=DECODERS)
     # What is over the limit keeps its size, to be refused for it.
     if shrink and image.width * image.height <= MAX_PIXELS:
         image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
@@ -197,7 +221,18 @@ def _read(source: Encoded | Image.Image, shrink: bool) -> Image.Image:
     if isinstance(source, Image.Image):
         _check_size(*source.size)
         return _load(source, source, shrink)
-    width, height = webp_size(_first_bytes(source))
+    head = _first_bytes(source)
+    kind = kind_of(head)
+    if kind == "TIFF" and _is_raw(source):
+        kind = RAW
+    if kind in ADVICE:
+        raise UnreadableImage(what_to_do(kind), "unsupported")
+    if kind == "DICOM":
+        return load_dicom(source if isinstance(source, bytes) else Path(source), MAX_PIXELS)
+    if kind in EAGER:
+        encoded = source if isinstance(source, bytes) else Path(source).read_bytes()
+        return _read_eager(encoded, kind, shrink)
+    width, height = webp_size(head)
     if shrink and width * height * WEBP_BYTES > LARGE_BYTES:
         # Pillow would make room for its frames before it tells of its size.
         _check_size(width, height)
@@ -207,6 +242,29 @@ def _read(source: Encoded | Image.Image, shrink: bool) -> Image.Image:
     if shrink and can_shrink(image.format) and bytes_to_decode(image) > LARGE_BYTES:
         return load_shrunk(source, str(image.format), DRAFT_SIDE)
     return _load(image, source, shrink)
+
+
+def _read_eager(encoded: bytes, kind: str, shrink: bool) -> Image.Image:
+    """Decode a picture of one of the kinds whose decoders have to be told nothing too large."""
+    structure = look_through(encoded)
+    if structure.excess:
+        raise UnreadableImage(structure.excess)
+    if structure.pixels > MAX_PIXELS:
+        raise Image.DecompressionBombError
+    if kind == "HEIC":
+        return load_heic(encoded, MAX_PIXELS, LARGE_BYTES if shrink else sys.maxsize, DRAFT_SIDE)
+    image = Image.open(io.BytesIO(encoded), formats=DECODERS)
+    _check_size(*image.size)
+    if shrink and isinstance(image, Jpeg2KImagePlugin.Jpeg2KImageFile):
+        # Each level is half the size, down to what a network looks at.
+        halvings = max(min(image.size) // DRAFT_SIDE, 1).bit_length() - 1
+        image.reduce = min(halvings, structure.levels)
+    return _load(image, encoded, shrink)
+
+
+def _is_raw(source: Encoded) -> bool:
+    with io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb") as stream:
+        return is_raw(stream)
 
 
 def _check_size(width: int, height: int) -> None:

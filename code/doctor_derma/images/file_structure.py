@@ -1,4 +1,4 @@
-"""What a file is, from its bytes alone: of which kind, and made of how many parts.
+"""What a file is made of, from its bytes alone: how many parts, and how large a picture.
 
 A decoder goes through all parts of a file, and nothing in the formats limits them: millions of
 empty segments keep one busy for seconds, and a few bytes are one more pass over all pixels. No
@@ -8,6 +8,14 @@ camera and no program makes so many.
 import re
 import struct
 from typing import NamedTuple
+
+from doctor_derma.images.containers import (
+    Contents,
+    gif_contents,
+    heif_contents,
+    jpeg_2000_contents,
+)
+from doctor_derma.images.formats import BIG_TIFF, LENGTH, TIFF_ORDERS, kind_of
 
 # Encoders of JPEG make some ten scans and at most some twenty.
 MAX_SCANS = 50
@@ -24,43 +32,20 @@ MAX_VALUES = 100_000
 _INFLATES = 1032
 
 _JPEG, _PNG, _BMP = b"\xff\xd8", b"\x89PNG\r\n\x1a\n", b"BM"
-_TIFF = {b"II*\0": "<", b"MM\0*": ">"}
-_BIG_TIFF = (b"II+\0", b"MM\0+")
 _SCAN, _END = 0xDA, 0xD9
 # After a scan's header comes coded data, in which FF is followed by 00 or a restart marker.
 _MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]", re.DOTALL)
 _ALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 _ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _PACKED = (b"zTXt", b"iTXt", b"iCCP")
-
-# Files that people take for pictures and that are not read here, by their first bytes.
-_BRANDS = {
-    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"), "HEIC"),
-    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
-    **dict.fromkeys((b"qt  ", b"isom", b"mp41", b"mp42", b"M4V "), "a video"),
-    b"crx ": "a raw file of a camera",
+# Their decoders make room for the picture, or more, when a file is merely opened.
+EAGER = {
+    "HEIC": heif_contents,
+    "AVIF": heif_contents,
+    "JPEG 2000": jpeg_2000_contents,
+    "GIF": gif_contents,
+    "DICOM": lambda encoded: Contents(),
 }
-_BEGINNINGS = (
-    (rb"GIF8[79]a", "GIF"),
-    (rb"\x00\x00\x00\x0cjP  |\xff\x4f\xff\x51", "JPEG 2000"),
-    (rb"\x00\x00\x00\x0cJXL |\xff\x0a", "JPEG XL"),
-    (rb".{128}DICM", "DICOM"),
-    (rb"8BPS", "a file of Photoshop"),
-    (rb"%PDF", "PDF"),
-    (rb"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)?<svg", "SVG"),
-    (rb"PK\x03\x04", "a zip archive or office file"),
-    (rb"FUJIFILM|IIRO|IIU\x00", "a raw file of a camera"),
-    (rb"\s*<(!doctype|html)", "a web page"),
-    (rb"version https://git-lfs", "the pointer of a file that Git LFS has not fetched"),
-)
-# Of these a folder of pictures may hold some, without anybody thinking them pictures.
-_DOCUMENTS = frozenset({"PDF", "a zip archive or office file", "a web page", "a video"})
-_SUFFIXES = frozenset(
-    {".heic", ".heif", ".avif", ".gif", ".jp2", ".j2k", ".jxl", ".dcm", ".dicom", ".psd", ".svg"}
-    | {".dng", ".nef", ".cr2", ".cr3", ".arw", ".raf", ".orf", ".rw2", ".raw", ".ico", ".tga"}
-)
-# Bytes of a beginning that tell.
-LENGTH = 512
 
 
 class Structure(NamedTuple):
@@ -72,32 +57,43 @@ class Structure(NamedTuple):
     coefficients : bytes that a progressive JPEG's take, which all have to be kept at once
     unpacked : bytes that a PNG's compressed metadata may become
     odd : whether it is of a kind that few people send and that is slow or noisy to decode
+    eager : whether its decoder makes room for the picture, or more, when it is merely opened
+    pixels : that an eager one announces; 0 where it does not
+    levels : how often its decoder can halve it, of JPEG 2000
     """
 
     excess: str | None = None
     coefficients: int = 0
     unpacked: int = 0
     odd: bool = False
+    eager: bool = False
+    pixels: int = 0
+    levels: int = 0
 
 
 def look_through(encoded: bytes) -> Structure:
     """Return what a file is made of, in a time that hardly depends on what is in it."""
+    kind = kind_of(encoded[:LENGTH]) or ""
+    eager = kind in EAGER
     try:
+        if eager:
+            excess, pixels, levels = EAGER[kind](encoded)
+            return Structure(excess, odd=True, eager=True, pixels=pixels, levels=levels)
         if encoded.startswith(_JPEG):
             return _jpeg(encoded)
         if encoded.startswith(_PNG):
             return _png(encoded)
-        if order := _TIFF.get(encoded[:4]):
+        if order := TIFF_ORDERS.get(encoded[:4]):
             return _tiff(encoded, order)
-        if encoded.startswith(_BIG_TIFF):
+        if encoded.startswith(BIG_TIFF):
             return Structure(odd=True)
         if encoded.startswith(_BMP):
             # Runs, which Pillow goes through in Python.
             (compression,) = struct.unpack_from("<I", encoded, 30)
             return Structure(odd=compression in (1, 2))
-    except struct.error:
+    except (IndexError, struct.error):
         pass  # It ends too early, as the decoder will say.
-    return Structure()
+    return Structure(odd=eager, eager=eager)
 
 
 def webp_size(start: bytes) -> tuple[int, int]:
@@ -115,29 +111,6 @@ def webp_size(start: bytes) -> tuple[int, int]:
             across, down = struct.unpack_from("<HH", start, 26)
             return across & 0x3FFF, down & 0x3FFF
     return 0, 0
-
-
-def is_known(start: bytes) -> bool:
-    """Say whether a file begins as one of a format that is read."""
-    if start.startswith(b"RIFF"):
-        return start[8:12] == b"WEBP"
-    return start.startswith((_JPEG, _PNG, _BMP, *_TIFF, *_BIG_TIFF))
-
-
-def foreign_kind(head: bytes) -> str | None:
-    """Return what a file is by its first ``LENGTH`` bytes, such as HEIC; None where unknown."""
-    if head[4:8] == b"ftyp":
-        return _BRANDS.get(head[8:12], "a video or a picture of another kind")
-    for beginning, kind in _BEGINNINGS:
-        if re.match(beginning, head, re.DOTALL | re.IGNORECASE):
-            return kind
-    return None
-
-
-def foreign_picture(suffix: str, head: bytes) -> bool:
-    """Say whether a file is a picture of a kind that is not read, by its suffix or first bytes."""
-    kind = foreign_kind(head)
-    return suffix in _SUFFIXES or (kind is not None and kind not in _DOCUMENTS)
 
 
 def _jpeg(encoded: bytes) -> Structure:

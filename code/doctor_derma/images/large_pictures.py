@@ -98,26 +98,48 @@ def load_shrunk(source: str | Path | bytes, format: str, side: int) -> Image.Ima
         raise (MemoryError if "out of memory" in detail else OSError)(detail) from None
 
 
+def shrink_pixels(pixels: np.ndarray, side: int) -> Image.Image:
+    """Make decoded pixels by whole numbers smaller, with no side under ``side``.
+
+    Parameters
+    ----------
+    pixels : uint8 array of shape (height, width, channels), of grey, RGB or RGBA; not copied
+
+    Returns
+    -------
+    picture of mode ``L`` or ``RGB``, on white where it was transparent
+    """
+    return _shrunk(load_libvips().Image.new_from_array(pixels), side)
+
+
 def _load(source: str | Path | bytes, format: str, side: int) -> Image.Image:
     image = _open(source, format)
-    across, down = (max(size // side, 1) for size in (image.width, image.height))
+    across, down = _factors(image, side)
     if format == "WEBP" and (factor := min(across, down)) > 1:
         # The decoder itself makes it smaller. A frame of an animation it does not.
         image = _open(source, format, scale=1 / factor)
-        across, down = (max(size // side, 1) for size in (image.width, image.height))
     if image.interpretation in _STRANGE:
         image = image.colourspace("srgb")
+    picture = _shrunk(image, side)
+    picture.info.update(_kept(image))
+    return picture
+
+
+def _shrunk(image: Any, side: int) -> Image.Image:
     if image.hasalpha():
         image = image.flatten(background=65535 if image.format == "ushort" else 255)
     if image.bands == 2:
         image = image.extract_band(0)
+    across, down = _factors(image, side)
     if across > 1 or down > 1:
         image = image.shrink(across, down)
-    picture = Image.fromarray(
+    return Image.fromarray(
         _to_8_bits(image.numpy()), "CMYK" if image.interpretation == "cmyk" else None
     )
-    picture.info.update(_kept(image))
-    return picture
+
+
+def _factors(image: Any, side: int) -> tuple[int, int]:
+    return max(image.width // side, 1), max(image.height // side, 1)
 
 
 def _open(source: str | Path | bytes, format: str, **options: Any) -> Any:

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from doctor_derma.errors import DermaError
-from doctor_derma.images.decoding import IMAGE_SUFFIXES
-from doctor_derma.images.file_structure import LENGTH, foreign_picture, is_known
+from doctor_derma.images.formats import IMAGE_SUFFIXES, LENGTH, foreign_picture, is_known
 
 
 def files_below(folder: Path) -> list[Path]:

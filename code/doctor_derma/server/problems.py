@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from doctor_derma.images.decoding import UnreadableImage
+from doctor_derma.images.formats import NAMES
 from doctor_derma.server.engine.admission import DeadlineExceeded, Draining, Overloaded
 from doctor_derma.server.logs import CURRENT
 
@@ -16,7 +17,6 @@ PROBLEM_MEDIA_TYPE = "application/problem+json"
 PROBLEMS_PATH = "/problems"
 # No route has as many folders; the path of a request may have thousands.
 MAX_FOLDERS = 20
-PICTURE_FORMATS = "JPEG, PNG, WebP, TIFF or BMP"
 # What decoding and the engine raise, and ``to_problem_error`` translates.
 EXPECTED_ERRORS = (UnreadableImage, Overloaded, DeadlineExceeded)
 LATE_RETRY_SECONDS = 1
@@ -165,7 +165,9 @@ def to_problem_error(error: Exception) -> ProblemError:
     match error:
         case UnreadableImage(kind=kind):
             if kind == "foreign":
-                return ProblemError(WRONG_TYPE, sentence(f"{error}; send {PICTURE_FORMATS}"))
+                return ProblemError(WRONG_TYPE, sentence(f"{error}; send {NAMES}"))
+            if kind == "unsupported":
+                return ProblemError(WRONG_TYPE, sentence(str(error)))
             return ProblemError(TOO_LARGE if kind == "large" else UNREADABLE, sentence(str(error)))
         case Draining(retry_after=seconds):
             detail = "The server is stopping; send this again in a moment."

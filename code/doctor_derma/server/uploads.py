@@ -16,6 +16,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
+from doctor_derma.images.formats import MEDIA_TYPES
 from doctor_derma.server.problems import (
     MALFORMED,
     TOO_LARGE,
@@ -29,8 +30,8 @@ from doctor_derma.server.upload_memory import Reservation
 FORM = "multipart/form-data"
 FIELD = "image"
 MANY_FIELD = "images"
-RAW_TYPES = ("image/jpeg", "image/png", "image/webp", "image/tiff", "image/bmp")
 ANY_BYTES = "application/octet-stream"
+_RAW_TYPES = (*MEDIA_TYPES, ANY_BYTES)
 MAX_IMAGE_BYTES = 20_000_000
 # Boundaries, part headers and a file name around a picture.
 FORM_BYTES = 4_096
@@ -99,7 +100,7 @@ async def read_pictures(
     if media_type == FORM:
         body = read_body(request, limits.body, reservation)
         uploads = _read_form(body, content_type, limits.fields, reservation)
-    elif limits.raw and (media_type.startswith("image/") or media_type == ANY_BYTES):
+    elif limits.raw and (media_type.startswith("image/") or media_type in _RAW_TYPES):
         uploads = _read_raw(read_body(request, MAX_IMAGE_BYTES, reservation), reservation)
     else:
         raw = ", or the picture alone with its own Content-Type" if limits.raw else ""

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from doctor_derma.images.decoding import IMAGE_SUFFIXES
+from doctor_derma.images.formats import IMAGE_SUFFIXES
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.predict import predict_sources
 from doctor_derma.inference.prediction import Row

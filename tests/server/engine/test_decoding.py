@@ -80,7 +80,7 @@ def test_one_process_serves_many_pictures_and_says_what_is_wrong() -> None:
     async def scenario(decoder: IsolatedDecoder) -> None:
         first = await decoder.decode(good)
         process = pid()
-        foreign = await decoder.decode(b"GIF89a")
+        foreign = await decoder.decode(b"a text")
         assert isinstance(foreign, Unread)
         assert foreign.kind == "foreign"
         damaged = await decoder.decode(good[:-2000])

@@ -4,6 +4,7 @@ from server.hostile.broken import broken_files
 from server.hostile.foreign import foreign_files
 from server.hostile.lying import lying_files
 from server.hostile.odd import odd_files
+from server.hostile.promising import promising_files
 
 
 def hostile_files(seed: int = 0) -> dict[str, bytes]:
@@ -11,6 +12,7 @@ def hostile_files(seed: int = 0) -> dict[str, bytes]:
     return {
         **{f"odd/{name}": data for name, data in odd_files(seed).items()},
         **{f"lying/{name}": data for name, data in lying_files(seed).items()},
+        **{f"promising/{name}": data for name, data in promising_files(seed).items()},
         **{f"broken/{name}": data for name, data in broken_files(seed).items()},
         **{f"foreign/{name}": data for name, data in foreign_files(seed).items()},
     }

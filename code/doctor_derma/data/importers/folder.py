@@ -18,7 +18,7 @@ from doctor_derma.data.importers.tables import (
 )
 from doctor_derma.data.splits import split_in, split_named
 from doctor_derma.errors import DermaError
-from doctor_derma.images.decoding import IMAGE_SUFFIXES
+from doctor_derma.images.formats import IMAGE_SUFFIXES
 from doctor_derma.images.walking import files_below
 
 METADATA_NAME = "metadata"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from doctor_derma.data.importers.tables import shown
 from doctor_derma.errors import DermaError
-from doctor_derma.images.decoding import IMAGE_SUFFIXES
+from doctor_derma.images.formats import IMAGE_SUFFIXES
 from doctor_derma.images.walking import files_below
 
 

@@ -11,9 +11,10 @@ import hashlib
 import zipfile
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from rich.progress import track
@@ -23,8 +24,8 @@ from scipy.sparse.csgraph import connected_components
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.data.importers.records import InspectedImage, Reason, ReportedImage, SourceImage
 from doctor_derma.data.manifest import SPLITS
-from doctor_derma.images.decoding import UnreadableImage, open_image
-from doctor_derma.images.file_structure import LENGTH, foreign_kind
+from doctor_derma.images.decoding import UnreadableImage, open_image, without_identity
+from doctor_derma.images.formats import LENGTH, kind_of
 from doctor_derma.images.thumbnails import thumbnail
 from doctor_derma.terminal import terminal
 
@@ -65,9 +66,13 @@ def _inspect(source: SourceImage) -> InspectedImage | ReportedImage:
         return ReportedImage(source.image, Reason.UNLABELLED, f"{source.origin}: no class known")
     try:
         encoded = source.read()
+        if kind_of(encoded[:LENGTH]) == "DICOM":
+            # The file tells of the patient, and is never copied.
+            source = replace(source, read=partial(_read_anonymous, source.read), suffix=".png")
+            encoded = without_identity(encoded)
         picture = open_image(encoded, shrink=False)
     except UnreadableImage as error:
-        return ReportedImage(source.image, _reason(error, encoded), f"{source.origin}: {error}")
+        return ReportedImage(source.image, _reason(error), f"{source.origin}: {error}")
     # A member of an archive that is encrypted, or packed in an unknown way, is a RuntimeError.
     except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         return ReportedImage(source.image, Reason.CORRUPT, f"{source.origin}: {error}")
@@ -82,8 +87,12 @@ def _inspect(source: SourceImage) -> InspectedImage | ReportedImage:
     )
 
 
-def _reason(error: UnreadableImage, encoded: bytes) -> Reason:
-    if foreign_kind(encoded[:LENGTH]):
+def _read_anonymous(read: Callable[[], bytes]) -> bytes:
+    return without_identity(read())
+
+
+def _reason(error: UnreadableImage) -> Reason:
+    if error.kind == "unsupported":
         return Reason.UNSUPPORTED
     return Reason.TRUNCATED if "truncat" in str(error.__cause__).lower() else Reason.CORRUPT
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from doctor_derma.errors import DermaError
-from doctor_derma.images.decoding import IMAGE_SUFFIXES
+from doctor_derma.images.formats import FOREIGN_SUFFIXES, IMAGE_SUFFIXES
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab")
 TABLE_SUFFIXES = (*TEXT_SUFFIXES, ".txt", ".xlsx", ".parquet")
@@ -167,7 +167,7 @@ def as_age(cell: str) -> float | None:
 
 
 # Endings that a name may have or lack; ".2" in "lesion 1.2" is none.
-_ENDINGS = IMAGE_SUFFIXES | {".gif", ".heic", ".heif", ".avif", ".jp2", ".dcm", ".dng", ".raw"}
+_ENDINGS = IMAGE_SUFFIXES | FOREIGN_SUFFIXES
 
 
 class _Name(NamedTuple):

@@ -10,7 +10,7 @@ from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
 
 from doctor_derma.errors import DermaError
-from doctor_derma.images.decoding import IMAGE_SUFFIXES
+from doctor_derma.images.formats import IMAGE_SUFFIXES
 from doctor_derma.images.walking import files_below
 from doctor_derma.images.walking import is_picture as is_picture_file
 

@@ -13,13 +13,13 @@ from PIL import Image
 
 from doctor_derma.images.decoding import (
     DRAFT_SIDE,
-    FORMATS,
     LARGE_BYTES,
     MAX_PIXELS,
     Decoded,
     Fault,
 )
 from doctor_derma.images.file_structure import look_through, webp_size
+from doctor_derma.images.formats import DECODERS
 from doctor_derma.images.large_pictures import WEBP_BYTES, bytes_to_decode, can_shrink
 from doctor_derma.server.decoding_worker import LENGTHS, REQUEST, SECONDS, TOO_MUCH
 
@@ -60,14 +60,16 @@ def where_to_decode(encoded: bytes) -> Place:
     ``nowhere`` for what would not fit there either.
     """
     structure = look_through(encoded)
-    if structure.excess:
+    if structure.excess or structure.pixels > MAX_PIXELS:
         return "here"
+    if structure.eager:
+        return "isolated"
     # Before Pillow opens it, which unpacks the metadata of a PNG.
     width, height = webp_size(encoded[:30])
     if width * height * WEBP_BYTES > LARGE_BYTES or structure.unpacked > UNPACKED_BYTES:
         return "isolated"
     try:
-        with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
+        with Image.open(io.BytesIO(encoded), formats=DECODERS) as image:
             if image.width * image.height > MAX_PIXELS:
                 return "here"
             image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))

@@ -11,11 +11,11 @@ from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBea
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.decisions import Rule
 from doctor_derma.errors import DermaError
+from doctor_derma.images.formats import MEDIA_TYPES, NAMES
 from doctor_derma.server.problems import (
     INVALID,
     KEY_NEEDED,
     NOT_FOUND,
-    PICTURE_FORMATS,
     PROBLEM_TYPES,
     WRONG_METHOD,
     ProblemError,
@@ -23,7 +23,7 @@ from doctor_derma.server.problems import (
     sentence,
 )
 from doctor_derma.server.schemas import MapFormat
-from doctor_derma.server.uploads import ANY_BYTES, FIELD, FORM, MAX_IMAGE_BYTES, RAW_TYPES
+from doctor_derma.server.uploads import ANY_BYTES, FIELD, FORM, MAX_IMAGE_BYTES
 
 POST_PROBLEMS = describe_problems(
     *(each for each in PROBLEM_TYPES if each not in (NOT_FOUND, WRONG_METHOD))
@@ -40,7 +40,7 @@ _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The key 
 _PICTURE = {
     "type": "string",
     "format": "binary",
-    "description": f"{PICTURE_FORMATS}, at most {MAX_IMAGE_BYTES // 1_000_000} MB",
+    "description": f"{NAMES}, at most {MAX_IMAGE_BYTES // 1_000_000} MB",
 }
 
 
@@ -88,7 +88,7 @@ def check_rule(rule: Rule | None, info: BundleInfo) -> None:
 
 def form_of(*fields: str) -> dict[str, Any]:
     """Describe a multipart form: one picture in ``image``, any number in any other field."""
-    many = {"type": "array", "items": _PICTURE, "description": f"Several of {PICTURE_FORMATS}"}
+    many = {"type": "array", "items": _PICTURE, "description": f"Several of {NAMES}"}
     schema: dict[str, Any] = {
         "type": "object",
         "properties": {field: _PICTURE if field == FIELD else many for field in fields},
@@ -100,4 +100,4 @@ def form_of(*fields: str) -> dict[str, Any]:
 
 def raw_pictures() -> dict[str, Any]:
     """Describe a picture that is the whole body."""
-    return {media_type: {"schema": _PICTURE} for media_type in (*RAW_TYPES, ANY_BYTES)}
+    return {media_type: {"schema": _PICTURE} for media_type in (*MEDIA_TYPES, ANY_BYTES)}
