@@ -112,6 +112,16 @@ def test_a_run_judges_what_it_has_not_trained_on(workspace: Workspace) -> None:
     _, _, [note] = check_data(workspace, "champion", 5)
     assert note.startswith(f"{(split == 'train').sum()} images were in the training of tiny")
 
+    # One that was trained on all but the test split has nothing else, unless its twin is here.
+    refit = workspace.root / "refit"
+    trained_bundle(workspace, refit, refit=True)
+    write_info(refit, read_info(refit).model_copy(update={"twin": "gone-fold0"}))
+    _, [(_, rows)] = find_judges(workspace, str(refit), dataset)
+    assert set(rows) == set(np.flatnonzero(split == "test"))
+    write_info(refit, read_info(refit).model_copy(update={"twin": "family-fold0"}))
+    _, [(_, rows), (_, of_twin)] = find_judges(workspace, str(refit), dataset)
+    assert set(rows) == set(np.flatnonzero(split == "test")) < set(of_twin)
+
     _, judges = find_judges(workspace, "family", dataset)
     judged = np.concatenate([rows for _, rows in judges])
     counts = np.bincount(judged)

@@ -140,20 +140,22 @@ def find_judges(
     import numpy as np
     from pydantic import ValidationError
 
+    from doctor_derma.bundle import INFO_FILE, read_info
     from doctor_derma.commands.models import find_bundle
     from doctor_derma.inference.classifier import Classifier
     from doctor_derma.training.config import TrainConfig, in_new_names
     from doctor_derma.training.folds import parts_of
-    from doctor_derma.training.runs import open_run
 
-    family = _fold_bundles(workspace, reference)
-    folders = family or [find_bundle(workspace, reference)]
+    if family := _fold_bundles(workspace, reference):
+        folders, name = family, reference
+    else:
+        folders = [find_bundle(workspace, reference)]
+        info = read_info(folders[0])
+        name, twins = info.name, (info.twin,) if isinstance(info.twin, str) else info.twin or ()
+        # Those of the shipped model are not here.
+        bundles = [workspace.runs / twin / "bundle" for twin in twins]
+        folders += [bundle for bundle in bundles if (bundle / INFO_FILE).is_file()]
     classifiers = [Classifier.load(folder) for folder in folders]
-    name = reference if family else classifiers[0].name
-    twins = classifiers[0].info.twin if not family else None
-    for twin in (twins,) if isinstance(twins, str) else twins or ():
-        folders.append(open_run(workspace.runs, twin).bundle)
-        classifiers.append(Classifier.load(folders[-1]))
     test = np.flatnonzero(dataset.table["split"] == "test")
     judges = []
     for folder, classifier in zip(folders, classifiers, strict=True):

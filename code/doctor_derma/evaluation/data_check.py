@@ -50,8 +50,8 @@ EXPLANATIONS = {
     "the minority, or, in a tie, those that the networks believe less.",
     Problem.LABEL: "Networks that have not seen the picture call it something else, more surely "
     "than chance explains (confident learning: Northcutt et al., JAIR 70, 2021).",
-    Problem.OUTLIER: "Far from what the networks were trained on. Not wrong by itself: a rare "
-    "finding, another kind of picture, or no lesion at all.",
+    Problem.OUTLIER: "Farther from the training images than 95% of unseen pictures are. Not wrong "
+    "by itself: a rare finding, another kind of picture, or no lesion at all.",
     Problem.BLURRED: "Less sharp than 99.8% of the training images.",
     Problem.DARK: "Darker than 99.8% of the training images.",
     Problem.BRIGHT: "Brighter than 99.8% of the training images.",
