@@ -8,7 +8,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from doctor_derma.decisions import Rule
-from doctor_derma.errors import DermaError
+from doctor_derma.errors import DermaError, first_mistake
 from doctor_derma.inference.providers import CPU, named_providers
 
 PREFIX = "DERMA_"
@@ -101,8 +101,8 @@ class Settings(BaseSettings):
         try:
             return cls()
         except ValidationError as error:
-            first = error.errors()[0]
+            wrong = first_mistake(error)
             raise DermaError(
-                f"{PREFIX}{str(first['loc'][0]).upper()}: {first['msg']}; "
-                "change it, or unset it for the default"
+                f"{PREFIX}{wrong.keys[0].upper()}: {wrong.reason}; change it, or unset it for the "
+                "default"
             ) from error
