@@ -1,6 +1,7 @@
 """A project that was trained once, and a tiny bundle, for all the tests that need them."""
 
 import os
+import shutil
 
 # Before torch is loaded: more threads than that only get in each other's way on tiny pictures.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from doctor_derma.inference.classifier import Classifier
+from doctor_derma.workspace import Workspace
 from project import FOREIGN, Project, copy_data, import_lesions, train_tiny
 from tiny_bundle import BLUE, GREEN, RED, write_bundle
 
@@ -22,8 +24,23 @@ from tiny_bundle import BLUE, GREEN, RED, write_bundle
 SLOW_FOLDERS = {"benchmarks", "commands", "deployment", "distributed", "notebooks", "privacy"}
 SLOW_FILES = {
     *("test_cli", "test_decide", "test_docs", "test_doctests", "test_drain", "test_forgetting"),
-    *("test_first_trainings", "test_ham10000", "test_hostile", "test_http", "test_memory"),
-    *("test_large_pictures", "test_mlflow_model", "test_plots", "test_serve", "test_unreachable"),
+    *("test_first_trainings", "test_ham10000", "test_hostile", "test_http", "test_independence"),
+    *("test_large_pictures", "test_memory", "test_mlflow_model", "test_openapi", "test_plots"),
+    *("test_serve", "test_unreachable"),
+}
+# Single tests of other files that take over 0.3 s of a processor: plots, other processes, and
+# hypothesis with whole imports.
+SLOW_TESTS = {
+    *("test_classes_differ_in_the_middle_and_not_in_the_corner", "test_killed_while_it_swaps"),
+    *("test_clients_that_hang_up_leave_the_queue_of_a_real_server", "test_plots_show_the_figures"),
+    *("test_contact_sheet_shows_every_severity", "test_imports_as_every_class_in_every_split"),
+    *("test_kept_and_left_out_make_up_what_was_seen", "test_no_body_breaks_the_server"),
+    *("test_plot_and_table_show_both_curves_also_with_an_absent_class",),
+    *("test_plot_and_table_show_every_class_also_an_absent_one", "test_sizes_of_residual_networks"),
+    *("test_plot_and_table_show_the_gaps", "test_plot_is_one_picture_with_something_on_it"),
+    *("test_the_clients_of_a_proxy_have_a_limit_each", "test_the_plot_counts_the_bands"),
+    *("test_too_much_memory_is_a_refusal", "test_unknown_patients_are_said_to_be_unknown"),
+    *("test_who_is_cancelled_leaves_no_answer_for_the_next", "test_limit_predicts_fewer_pictures"),
 }
 SLOW_FIXTURES = {"tiny_run", "lesions", "root"}
 # Files that take longest come first: none of them begins when the other processes have ended.
@@ -56,8 +73,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent / "distributed"):
             item.add_marker("ray")
-        if is_slow(item.path) or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+        single = getattr(item, "originalname", item.name) in SLOW_TESTS
+        trains = not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
+        if single or trains or is_slow(item.path):
             item.add_marker("slow")
+            # What Ray, MLflow and torch warn of depends on their releases, and is not ours to mend.
+            item.add_marker(pytest.mark.filterwarnings("default"), append=False)
 
 
 @pytest.fixture(autouse=True)
@@ -68,16 +89,30 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def lesions(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A root with an imported synthetic set in ``data/``; tests copy it or leave it be."""
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's tables and no run: they take seconds to make, so once for all processes."""
+    from doctor_derma.tracking.store import EXPERIMENT, ready_database
+
+    shared = tmp_path_factory.getbasetemp()
+    made = (shared.parent if "PYTEST_XDIST_WORKER" in os.environ else shared) / "made" / "mlflow.db"
+    ready_database(made, EXPERIMENT)
+    return made
+
+
+@pytest.fixture(scope="session")
+def lesions(database: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A root with an imported synthetic set and MLflow's tables; tests copy it or leave it be."""
     root = tmp_path_factory.mktemp("lesions")
     import_lesions(root / "data")
+    copy = Workspace(root).tracking_database
+    copy.parent.mkdir(parents=True)
+    shutil.copy(database, copy)
     return root
 
 
 @pytest.fixture
 def root(lesions: Path, tmp_path: Path) -> Path:
-    """A root of its own with a copy of that set, for one test to train in."""
+    """A root of its own with a copy of both, for one test to train in."""
     return copy_data(lesions, tmp_path / "root")
 
 

@@ -58,9 +58,14 @@ def import_lesions(data: Path, each: int = 10) -> None:
 
 
 def copy_data(source: Path, root: Path) -> Path:
-    """Copy the data of one root to another, without what was derived from them."""
+    """Copy data and MLflow's tables of one root to another, without what was derived from them."""
     ignored = shutil.ignore_patterns("cache")
     shutil.copytree(source / "data", root / "data", ignore=ignored)
+    made = Workspace(source).tracking_database
+    if made.exists():
+        copy = Workspace(root).tracking_database
+        copy.parent.mkdir(parents=True)
+        shutil.copy(made, copy)
     return root
 
 

@@ -1,5 +1,6 @@
 """A run goes on without MLflow: one warning, and its metrics on disk."""
 
+import shutil
 import socket
 from dataclasses import replace
 from pathlib import Path
@@ -43,6 +44,7 @@ def test_an_unreachable_server(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    shutil.rmtree(root / "mlflow")
     project = train_tiny(root, "alone")
     assert_whole_but_untracked(project, capfd.readouterr().err)
     assert not (root / "mlflow" / "db").exists()
@@ -50,7 +52,6 @@ def test_an_unreachable_server(
 
 def test_a_broken_database(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
     database = Workspace(root).tracking_database
-    database.parent.mkdir(parents=True)
     database.write_bytes(b"this is no database" * 100)
     project = train_tiny(root, "alone")
     assert_whole_but_untracked(project, capfd.readouterr().err)

@@ -1,6 +1,5 @@
 """Sweeps that take seconds, and what they leave in MLflow."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ from mlflow.tracking import MlflowClient
 
 from doctor_derma.distributed.tune.sweep import Sweep, read_sweep
 from doctor_derma.workspace import Workspace
-from project import RECIPE, Project
+from project import RECIPE
 
 SWEEP: dict[str, Any] = {
     "base": RECIPE,
@@ -29,12 +28,6 @@ def write_sweep(path: Path, **changes: Any) -> Path:
 
 def sweep(folder: Path, **changes: Any) -> Sweep:
     return read_sweep(write_sweep(folder / "sweep.yaml", **changes))
-
-
-def copy_store(tiny_run: Project, root: Path) -> None:
-    """Give a root a store of MLflow's that is there already, as making one takes seconds."""
-    there, copy = tiny_run.workspace.tracking_database, Workspace(root).tracking_database
-    shutil.copytree(there.parent, copy.parent)
 
 
 def store(root: Path) -> MlflowClient:

@@ -10,13 +10,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from distributed.tune.sweeps import children, copy_store, store, tracked_as, write_sweep
+from distributed.tune.sweeps import children, store, tracked_as, write_sweep
 from distributed.two_nodes import two_nodes
 from doctor_derma.distributed.tune.handover import has_ended
 from doctor_derma.distributed.tune.run import resume
 from doctor_derma.errors import DermaError
 from doctor_derma.workspace import Workspace
-from project import RECIPE, Project, own_environment
+from project import RECIPE, own_environment
 
 EPOCHS = 2
 TRIALS = 3
@@ -67,10 +67,7 @@ def ended_trials(root: Path) -> set[str]:
     return {folder.name for folder in folders if has_ended(folder)}
 
 
-def test_resume_on_two_nodes_repeats_nothing(
-    tiny_run: Project, root: Path, tmp_path: Path, address: str
-) -> None:
-    copy_store(tiny_run, root)
+def test_resume_on_two_nodes_repeats_nothing(root: Path, tmp_path: Path, address: str) -> None:
     path = write_sweep(tmp_path / "sweep.yaml", base=RECIPE | {"epochs": EPOCHS}, trials=TRIALS)
     workspace = Workspace(root)
     before = kill_after_the_first_trial(root, path, address)

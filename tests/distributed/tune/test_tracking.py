@@ -6,13 +6,13 @@ import pandas as pd
 import pytest
 from mlflow.tracking import MlflowClient
 
-from distributed.tune.sweeps import children, copy_store, store, sweep
+from distributed.tune.sweeps import children, store, sweep
 from doctor_derma.distributed.tune.folder import SweepFolder, create_sweep, open_sweep
 from doctor_derma.distributed.tune.results import State, TrialRecord
 from doctor_derma.distributed.tune.tracking import SweepTracker
 from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.workspace import Workspace
-from project import Project, new_run
+from project import new_run
 
 ENDS: dict[State, tuple[str, str | None]] = {
     "complete": ("FINISHED", "false"),
@@ -24,8 +24,7 @@ ENDS: dict[State, tuple[str, str | None]] = {
 
 
 @pytest.fixture
-def made(tiny_run: Project, root: Path, tmp_path: Path) -> SweepFolder:
-    copy_store(tiny_run, root)
+def made(root: Path, tmp_path: Path) -> SweepFolder:
     workspace = Workspace(root)
     return create_sweep(workspace, sweep(tmp_path), "ends", "synthetic", "0")
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from mlflow.entities import Run as TrackedRun
 
-from distributed.tune.sweeps import children, copy_store, store, sweep, tracked_as
+from distributed.tune.sweeps import children, store, sweep, tracked_as
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.distributed.cluster import cluster
 from doctor_derma.distributed.tune.run import Tuned, tune
@@ -16,7 +16,7 @@ from doctor_derma.training.config import load_config
 from doctor_derma.training.loop import train
 from doctor_derma.training.runs import create_run, open_run
 from doctor_derma.workspace import Workspace
-from project import FOREIGN, RECIPE, Project, copy_data
+from project import FOREIGN, RECIPE, copy_data
 
 EPOCHS = 3
 POPULATION_EPOCHS = 4
@@ -25,10 +25,8 @@ METRIC = "val_macro_auc"
 
 
 @pytest.fixture(scope="module")
-def root(lesions: Path, tiny_run: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = copy_data(lesions, tmp_path_factory.mktemp("swept"))
-    copy_store(tiny_run, root)
-    return root
+def root(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return copy_data(lesions, tmp_path_factory.mktemp("swept"))
 
 
 @pytest.fixture(scope="module")
