@@ -22,7 +22,6 @@ from doctor_derma.audits import (
     subgroups,
 )
 from doctor_derma.audits.groups import interval_of
-from doctor_derma.bundle import Conformal
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.data.masks import read_mask
 from doctor_derma.evaluation.plots.curves import plot_reliability
@@ -39,7 +38,7 @@ PROVENANCE_FILE = "provenance.json"
 
 @dataclass(frozen=True, eq=False)
 class Audited:
-    """A model, its predictions of a split, and what its bundle says of its probabilities.
+    """A model and its predictions of a split.
 
     ``limit`` is how many pictures the robustness audit takes, None for all.
     """
@@ -47,10 +46,6 @@ class Audited:
     classifier: Classifier
     predictions: Predictions
     dataset: Dataset
-    temperature: float
-    prior_weight: float
-    class_shares: tuple[float, ...]
-    conformal: Conformal
     limit: int | None = None
 
 
@@ -64,26 +59,26 @@ class Audit:
 
 
 def _calibration(of: Audited) -> Audit:
+    info = of.classifier.info
     versions = calibration.calibration_versions(
-        of.predictions, of.temperature, of.prior_weight, np.array(of.class_shares)
+        of.predictions, info.temperature, info.prior_weight, np.array(info.class_shares)
     )
     frame = calibration.measure_calibration(versions)
     figures = {}
     for version, rows in frame.groupby("version", sort=False):
         intervals = {row["metric"]: interval_of(row) for row in rows.to_dict("records")}
         figures[f"reliability_{version}"] = plot_reliability(versions[str(version)], intervals)
-    table = calibration.calibration_table(frame, of.temperature, of.prior_weight)
+    table = calibration.calibration_table(frame, info.temperature, info.prior_weight)
     return Audit([table], {"calibration": frame}, figures)
 
 
 def _coverage(of: Audited) -> Audit:
-    target, sets = of.conformal.target, of.conformal.sets
-    frames = {"coverage": coverage.measure_coverage(of.predictions, of.conformal.limit)}
+    conformal = of.classifier.info.conformal
+    target, sets = conformal.target, conformal.sets
+    frames = {"coverage": coverage.measure_coverage(of.predictions, conformal.limit)}
     tables = [coverage.coverage_table(frames["coverage"], target, sets)]
     if sets != "marginal":  # Beside what one threshold for all would give.
-        frames["coverage_marginal"] = coverage.measure_coverage(
-            of.predictions, of.conformal.threshold
-        )
+        frames["coverage_marginal"] = coverage.measure_coverage(of.predictions, conformal.threshold)
         tables.append(coverage.coverage_table(frames["coverage_marginal"], target))
     return Audit(tables, frames, {"coverage": coverage.plot_coverage(frames["coverage"], target)})
 

@@ -58,16 +58,7 @@ def audit_model(
     dataset = read_dataset(workspace.data)
     classifier, predictions = predict(workspace, reference, dataset, split)
     info = classifier.info
-    audited = Audited(
-        classifier,
-        predictions,
-        dataset,
-        temperature=info.temperature,
-        prior_weight=info.prior_weight,
-        class_shares=info.class_shares,
-        conformal=info.conformal,
-        limit=limit,
-    )
+    audited = Audited(classifier, predictions, dataset, limit)
     for name in names or AUDITS:
         folder = workspace.evaluation_images / "audits" / info.name / name
         found = AUDITS[name](audited)
