@@ -1,7 +1,7 @@
 // From an encoded picture to the pixels that a network sees, as images/decoding.py does it: PNG
 // here, to the bit, and what else there is by the browser.
 
-import { decodePng, isPng, orientation, readChunks } from "./png.js";
+import { decodePng, isPng, onWhite, orientation, readChunks } from "./png.js";
 import { fit, fromPixels, reduce } from "./resampling.js";
 
 const MAX_PIXELS = 50_000_000;
@@ -63,35 +63,35 @@ async function readPng(file) {
 
 // Upright, in sRGB by its profile; the first frame of several. head: the first bytes.
 async function readByBrowser(file, head) {
-  const image = await createImageBitmap(file).catch(() => null);
+  // Multiplied by its alpha a picture would come rounded down.
+  const image = await createImageBitmap(file, { premultiplyAlpha: "none" }).catch(() => null);
   if (image === null) throw new UnreadablePicture(reason(head));
   const { width, height } = image;
   checkSize(width, height);
   const canvas = new OffscreenCanvas(width, Math.min(height, BAND_ROWS));
-  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
   let band = null, start = -1;
   function row(y) {
     const first = y - (y % BAND_ROWS);
     if (first !== start) {
-      context.fillStyle = "#fff";
-      context.fillRect(0, 0, width, canvas.height);
+      context.clearRect(0, 0, width, canvas.height);
       context.drawImage(image, 0, -first);
       band = context.getImageData(0, 0, width, canvas.height).data;
       start = first;
     }
-    return withoutAlpha(band, (y - first) * width * 4, width);
+    return flat(band, (y - first) * width * 4, width);
   }
   const kind = head.startsWith("\xff\xd8") ? "JPEG" : "other";
   const bytes = /^RIFF/.test(head) ? width * height * WEBP_BYTES : 0;
   return { width, height, row, kind, bytes, close: () => image.close() };
 }
 
-function withoutAlpha(band, from, width) {
+// On white here, as the canvas itself would round down.
+function flat(band, from, width) {
   const row = new Uint8Array(width * 3);
   for (let x = 0, to = 0; x < width; x += 1, from += 4, to += 3) {
-    row[to] = band[from];
-    row[to + 1] = band[from + 1];
-    row[to + 2] = band[from + 2];
+    const alpha = band[from + 3];
+    for (let i = 0; i < 3; i += 1) row[to + i] = alpha === 255 ? band[from + i] : onWhite(band[from + i], alpha);
   }
   return row;
 }

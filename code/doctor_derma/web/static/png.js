@@ -218,7 +218,7 @@ function levels({ type, depth, height }, samples) {
 }
 
 // Pillow's alpha_composite over opaque white, which has 7 bits behind the point.
-function onWhite(value, alpha) {
+export function onWhite(value, alpha) {
   const front = alpha * 128;
   const sum = value * front + 255 * (255 * 128 - front) + 0x4000;
   return (((sum >> 8) + sum) >> 8) >> 7;
