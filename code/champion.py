@@ -6,6 +6,7 @@
     python code/champion.py student            # one network out of many, and a plain refit
     python code/champion.py refine             # the student goes on with strong augmentation
     python code/champion.py ship               # a bundle; `make champion` does all of it
+    python code/champion.py int8               # the shipped bundle in 8 bits, thresholds kept
     python code/champion.py all --seconds 540  # search, folds and student on a GPU, in that time
 
 Every network is a job with a file of its own under ``champion/``: what is there is not trained
@@ -21,6 +22,7 @@ import time
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -535,6 +537,60 @@ def ship(folder: Path, root: Path, name: str, jobs: list[Job]) -> None:
     print(f"Bundle: {export(run, dataset, precision='int8')}", flush=True)
 
 
+def quantize_shipped(root: Path) -> None:
+    """Write the shipped bundle in 8 bits, with all that was fitted to the fp32 network.
+
+    For where the runs are gone: ``ship`` fits to what the quantized twin says of images that it has
+    not seen. The bundle so has no metrics until it was evaluated.
+    """
+    import onnx
+
+    from doctor_derma.atomic import replacing_own_folder
+    from doctor_derma.bundle import (
+        INFO_FILE,
+        PROBABILITIES,
+        Parity,
+        Weights,
+        file_sha256,
+        read_info,
+        write_info,
+    )
+    from doctor_derma.data.cache import pixel_cache
+    from doctor_derma.data.manifest import read_dataset
+    from doctor_derma.export.int8 import quantize_int8
+    from doctor_derma.export.onnx import run_graph
+    from doctor_derma.workspace import Workspace
+
+    workspace = Workspace.find() if root == Path() else Workspace(root)
+    dataset, source = read_dataset(workspace.data), workspace.champion
+    info = read_info(source)
+    pixels = pixel_cache(dataset, info.input.height, info.input.width)
+    targets = np.array(dataset.targets(dataset.table))
+    rows = np.random.default_rng(0).permutation(np.flatnonzero(dataset.table["split"] != "test"))
+    shown = np.concatenate([rows[targets[rows] == k][:28] for k in np.unique(targets)])
+    model = quantize_int8(onnx.load(source / info.weights.file), [pixels[row] for row in shown])
+    compared = rows[~np.isin(rows, shown)][:2000]
+    [before] = run_graph(source / info.weights.file, pixels, compared, (PROBABILITIES,))
+    [after] = run_graph(model, pixels, compared, (PROBABILITIES,))
+    parity = Parity(
+        reference="fp32 graph",
+        max_probability_difference=float(np.abs(before - after).max()),
+        same_label=float((before.argmax(1) == after.argmax(1)).mean()),
+        images=len(compared),
+    )
+    target = source.with_name(f"{source.name}-int8")
+    with replacing_own_folder(target, INFO_FILE) as written:
+        path = written / info.weights.file
+        onnx.save(model, path)
+        weights = Weights(sha256=file_sha256(path), bytes=path.stat().st_size, precision="int8")
+        name = f"{info.name}-int8"
+        created = datetime.now(UTC).isoformat(timespec="seconds")
+        changed = {"name": name, "run": name, "created": created, "metrics": {}}
+        changed |= {"weights": weights, "parity": parity}
+        write_info(written, info.model_copy(update=changed))
+    print(f"{target}: {parity}", flush=True)
+
+
 def everything(folder: Path, workers: int, seconds: float, results: Path | None) -> None:
     """Search, folds and student one after the other, each as long as the time allows."""
     deadline = time.monotonic() + seconds
@@ -603,7 +659,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument(
-        "step", choices=("pack", "search", "folds", "student", "refine", "ship", "all")
+        "step", choices=("pack", "search", "folds", "student", "refine", "ship", "int8", "all")
     )
     parser.add_argument("--folder", type=Path, default=Path("champion"))
     parser.add_argument("--root", type=Path, default=Path())
@@ -620,6 +676,9 @@ def main() -> None:
         return
     if chosen.step == "pack":
         pack(chosen.folder, chosen.root)
+        return
+    if chosen.step == "int8":
+        quantize_shipped(chosen.root)
         return
     if chosen.step == "ship":
         ship(chosen.folder, chosen.root, chosen.name, refine_jobs(chosen.images))
