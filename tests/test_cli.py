@@ -100,7 +100,7 @@ def test_the_whole_loop(main: Main, tmp_path: Path) -> None:
     assert f"| {figures['images']} |" in card
     assert "Prediction sets with a target of 95%" in card
 
-    output, _ = step("export", "first", "--to", tmp_path / "bundle")
+    output, _ = step("export", "second", "--to", tmp_path / "bundle")
     assert read_info(tmp_path / "bundle").class_names[4] == "mel"
     step("promote", "first")
     champion = read_info(workspace.champion)
