@@ -75,7 +75,7 @@ test: setup ## Lint, types and every test, side by side
 every-test: setup
 	$(PYTEST)
 
-coverage: setup ## The fast tests, the lines and branches that they run, and a floor of these
+coverage: setup ## The fast tests, and the lines and branches of the package that they run
 	$(PYTEST) $(FAST) --cov --cov-report=term
 
 siege: setup ## Attack a server in 512 MB for minutes (DERMA_SIEGE=long: a quarter of an hour)
@@ -98,4 +98,4 @@ docs: setup ## Build the site of docs/ in site/, with every link checked
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## Remove the demo and caches
-	rm -rf $(DEMO) build site .pytest_cache .ruff_cache .mypy_cache .hypothesis .grimp_cache .import_linter_cache
+	rm -rf $(DEMO) build site .pytest_cache .ruff_cache .mypy_cache .hypothesis .grimp_cache .import_linter_cache .coverage
