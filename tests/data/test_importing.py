@@ -1,21 +1,28 @@
 import csv
+import hashlib
 import io
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data.pictures import encoded, picture, source, sources
+from data.pictures import encoded, picture, source, sources, write
+from doctor_derma.data.importers.folder import read_folder
 from doctor_derma.data.importers.importing import ImportSummary, import_images
 from doctor_derma.data.importers.records import SourceImage
 from doctor_derma.data.manifest import DatasetInfo, read_dataset
 from doctor_derma.errors import DermaError
+from images.made import heic
+from images.made import save as saved
+from images.test_dicom import dicom
 
 INFO = DatasetInfo("test", "made up", "none", 0)
 
@@ -459,3 +466,25 @@ def test_added_pictures_that_are_nearly_there_join_their_split(tmp_path: Path) -
     assert table.loc["twin", "split"] == table.loc[name, "split"] == "test"
     assert table.loc["twin", "lesion"] == table.loc[name, "lesion"]
     assert summary.kept == 19
+
+
+def test_pictures_of_every_kind_are_imported_and_nothing_of_the_patient(tmp_path: Path) -> None:
+    kinds = {
+        ".heic": heic,
+        ".avif": lambda pixels: saved(pixels, "AVIF"),
+        ".jp2": lambda pixels: saved(pixels, "JPEG2000"),
+        ".gif": lambda pixels: saved(pixels.quantize(64), "GIF"),
+        ".dcm": lambda pixels: dicom(np.asarray(pixels)),
+    }
+    for number in range(30):
+        suffix = list(kinds)[number % 5]
+        content = kinds[suffix](picture(number))
+        write(tmp_path / f"from/{'ab'[number // 5 % 2]}/{number}{suffix}", content)
+    summary = import_images(read_folder(tmp_path / "from"), INFO, tmp_path / "data")
+    assert (summary.kept, summary.left_out) == (30, 0)
+    suffixes = [Path(path).suffix for path in summary.table["path"]]
+    assert Counter(suffixes) == dict.fromkeys([".heic", ".avif", ".jp2", ".gif", ".png"], 6)
+    for path, digest in zip(summary.table["path"], summary.table["sha256"], strict=True):
+        content = (tmp_path / "data" / path).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == digest
+        assert b"Doe^Jane" not in content

@@ -126,6 +126,8 @@ def test_a_cut_picture_is_not_half_a_picture(format: str, always_large: None) ->
         ("P", "PNG", {}),
         ("RGBA", "WEBP", {}),
         ("RGB", "TIFF", {"compression": "tiff_lzw"}),
+        # All of it in one strip.
+        ("RGB", "TIFF", {"compression": "tiff_lzw", "strip_size": 10**9}),
     ],
     ids=str,
 )

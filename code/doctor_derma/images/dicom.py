@@ -74,8 +74,6 @@ def load_dicom(source: Path | bytes, most_pixels: int) -> Image.Image:
         What pydicom raises for a damaged file has no base class.
     """
     pydicom = load_pydicom()
-    from pydicom.pixels import pixel_array
-
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
         syntax = _transfer_syntax(stream.read(_HEAD_BYTES))
         if syntax not in _PLAIN | _COMPRESSED:
@@ -95,7 +93,7 @@ def load_dicom(source: Path | bytes, most_pixels: int) -> Image.Image:
         raise Image.DecompressionBombError(f"{width}x{height}")
     if syntax in _COMPRESSED:
         _check_frame(dataset, (width, height))
-    picture = Image.fromarray(_to_8_bits(pixel_array(dataset, index=0), dataset))
+    picture = Image.fromarray(_to_8_bits(pydicom.pixels.pixel_array(dataset, index=0), dataset))
     if profile := dataset.get("ICCProfile"):
         picture.info["icc_profile"] = bytes(profile)
     return picture
@@ -112,6 +110,7 @@ def load_pydicom() -> ModuleType:
     """
     try:
         import pydicom
+        import pydicom.pixels
     except ImportError as error:
         raise UnreadableDicom(
             "a DICOM file, which needs pydicom: pip install 'doctor-derma[dicom]', or export the "
@@ -152,11 +151,9 @@ def _check_frame(dataset: Any, size: tuple[int, int]) -> None:
 
 
 def _to_8_bits(values: np.ndarray, dataset: Any) -> np.ndarray:
-    from pydicom.pixels import apply_color_lut
-
     bits = int(dataset.BitsStored)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        values = apply_color_lut(values, dataset)
+        values = load_pydicom().pixels.apply_color_lut(values, dataset)
         bits = 8 * values.itemsize
     if values.ndim == 3:
         return (values >> max(bits - 8, 0)).astype(np.uint8)
@@ -176,15 +173,14 @@ def _to_8_bits(values: np.ndarray, dataset: Any) -> np.ndarray:
 
 def _displayed(values: np.ndarray, dataset: Any, stored: tuple[int, int]) -> np.ndarray:
     """Return brightness from 0 to 1, as the file wants its values shown."""
-    from pydicom.pixels import apply_modality_lut, apply_voi, apply_windowing
-
-    values = apply_modality_lut(values, dataset)
+    steps = load_pydicom().pixels
+    values = steps.apply_modality_lut(values, dataset)
     if dataset.get("VOILUTSequence"):
         most = 2 ** int(dataset.VOILUTSequence[0].LUTDescriptor[2]) - 1
-        return apply_voi(values, dataset).astype(np.float32) / most
+        return steps.apply_voi(values, dataset).astype(np.float32) / most
     if "WindowCenter" in dataset and "WindowWidth" in dataset:
-        low, high = apply_windowing(np.array([-_ANYTHING, _ANYTHING]), dataset)
-        values = apply_windowing(values, dataset)
+        low, high = steps.apply_windowing(np.array([-_ANYTHING, _ANYTHING]), dataset)
+        values = steps.apply_windowing(values, dataset)
     else:
-        low, high = apply_modality_lut(np.array(stored), dataset).astype(float)
+        low, high = steps.apply_modality_lut(np.array(stored), dataset).astype(float)
     return (values.astype(np.float32) - low) / max(high - low, 1)

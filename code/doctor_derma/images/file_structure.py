@@ -7,6 +7,7 @@ camera and no program makes so many.
 
 import re
 import struct
+from collections.abc import Callable
 from typing import NamedTuple
 
 from doctor_derma.images.containers import (
@@ -39,12 +40,13 @@ _ALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 _ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _PACKED = (b"zTXt", b"iTXt", b"iCCP")
 # Their decoders make room for the picture, or more, when a file is merely opened.
-EAGER = {
+EAGER: dict[str, Callable[[bytes], Contents]] = {
     "HEIC": heif_contents,
     "AVIF": heif_contents,
     "JPEG 2000": jpeg_2000_contents,
     "GIF": gif_contents,
-    "DICOM": lambda encoded: Contents(),
+    # What says its size can lie anywhere in it.
+    "DICOM": lambda _: Contents(),
 }
 
 

@@ -16,6 +16,8 @@ from PIL import Image
 from doctor_derma.images.decoding import Decoded, decode
 from doctor_derma.server import decoding_worker
 from doctor_derma.server.engine.decoding import IsolatedDecoder, Unread
+from images.made import heic
+from images.test_dicom import dicom
 
 SIZE = 16
 
@@ -60,9 +62,12 @@ def pid() -> int:
 NOISE = Image.effect_noise((300, 200), 80).convert("RGB")
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "TIFF", "WEBP", "BMP"])
+@pytest.mark.parametrize(
+    "format", ["JPEG", "PNG", "TIFF", "WEBP", "BMP", "GIF", "AVIF", "JPEG2000", "HEIC", "DICOM"]
+)
 def test_pixels_are_those_of_the_server(format: str) -> None:
-    data = save(NOISE, format)
+    other = {"HEIC": heic, "DICOM": lambda picture: dicom(np.asarray(picture))}
+    data = other[format](NOISE) if format in other else save(NOISE, format)
 
     async def scenario(decoder: IsolatedDecoder) -> None:
         found = await decoder.decode(data)

@@ -14,6 +14,7 @@ from doctor_derma.images.decoding import decode
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.server.engine.decoding import Unread, where_to_decode
 from doctor_derma.server.engine.jobs import Classified, Job, Outcome, work
+from images.made import heic, with_size
 from tiny_bundle import BLUE, GREEN, RED, SIZE
 
 
@@ -166,6 +167,12 @@ RUNS = encoded((40, 30), "BMP")[:30] + b"\1" + encoded((40, 30), "BMP")[31:]
         (PROGRESSIVE_50_MEGAPIXELS, "nowhere"),
         (encoded((30, 20), "TIFF"), "isolated"),
         (RUNS, "isolated"),
+        # Their decoders work when a file is merely opened, so never in the server.
+        *((encoded((30, 20), format), "isolated") for format in ("AVIF", "GIF", "JPEG2000")),
+        (heic(Image.new("RGB", (64, 64))), "isolated"),
+        (bytes(128) + b"DICM" + bytes(99), "isolated"),
+        # What is refused by what it says of itself needs no decoder.
+        (with_size(heic(Image.new("RGB", (64, 64))), 9000, 9000), "here"),
         # 10 kB that Pillow would unpack to 10 MB when it opens the file.
         (with_text(encoded((30, 20), "PNG"), 10_000_000), "isolated"),
         (with_text(encoded((30, 20), "PNG"), 10_000), "here"),
