@@ -149,8 +149,9 @@ def test_an_edited_list_is_applied_and_never_written_over(
     place = table["problem"] == "label"
     table.loc[place, "action"] = table.loc[place, "suggested"]
     file = folder / "data_check.csv"
-    table.to_csv(file, index=False)
-    with pytest.raises(DermaError, match="1 actions are filled in and not applied"):
+    # As a spreadsheet saves it where a comma is in numbers.
+    table.to_csv(file, index=False, sep=";")
+    with pytest.raises(DermaError, match="1 action filled in and not applied"):
         check_data(workspace, "family", 5)
 
     before = read_dataset(workspace.data).fingerprint

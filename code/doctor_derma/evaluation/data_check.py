@@ -13,6 +13,7 @@ from PIL import Image
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.corrections import DROP, RELABEL
+from doctor_derma.data.importers.tables import read_table, require_columns
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.data.problems import (
     Finding,
@@ -239,12 +240,13 @@ def _outliers(judged: Judged) -> list[Finding]:
 def _refuse_to_lose_actions(path: Path, dataset: Dataset) -> None:
     if not path.is_file():
         return
-    earlier = pd.read_csv(path, dtype=str, keep_default_na=False)
+    earlier = read_table(path)
+    require_columns(path, earlier, ("path", "action"))
     filled = earlier[earlier["action"].str.strip() != ""]
     if waiting := len(set(filled["path"]) & set(dataset.table["path"])):
         raise DermaError(
-            f"{path}: {waiting:,} actions are filled in and not applied; run 'derma data apply "
-            f"{path}' first, or move the file away"
+            f"{path}: {waiting:,} action{'s' * (waiting != 1)} filled in and not applied; run "
+            f"'derma data apply {path}' first, or move the file away"
         )
 
 
