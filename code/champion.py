@@ -559,6 +559,7 @@ def quantize_shipped(root: Path) -> None:
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.export.int8 import quantize_int8
     from doctor_derma.export.onnx import run_graph
+    from doctor_derma.export.quantization import round_matrices
     from doctor_derma.workspace import Workspace
 
     workspace = Workspace.find() if root == Path() else Workspace(root)
@@ -568,7 +569,8 @@ def quantize_shipped(root: Path) -> None:
     targets = np.array(dataset.targets(dataset.table))
     rows = np.random.default_rng(0).permutation(np.flatnonzero(dataset.table["split"] != "test"))
     shown = np.concatenate([rows[targets[rows] == k][:28] for k in np.unique(targets)])
-    model = quantize_int8(onnx.load(source / info.weights.file), [pixels[row] for row in shown])
+    graph = onnx.load(source / info.weights.file)
+    model = round_matrices(quantize_int8(graph, [pixels[row] for row in shown]))
     compared = rows[~np.isin(rows, shown)][:2000]
     [before] = run_graph(source / info.weights.file, pixels, compared, (PROBABILITIES,))
     [after] = run_graph(model, pixels, compared, (PROBABILITIES,))
