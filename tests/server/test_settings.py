@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -25,10 +26,12 @@ def test_defaults_without_any_variable() -> None:
     assert (settings.per_client_limit, settings.workers, settings.health_port) == (48, 1, None)
     assert (settings.api_keys, settings.cors_origins, settings.rule) == (frozenset(), (), None)
     assert (settings.log_format, settings.log_clients) == ("auto", False)
+    assert settings.local_site is None
     assert settings.providers == ("CPUExecutionProvider",)
 
 
-def test_every_field_is_read() -> None:
+def test_every_field_is_read(tmp_path: Path) -> None:
+    (tmp_path / "index.html").touch()
     settings = given_by(
         DERMA_QUEUE_LIMIT=" 8 ",
         DERMA_MAX_BATCH="3",
@@ -40,6 +43,7 @@ def test_every_field_is_read() -> None:
         DERMA_HEALTH_PORT="5556",
         DERMA_RULE="melanoma-first",
         DERMA_PROVIDERS="CUDA, cpu",
+        DERMA_LOCAL_SITE=str(tmp_path),
         DERMA_LOG_FORMAT="text",
         DERMA_LOG_CLIENTS="yes",
         DERMA_ROOT="/elsewhere",
@@ -55,6 +59,7 @@ def test_every_field_is_read() -> None:
         "health_port": 5556,
         "rule": "melanoma-first",
         "providers": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+        "local_site": tmp_path,
         "log_format": "text",
         "log_clients": True,
     }

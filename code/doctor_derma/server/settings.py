@@ -85,7 +85,13 @@ class Settings(BaseSettings):
     @field_validator("local_site")
     @classmethod
     def _check_site(cls, site: Path | None) -> Path | None:
-        if site is not None and not (site / "index.html").is_file():
+        if site is None:
+            return None
+        try:
+            written = (site / "index.html").is_file()
+        except OSError:  # Of a name that can't be one.
+            written = False
+        if not written:
             raise ValueError(f"{site} has no index.html; write the site with 'derma web {site}'")
         return site
 
