@@ -16,7 +16,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from doctor_derma.images.decoding import UnreadableImage, decode
+from doctor_derma.images.heic import load_libheif
 from doctor_derma.images.large_pictures import load_libvips
 
 REQUEST = struct.Struct(">IIQ")
@@ -42,6 +45,9 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     os.nice(NICE)
+    # Once, and not in the process of each picture, which would take 60 ms.
+    Image.init()
+    load_libheif()
     load_libvips()
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     while head := requests.read(REQUEST.size):
