@@ -21,6 +21,8 @@ from hub_stand_in import TOKEN, Hub, running_hub
 from project import own_environment
 from tiny_bundle import RED, write_bundle
 
+# Of the hub's client, where it uploads by LFS; the hub itself takes large files by Xet.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 ADDRESS = "hf://ada/lesions"
 Derma = Callable[..., tuple[int, str, str]]
 CARD = """---
@@ -172,6 +174,17 @@ def test_what_is_no_bundle_is_said(hub: Hub, change: dict[str, bytes], what: str
 def test_revisions_that_are_not_there_are_said(pushed: Hub) -> None:
     with pytest.raises(DermaError, match="hf://ada/lesions@v9: has no such revision"):
         bundle_folder(f"{ADDRESS}@v9")
+
+
+def test_a_cache_that_can_not_be_written_is_said(
+    pushed: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.raises(
+        DermaError, match=r"cache can't be written \(Not a directory\); set HF_HOME"
+    ):
+        bundle_folder(ADDRESS)
 
 
 @pytest.mark.parametrize("address", ["hf://ada", "hf://a/b/c", "hf://a/b@", "hf://datasets/a/b"])

@@ -11,13 +11,10 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from doctor_derma.bundle import CARD_FILE, GRAPH_FILE, INFO_FILE, read_info
 from doctor_derma.errors import DermaError
-
-if TYPE_CHECKING:
-    from huggingface_hub import HfApi
 
 SCHEME = "hf://"
 Kind = Literal["model", "dataset"]
@@ -34,6 +31,8 @@ _REASONS = {
     "RevisionNotFoundError": "has no such revision; name a branch, a tag or a commit",
     "RemoteEntryNotFoundError": f"holds no bundle ({INFO_FILE} is missing); put one there with "
     "'derma push'",
+    "LocalEntryNotFoundError": "the hub can't be reached, and it is not in the cache; try again "
+    "where it is",
     "LocalTokenNotFoundError": "asks who you are; set HF_TOKEN to a token of yours",
 }
 
@@ -145,11 +144,10 @@ def push(
         When the hub can't be reached or refuses.
     """
     with _one_sentence(repo):
-        api = _api()
-        made = api.create_repo(repo.name, repo_type=kind, private=private or None, exist_ok=True)
-        from huggingface_hub import CommitOperationAdd
+        from huggingface_hub import CommitOperationAdd, HfApi
 
-        # Each name once; bytes as they are.
+        api = HfApi(endpoint=_endpoint(), library_name="doctor_derma")
+        made = api.create_repo(repo.name, repo_type=kind, private=private or None, exist_ok=True)
         added = [CommitOperationAdd(name, _content(file)) for name, file in files.items()]
         api.create_commit(
             repo.name, added, commit_message=message, repo_type=kind, revision=repo.revision
@@ -183,12 +181,6 @@ def _fetch_if_any(repo: Repository, name: str) -> None:
         return  # Its file, or that there is none.
     with suppress(EntryNotFoundError):
         _fetch(repo, name)
-
-
-def _api() -> "HfApi":
-    from huggingface_hub import HfApi
-
-    return HfApi(endpoint=_endpoint(), library_name="doctor_derma")
 
 
 def _endpoint() -> str | None:
@@ -226,6 +218,8 @@ def _reason(error: Exception) -> str:
         return f"the hub refuses (HTTP {status}); set HF_TOKEN to a token that may do this"
     if status is not None:
         return f"the hub answers HTTP {status}; try again later"
+    if isinstance(error, OSError) and error.errno is not None:
+        return f"{error.filename or 'the cache'} can't be written ({error.strerror}); set HF_HOME"
     if isinstance(error, ValueError):  # Of what it was given, such as a card's head.
         return f"the hub's client refuses ({' '.join(str(error).split())})"
     return (
