@@ -1,5 +1,6 @@
 """Photographs in DICOM files, made here value by value; nothing of the patient comes out."""
 
+import contextlib
 import io
 import struct
 import sys
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.encaps import encapsulate
@@ -198,11 +201,11 @@ def test_nothing_of_the_patient_comes_out(tmp_path: Path) -> None:
     assert b"Doe^Jane" in data
     path = tmp_path / "a.dcm"
     path.write_bytes(data)
-    for given in (without_identity(data), encode(path), encode(data)):
-        assert given.startswith(b"\x89PNG")
-        assert b"Doe" not in given
-        assert Image.open(io.BytesIO(given)).info == {}
-        assert np.array_equal(np.asarray(open_image(given)), RGB)
+    for sent in (without_identity(data), encode(path), encode(data)):
+        assert sent.startswith(b"\x89PNG")
+        assert b"Doe" not in sent
+        assert Image.open(io.BytesIO(sent)).info == {}
+        assert np.array_equal(np.asarray(open_image(sent)), RGB)
     plain = save(corners(), "JPEG")
     assert without_identity(plain) is plain
 
@@ -246,3 +249,19 @@ def test_without_pydicom_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPat
     with pytest.raises(UnreadableImage, match=r"pip install 'doctor-derma\[dicom\]'") as caught:
         open_image(data)
     assert caught.value.kind == "unsupported"
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=9),
+    keep=st.floats(0.2, 1),
+)
+def test_damaged_ones_are_pictures_or_unreadable(
+    changes: list[tuple[float, int]], keep: float
+) -> None:
+    # Few of the bytes are pixels, so that most of the damage is to what describes them.
+    content = bytearray(dicom(RGB[:4, :4], WindowCenter=9, WindowWidth=9, NumberOfFrames=1))
+    for place, value in changes:
+        content[132 + int(place * (len(content) - 132))] = value
+    with contextlib.suppress(UnreadableImage):
+        assert open_image(bytes(content[: int(keep * len(content)) + 1])).mode == "RGB"
