@@ -1,13 +1,12 @@
 // From an encoded picture to the pixels that a network sees, as images/decoding.py does it: PNG
 // here, to the bit, and what else there is by the browser.
 
-import { decodePng, isPng, onWhite, orientation, readChunks } from "./png.js";
-import { fit, fromPixels, reduce } from "./resampling.js";
+import { decodePng, isPng, LARGE_BYTES, onWhite, orientation, readChunks } from "./png.js";
+import { fit, fromPixels, reduce, shrink } from "./resampling.js";
 
 const MAX_PIXELS = 50_000_000;
 // A large picture is made smaller by whole numbers first, with no side under this.
 const DRAFT_SIDE = 1024;
-const LARGE_BYTES = 24_000_000;
 const WEBP_BYTES = 32; // What a pixel of it takes there, see images/large_pictures.py.
 // A picture of the browser's is copied out so many rows at a time.
 const BAND_ROWS = 128;
@@ -32,7 +31,7 @@ export async function decode(file, size) {
   const picture = isPng(head) ? await readPng(file) : await readByBrowser(file, String.fromCharCode(...head));
   try {
     const { width, height } = picture;
-    return { pixels: fit(shrunk(picture), size.height, size.width), width, height };
+    return { pixels: fit(picture, size.height, size.width), width, height };
   } finally {
     picture.close?.();
   }
@@ -41,11 +40,11 @@ export async function decode(file, size) {
 function shrunk(picture) {
   const [across, down] = [picture.width, picture.height].map((side) => Math.max(Math.floor(side / DRAFT_SIDE), 1));
   if (picture.kind === "JPEG") {
-    // As its decoder does, which knows halves, quarters and eighths.
+    // As its decoder does in Python, which knows halves, quarters and eighths.
     const factor = [8, 4, 2, 1].find((each) => each <= Math.min(across, down));
     return reduce(picture, factor, factor);
   }
-  return picture.bytes > LARGE_BYTES ? reduce(picture, across, down) : picture;
+  return picture.bytes > LARGE_BYTES ? shrink(picture, across, down) : picture;
 }
 
 async function readPng(file) {
@@ -53,8 +52,8 @@ async function readPng(file) {
     const png = readChunks(new Uint8Array(await file.arrayBuffer()));
     checkSize(png.width, png.height);
     // Colours of a profile are the browser's to convert.
-    if (png.chunks.has("iCCP")) return { ...(await readByBrowser(file, "")), bytes: png.bytes };
-    return { ...turned(await decodePng(png), orientation(png.chunks)), bytes: png.bytes };
+    if (png.chunks.has("iCCP")) return await readByBrowser(file, "", png.bytes);
+    return turned(shrunk({ ...(await decodePng(png)), bytes: png.bytes }), orientation(png.chunks));
   } catch (error) {
     if (error instanceof UnreadablePicture) throw error;
     throw new UnreadablePicture(`Corrupt or truncated picture (${error.message})`);
@@ -62,7 +61,7 @@ async function readPng(file) {
 }
 
 // Upright, in sRGB by its profile; the first frame of several. head: the first bytes.
-async function readByBrowser(file, head) {
+async function readByBrowser(file, head, known = 0) {
   // Multiplied by its alpha a picture would come rounded down.
   const image = await createImageBitmap(file, { premultiplyAlpha: "none" }).catch(() => null);
   if (image === null) throw new UnreadablePicture(reason(head));
@@ -82,8 +81,8 @@ async function readByBrowser(file, head) {
     return flat(band, (y - first) * width * 4, width);
   }
   const kind = head.startsWith("\xff\xd8") ? "JPEG" : "other";
-  const bytes = /^RIFF/.test(head) ? width * height * WEBP_BYTES : 0;
-  return { width, height, row, kind, bytes, close: () => image.close() };
+  const bytes = /^RIFF/.test(head) ? width * height * WEBP_BYTES : known;
+  return { ...shrunk({ width, height, row, kind, bytes }), close: () => image.close() };
 }
 
 // On white here, as the canvas itself would round down.

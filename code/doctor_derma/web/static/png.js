@@ -16,6 +16,7 @@ export function isPng(bytes) {
 
 // What Pillow takes for a pixel, see images/large_pictures.py: of what is over a limit a smaller
 // picture is made while it is read.
+export const LARGE_BYTES = 24_000_000;
 const BYTES = { plain: 4, grey: 5, clear: 20, deepGrey: 10, deepColour: 16 };
 
 // Returns { width, height, depth, type, interlaced, bytes, chunks }: what IHDR says, the bytes that
@@ -159,6 +160,7 @@ function painter(png, samples) {
   const level = levels(png, samples);
   const palette = type === PALETTE ? paletteOf(chunks) : null;
   const clear = chunks.get("tRNS")?.[0];
+  const lay = png.bytes > LARGE_BYTES ? onWhiteRoundedDown : onWhite;
   const absent = clear && !palette ? transparentSamples(clear, grey) : null;
 
   function alphaOf(row, at) {
@@ -179,7 +181,7 @@ function painter(png, samples) {
       const alpha = mayBeClear ? alphaOf(row, at) : 255;
       for (let band = 0; band < 3; band += 1) {
         const value = palette ? palette[row[at] * 3 + band] ?? 0 : level(row[at + (grey ? 0 : band)]);
-        out[x * 3 + band] = alpha === 255 ? value : onWhite(value, alpha);
+        out[x * 3 + band] = alpha === 255 ? value : lay(value, alpha);
       }
     }
     return out;
@@ -222,6 +224,11 @@ export function onWhite(value, alpha) {
   const front = alpha * 128;
   const sum = value * front + 255 * (255 * 128 - front) + 0x4000;
   return (((sum >> 8) + sum) >> 8) >> 7;
+}
+
+// That of libvips, which Python reads large pictures with.
+function onWhiteRoundedDown(value, alpha) {
+  return Math.floor((value * alpha) / 255) + 255 - alpha;
 }
 
 // Returns the EXIF orientation, 1 where there is none that can be read (CIPA DC-008, 4.6.4).

@@ -31,11 +31,7 @@ export function reduce(picture, across, down) {
     for (let i = 0; i < rows; i += 1) addCells(sums, picture.row(y * down + i), picture.width, across);
     for (let x = 0; x < width; x += 1) {
       const cells = rows * Math.min(across, picture.width - x * across);
-      const multiplier = Math.floor(2 ** 24 / cells);
-      const half = cells >> 1;
-      for (let at = x * 3; at < x * 3 + 3; at += 1) {
-        pixels[y * width * 3 + at] = Math.floor(((sums[at] + half) * multiplier) / 2 ** 24);
-      }
+      for (let at = x * 3; at < x * 3 + 3; at += 1) pixels[y * width * 3 + at] = mean(sums[at], cells);
     }
   }
   return fromPixels(pixels, width, height);
@@ -50,6 +46,35 @@ function addCells(sums, row, width, across) {
       sums[to + 2] += row[from + 2];
     }
   }
+}
+
+// Averages rows and then columns as libvips does, with 8 bits between; of a last cell that is less
+// than half in the picture nothing is left, and what another lacks is its edge again.
+export function shrink(picture, across, down) {
+  const { width, height } = picture;
+  const columns = Math.floor(width / across + 0.5);
+  const rows = Math.floor(height / down + 0.5);
+  const pixels = new Uint8Array(columns * rows * 3);
+  for (let y = 0; y < rows; y += 1) {
+    const sums = new Uint32Array(width * 3);
+    for (let i = 0; i < down; i += 1) {
+      const row = picture.row(Math.min(y * down + i, height - 1));
+      for (let at = 0; at < sums.length; at += 1) sums[at] += row[at];
+    }
+    for (let x = 0; x < columns; x += 1) {
+      for (let band = 0; band < 3; band += 1) {
+        let sum = 0;
+        for (let i = 0; i < across; i += 1) sum += mean(sums[Math.min(x * across + i, width - 1) * 3 + band], down);
+        pixels[(y * columns + x) * 3 + band] = mean(sum, across);
+      }
+    }
+  }
+  return fromPixels(pixels, columns, rows);
+}
+
+// By a multiplication with 24 bits behind the point, as both libraries divide.
+function mean(sum, cells) {
+  return Math.floor(((sum + (cells >> 1)) * Math.floor(2 ** 24 / cells)) / 2 ** 24);
 }
 
 export function fromPixels(pixels, width, height) {
