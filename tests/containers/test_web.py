@@ -33,7 +33,7 @@ def resident(stack: Stack, figure: str) -> int:
 def test_the_image_is_small_and_holds_no_torch_compiler_or_installer(web: Stack) -> None:
     size = json.loads(run(["docker", "image", "inspect", "doctor-derma"]).stdout)[0]["Size"]
     print(f"\nimage: {size / 1e6:.0f} MB")
-    assert size < 350e6
+    assert size < 300e6
     for program in ("gcc", "cc", "pip", "pip3", "apt-get", "perl", "curl", "git"):
         found = web.execute("web", "sh", "-c", f"command -v {program}", check=False)
         assert found.returncode != 0, found.stdout
