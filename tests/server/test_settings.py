@@ -6,7 +6,7 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from doctor_derma.errors import DermaError
@@ -103,6 +103,7 @@ def test_a_bad_value_is_one_sentence_with_its_variable(name: str, value: str) ->
 
 
 @given(value=ENVIRONABLE)
+@settings(deadline=None)
 def test_no_value_is_more_than_a_derma_error(value: str) -> None:
     for name in Settings.model_fields:
         # What it raises for a bad one is checked above; anything but a DermaError fails here.
