@@ -49,10 +49,15 @@ class Quiet(SimpleHTTPRequestHandler):
         pass
 
 
+class Host(ThreadingHTTPServer):
+    def handle_error(self, *asked: object) -> None:
+        """A browser has left before it had all."""
+
+
 @contextmanager
 def hosting(site: Path) -> Iterator[str]:
     """Serve a folder as any static host does, and give its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
+    server = Host(("127.0.0.1", 0), functools.partial(Quiet, directory=str(site)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}/"
     server.shutdown()

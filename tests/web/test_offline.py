@@ -7,6 +7,9 @@ from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
 from browser import ask, hosting
+from doctor_derma.server.app import create_app
+from doctor_derma.server.settings import Settings
+from server.live import serving
 from server.page.driving import choose, expect_answer
 from tiny_bundle import BLUE, GREEN, RED
 
@@ -100,3 +103,21 @@ def test_a_removed_picture_leaves_the_engine_free(page: Page, tmp_path: Path) ->
     choose(page, picture(tmp_path, BLUE))
     expect_answer(page, "Vascular lesion")
     assert ask(page, "again", picture(tmp_path, RED).read_bytes())["answer"]["label"] == "mel"
+
+
+def test_under_a_server_it_asks_the_server_nothing(
+    context: BrowserContext, carded: Path, tiny_site: Path, tmp_path: Path
+) -> None:
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    complaints: list[str] = []
+    page.on("console", lambda told: complaints.append(told.text) if told.type == "error" else None)
+    with serving(create_app(carded, Settings(local_site=tiny_site))) as address:
+        page.goto(f"{address}/local/")
+        page.locator("#offline").wait_for()
+        asked: list[str] = []
+        context.on("request", lambda request: asked.append(request.url))
+        choose(page, picture(tmp_path, GREEN))
+        expect(page.locator("#label")).to_have_text("Melanocytic nevus", timeout=60_000)
+        assert [url for url in asked if not url.startswith("blob:")] == []
+    assert complaints == []

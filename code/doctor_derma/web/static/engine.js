@@ -62,10 +62,14 @@ function no(title, detail, help = {}) {
   return { problem: { title, detail, again: false, key: false, ...help } };
 }
 
-// Everything is kept for use without a connection, once it is here.
+// Everything is kept for use without a connection, once it is here, and not before a picture that
+// was chosen at once has its answer.
+
+const QUIET_MILLISECONDS = 2000;
 
 if ("serviceWorker" in navigator) {
-  model.then((found) => found && navigator.serviceWorker.register("service-worker.js"))
+  model.then((found) => new Promise((resolve) => setTimeout(resolve, QUIET_MILLISECONDS, found)))
+    .then((found) => found && navigator.serviceWorker.register("service-worker.js"))
     .then((registration) => registration && navigator.serviceWorker.ready)
     .then((ready) => ready && (byId("offline").hidden = false))
     .catch(() => null); // Without it the page works all the same.
