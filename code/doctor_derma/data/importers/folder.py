@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from doctor_derma.data.importers.label_tables import contradicting_labels
+from doctor_derma.data.importers.pictures import reader
 from doctor_derma.data.importers.records import SourceImage
 from doctor_derma.data.importers.tables import (
     TEXT_SUFFIXES,
@@ -75,7 +76,7 @@ def read_folder(source: Path, *, train: bool = True) -> list[SourceImage]:
             SourceImage(
                 image=name,
                 origin=shown(str(files[path])),
-                read=files[path].read_bytes,
+                read=reader(files[path]),
                 suffix=path.suffix.lower(),
                 lesion=as_text(row.get("lesion", "")),
                 dx=places[path].dx,

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from rich.progress import track
 
+from doctor_derma.data.importers.pictures import reader
 from doctor_derma.data.importers.records import (
     InspectedImage,
     Reason,
@@ -159,7 +161,7 @@ def _added(
             SourceImage(
                 image=row["image"],
                 origin=str(path),
-                read=path.read_bytes,
+                read=reader(path),
                 suffix=path.suffix,
                 dx=row["class"],
                 source=row["source"] or earlier.info.name,
@@ -214,25 +216,29 @@ def one_sentence(destination: Path) -> Iterator[None]:
 
 
 def _copy(screened: Screened, splits: Sequence[str], staging: Path) -> pd.DataFrame:
-    rows = []
+    # Lists of cells take a third of what rows do.
+    columns: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, *OPTIONAL_COLUMNS)}
     taken: set[str] = set()
     for image, lesion, split in track(
-        list(zip(screened.images, screened.lesions, splits, strict=True)),
+        zip(screened.images, screened.lesions, splits, strict=True),
         "Copying images",
+        total=len(screened.images),
         console=terminal(error=True),
     ):
         path = _free_path(image, split, taken)
         (staging / path).parent.mkdir(parents=True, exist_ok=True)
         (staging / path).write_bytes(_read_again(image))
         source = image.source
-        rows.append(
+        row = (
             {"image": source.image, "lesion": lesion, "class": image.dx, "split": split}
             | {"age": source.age, "sex": source.sex, "site": source.site}
             | {"source": source.source or "", "width": image.width, "height": image.height}
             | {"sha256": image.sha256, "path": path}
             | {"patient": source.patient, "skin_tone": source.skin_tone}
         )
-    table = pd.DataFrame(rows, columns=[*COLUMNS, *OPTIONAL_COLUMNS])
+        for name, cells in columns.items():
+            cells.append(row[name])
+    table = pd.DataFrame(columns)
     return table.drop(columns=[name for name in OPTIONAL_COLUMNS if table[name].isna().all()])
 
 

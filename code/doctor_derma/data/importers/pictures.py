@@ -61,7 +61,16 @@ def find_pictures(source: Path) -> list[PictureFile]:
 def unpacked_picture(path: Path) -> PictureFile:
     """Return a picture of a folder; one that is a link to nowhere is read in vain."""
     size = path.stat().st_size if path.is_file() else 0
-    return PictureFile(shown(str(path)), size, path.read_bytes)
+    return PictureFile(shown(str(path)), size, reader(path))
+
+
+def reader(path: Path) -> Callable[[], bytes]:
+    """Return what reads a file; a path of many parts is only made when it is read."""
+    return partial(_read, str(path))
+
+
+def _read(path: str) -> bytes:
+    return Path(path).read_bytes()
 
 
 def zipped_pictures(path: Path) -> Iterator[PictureFile]:

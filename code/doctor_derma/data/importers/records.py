@@ -25,7 +25,7 @@ class Reason(StrEnum):
     LESION_CROSSES_SPLITS = "lesion-crosses-splits"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class SourceImage:
     """One image of a source, as its metadata describes it.
 
@@ -61,7 +61,7 @@ class SourceImage:
     left_out: str | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class InspectedImage:
     """A labelled image that decodes.
 
@@ -80,7 +80,7 @@ class InspectedImage:
     thumbnail: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ReportedImage:
     """A row of an import report; ``kept`` images are in the data set all the same."""
 

@@ -10,9 +10,9 @@ pictures of different lesions differ by 4.9, and the next by 6.4.
 import hashlib
 import zipfile
 import zlib
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -30,6 +30,8 @@ from doctor_derma.images.thumbnails import thumbnail
 from doctor_derma.terminal import terminal
 
 NEAR_RMS = 3.5
+# Images that wait to be decoded, or until those before them are.
+_AHEAD = 256
 
 
 def inspect_images(
@@ -43,7 +45,7 @@ def inspect_images(
     # Pillow decodes outside Python's lock, so threads use every core.
     with ThreadPoolExecutor(usable_cpus()) as threads:
         outcomes = track(
-            threads.map(_inspect, images),
+            _in_order(threads, images),
             "Checking images",
             total=len(images),
             console=terminal(error=True),
@@ -56,13 +58,26 @@ def inspect_images(
     return usable, reported
 
 
+def _in_order(
+    threads: Executor, images: Iterable[SourceImage]
+) -> Iterator[InspectedImage | ReportedImage]:
+    """Give the outcomes one by one; ``Executor.map`` would make a task of each image at once."""
+    waiting: deque[Future[InspectedImage | ReportedImage]] = deque()
+    for image in images:
+        waiting.append(threads.submit(_inspect, image))
+        if len(waiting) > _AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
 def _inspect(source: SourceImage) -> InspectedImage | ReportedImage:
     if source.left_out:
         detail = f"{source.origin}: {source.left_out}"
         return ReportedImage(source.image, Reason.DROPPED, detail)
     if source.read is None:
         return ReportedImage(source.image, Reason.MISSING, "listed in the metadata, no such file")
-    if source.dx is None:
+    if (dx := source.dx) is None:
         return ReportedImage(source.image, Reason.UNLABELLED, f"{source.origin}: no class known")
     try:
         encoded = source.read()
@@ -78,7 +93,7 @@ def _inspect(source: SourceImage) -> InspectedImage | ReportedImage:
         return ReportedImage(source.image, Reason.CORRUPT, f"{source.origin}: {error}")
     return InspectedImage(
         source=source,
-        dx=source.dx,
+        dx=dx,
         lesion=source.lesion or source.image,
         sha256=hashlib.sha256(encoded).hexdigest(),
         width=picture.width,
@@ -118,7 +133,7 @@ def screen(images: Sequence[InspectedImage]) -> Screened:
     - In a source that is already divided, a lesion (joined as above) in several splits
       stays only in the one that is held out furthest.
     """
-    pairs = near_identical_pairs(np.array([image.thumbnail for image in images]))
+    pairs = near_identical_pairs([image.thumbnail for image in images])
     twins = [(i, j) for i, j in pairs if images[i].sha256 != images[j].sha256]
     copies = _groups([image.sha256 for image in images])
     lesions = _joined_lesions(images, [*twins, *_linked(copies)])
@@ -139,10 +154,12 @@ def screen(images: Sequence[InspectedImage]) -> Screened:
 
 def _groups(keys: Sequence[str]) -> list[list[int]]:
     """Return the indices of each key, of those that stand more than once."""
-    groups: dict[str, list[int]] = defaultdict(list)
+    first: dict[str, int] = {}
+    groups: dict[str, list[int]] = {}
     for index, key in enumerate(keys):
-        groups[key].append(index)
-    return [group for group in groups.values() if len(group) > 1]
+        if (before := first.setdefault(key, index)) != index:
+            groups.setdefault(key, [before]).append(index)
+    return sorted(groups.values())
 
 
 def _linked(groups: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
@@ -230,7 +247,7 @@ def _held_out(image: InspectedImage) -> int:
 
 
 def near_identical_pairs(
-    thumbnails: np.ndarray, threshold: float = NEAR_RMS, block: int = 2048
+    thumbnails: Sequence[np.ndarray] | np.ndarray, threshold: float = NEAR_RMS, block: int = 2048
 ) -> np.ndarray:
     """Find every pair of thumbnails that differ by less than ``threshold``.
 
@@ -240,7 +257,7 @@ def near_identical_pairs(
 
     Parameters
     ----------
-    thumbnails : uint8 array of shape (n, 16, 16, 3)
+    thumbnails : n uint8 arrays of shape (16, 16, 3), in one array or not
     threshold : RMS difference in grey levels (0 to 255)
     block : thumbnails that are compared with as many others at once
 
@@ -249,7 +266,7 @@ def near_identical_pairs(
     int array of shape (pairs, 2), each row i < j, in rising order
     """
     found = [np.empty((0, 2), dtype=np.intp)]
-    limit = threshold**2 * thumbnails[:1].size
+    limit = threshold**2 * np.asarray(thumbnails[:1]).size
     for start in range(0, len(thumbnails), block):
         rows, squares = _rows(thumbnails[start : start + block])
         for other in range(start, len(thumbnails), block):
@@ -261,8 +278,8 @@ def near_identical_pairs(
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def _rows(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _rows(thumbnails: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return thumbnails as rows, float32, and the sum of squares of each."""
     # Smaller numbers leave the difference of squares more exact.
-    rows = thumbnails.reshape(len(thumbnails), -1).astype(np.float32) - 128
+    rows = np.asarray(thumbnails).reshape(len(thumbnails), -1).astype(np.float32) - 128
     return rows, np.einsum("ij,ij->i", rows, rows)

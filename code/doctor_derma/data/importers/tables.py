@@ -234,7 +234,9 @@ def shown(name: str) -> str:
     """
     encoded = name.encode("utf-8", "surrogateescape")
     try:
-        return encoded.decode("utf-8")
+        text = encoded.decode("utf-8")
+        # One name is kept once, not twice, however many there are.
+        return name if text == name else text
     except UnicodeDecodeError:
         return encoded.decode("cp1252", "replace")
 
