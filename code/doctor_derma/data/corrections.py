@@ -84,9 +84,9 @@ def planned_corrections(file: Path, dataset: Dataset) -> list[Correction]:
         things of one image; or when a class would be left without an image in a split.
     """
     rows = _asked(file)
-    table = dataset.table
-    by_path = {path: row for row, path in enumerate(table["path"])}
-    by_bytes = {sha256: row for row, sha256 in enumerate(table["sha256"])}
+    known = dataset.table[["path", "image", "sha256", "class"]].astype(str).to_numpy().tolist()
+    by_path = {path: row for row, (path, _, _, _) in enumerate(known)}
+    by_bytes = {sha256: row for row, (_, _, sha256, _) in enumerate(known)}
     done = {one.path: one for one in read_corrections(dataset.folder)}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     wanted: dict[int, Correction] = {}
@@ -102,15 +102,13 @@ def planned_corrections(file: Path, dataset: Dataset) -> list[Correction]:
             raise DermaError(
                 f"{file}: {path}: both {wanted[row].action} and {action} are asked for; keep one"
             )
-        image, label = table["image"].iat[row], table["class"].iat[row]
+        place, image, found_bytes, label = known[row]
         wanted[row] = Correction(
-            table["path"].iat[row],
-            *(image, table["sha256"].iat[row], label, action, now, file.name),
-            dataset.fingerprint,
+            *(place, image, found_bytes, label, action, now, file.name, dataset.fingerprint)
         )
     found = [wanted[row] for row in sorted(wanted)]
     found = [one for one in found if one.drops or one.becomes != one.label]
-    _require_splits(file, _corrected(table, found))
+    _require_splits(file, _corrected(dataset.table, found))
     return found
 
 

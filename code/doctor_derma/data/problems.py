@@ -209,10 +209,10 @@ def _most_likely(
 
 
 def _others(table: pd.DataFrame, rows: np.ndarray, row: int, problem: Problem) -> str:
-    label = table["class"].iat[row]
-    others = [other for other in rows if table["class"].iat[other] != label]
+    labels = table["class"].to_numpy(dtype=str)
+    others = [other for other in rows if labels[other] != labels[row]]
     what = "almost the same picture" if problem is Problem.DUPLICATE_LABELS else "the same lesion"
-    named = ", ".join(f"{table['image'].iat[i]} ({table['class'].iat[i]})" for i in others[:3])
+    named = ", ".join(f"{table['image'].iat[i]} ({labels[i]})" for i in others[:3])
     return f"{what} as {named}{' and more' if len(others) > 3 else ''}"
 
 

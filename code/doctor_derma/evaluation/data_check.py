@@ -271,7 +271,7 @@ def _sections(findings: Sequence[Finding], dataset: Dataset, pictures: int) -> l
                     "image": table["image"].iat[one.row],
                     "label": table["class"].iat[one.row],
                     "split": table["split"].iat[one.row],
-                    "picture": _shrunk(dataset.folder / table["path"].iat[one.row]),
+                    "picture": _shrunk(dataset.folder / str(table["path"].iat[one.row])),
                 }
             )
         if cards:
