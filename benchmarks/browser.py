@@ -118,7 +118,7 @@ def compare(page: Page, classifier: Classifier, folder: Path | None, count: int)
             f"{max(each['map'] for _, each in found):.4f}",
             *(f"{sum(each[word] for _, each in found):.0f}" for word in words),
         )
-    Console().print(table)
+    Console(width=110).print(table)
 
 
 def measure(playwright: Any, program: str, address: str, rounds: int, picture: Path) -> None:
