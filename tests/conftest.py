@@ -12,12 +12,17 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.workspace import Workspace
 from project import FOREIGN, Project, copy_data, import_lesions, train_tiny
 from tiny_bundle import BLUE, GREEN, RED, write_bundle
+
+# An example takes as long as the machine has other work; pytest-timeout ends what hangs.
+settings.register_profile("suite", deadline=None)
+settings.load_profile("suite")
 
 # What `make test-fast` leaves out: folders and files whose tests start clusters, kernels, servers
 # or programs, and fixtures for which a network is trained.
@@ -41,6 +46,8 @@ SLOW_TESTS = {
     *("test_the_clients_of_a_proxy_have_a_limit_each", "test_the_plot_counts_the_bands"),
     *("test_too_much_memory_is_a_refusal", "test_unknown_patients_are_said_to_be_unknown"),
     *("test_who_is_cancelled_leaves_no_answer_for_the_next", "test_limit_predicts_fewer_pictures"),
+    *("test_only_rows_reach_standard_output_and_odd_names_stay_as_they_are",),
+    *("test_a_command_ends_with_the_sentence",),
 }
 SLOW_FIXTURES = {"tiny_run", "lesions", "root"}
 # Files that take longest come first: none of them begins when the other processes have ended.
