@@ -151,7 +151,7 @@ def test_a_file_that_was_applied_is_recognised(data: Path, tmp_path: Path) -> No
     path = of_class(data, "mel").iloc[0]["path"]
     file = write(tmp_path / "check.csv", [{"path": path, "action": "drop"}])
     correct(file, data)
-    with pytest.raises(DermaError, match=r"no longer there, as check\.csv asked to drop it at 20"):
+    with pytest.raises(DermaError, match=r"no longer there, as check\.csv asked for 'drop' at 20"):
         correct(file, data)
 
 

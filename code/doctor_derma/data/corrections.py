@@ -203,7 +203,7 @@ def _check_action(file: Path, path: str, action: str, dataset: Dataset) -> None:
 def _why_unknown(path: str, done: dict[str, Correction]) -> str:
     if one := done.get(path):
         return (
-            f"no longer there, as {one.file} asked to {one.action} it at {one.applied}; take the "
+            f"no longer there, as {one.file} asked for '{one.action}' at {one.applied}; take the "
             "row out"
         )
     return "no image of the manifest has this path; take the row out or mend the path"
