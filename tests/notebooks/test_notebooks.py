@@ -135,6 +135,7 @@ def test_without_data_a_synthetic_set_is_drawn_into_a_scratch_folder(
     empty.mkdir()
     monkeypatch.setenv(ROOT_VARIABLE, str(empty))
     monkeypatch.setattr(start, "SCRATCH", scratch)
+    monkeypatch.setattr(start, "synthesize", lambda: synthesize(scaled_counts(70)))
     workspace, dataset = start.open_dataset()
     assert workspace.root == scratch
     assert dataset.info.name == "synthetic"
