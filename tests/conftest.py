@@ -33,8 +33,8 @@ SLOW_FILES = {
     *("test_large_pictures", "test_memory", "test_mlflow_model", "test_openapi", "test_plots"),
     *("test_serve", "test_unreachable"),
 }
-# Single tests of other files that take over 0.3 s of a processor: plots, other processes, and
-# hypothesis with whole imports.
+# Single tests of other files that take over 0.3 s of a processor: plots, large networks, training,
+# other processes, and hypothesis with whole imports.
 SLOW_TESTS = {
     *("test_classes_differ_in_the_middle_and_not_in_the_corner", "test_killed_while_it_swaps"),
     *("test_clients_that_hang_up_leave_the_queue_of_a_real_server", "test_plots_show_the_figures"),
@@ -47,7 +47,9 @@ SLOW_TESTS = {
     *("test_too_much_memory_is_a_refusal", "test_unknown_patients_are_said_to_be_unknown"),
     *("test_who_is_cancelled_leaves_no_answer_for_the_next", "test_limit_predicts_fewer_pictures"),
     *("test_only_rows_reach_standard_output_and_odd_names_stay_as_they_are",),
-    *("test_a_command_ends_with_the_sentence",),
+    *("test_a_command_ends_with_the_sentence", "test_sources_are_left_out_in_turn"),
+    *("test_training_learns_what_tells_the_classes_apart", "test_weights_are_never_loaded_in_part"),
+    *("test_plain_and_attention_networks_differ_in_the_attention_only",),
 }
 SLOW_FIXTURES = {"tiny_run", "lesions", "root"}
 # Files that take longest come first: none of them begins when the other processes have ended.
