@@ -34,6 +34,19 @@ def test_sets_by_hand() -> None:
     assert prediction_sets(TWO, 1.0).all()
 
 
+def test_the_class_that_a_picture_is_called_joins_its_set() -> None:
+    sets = prediction_sets(TWO, 0.0, called=np.array([2, 0]))
+    assert sets.tolist() == [[False, True, True], [True, False, False]]
+
+
+def test_equal_classes_come_in_their_order() -> None:
+    """Of 40 classes every second has 1/30, the others 1/60 of the probability."""
+    probabilities = np.array([[1 / 60, 1 / 30] * 20])
+    scores = aps_scores(probabilities)[0]
+    np.testing.assert_allclose(scores[1::2], np.arange(20) / 30, atol=1e-12)
+    np.testing.assert_allclose(scores[::2], 2 / 3 + np.arange(20) / 60, atol=1e-12)
+
+
 def test_threshold_is_the_corrected_quantile() -> None:
     certain = np.arange(501, 600) / 600
     probabilities = np.stack([certain, 1 - certain], axis=1)[::-1]
@@ -59,6 +72,16 @@ def test_each_class_has_the_corrected_quantile_of_its_own_scores() -> None:
     assert found[1] == scores[117]  # 95% of 20 are 19: the largest
     # 18 are too few and the fourth class has none: the threshold of all 136 images.
     assert found[2] == found[3] == np.sort(scores)[int(np.ceil(137 * 0.95)) - 1]
+
+
+def test_a_class_of_few_images_has_the_threshold_of_all_at_the_same_target() -> None:
+    """Two images of the second class are too few for 80%; of all 21 scores the 18th is needed."""
+    lead = np.arange(601, 622) / 1000
+    labels = np.array([0] * 19 + [1] * 2)
+    probabilities = np.stack([1 - lead, np.zeros(21), lead], axis=1)
+    probabilities[labels == 1] = probabilities[labels == 1][:, [1, 0, 2]]
+    # 80% of 20 are 16, and 80% of 22 are 17.6.
+    assert class_thresholds(probabilities, labels, 0.8)[:2] == (lead[15], lead[17])
 
 
 def test_a_set_holds_a_class_by_the_threshold_of_that_class() -> None:

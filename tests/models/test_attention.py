@@ -148,6 +148,37 @@ def test_gates_lie_between_0_and_1_and_only_scale_channels(scale: float, seed: i
         torch.testing.assert_close(module(x), x * gates)
 
 
+def identities() -> tuple[nn.Module, nn.Module]:
+    return SqueezeExcitation(32, identity=True), EfficientChannelAttention(32, identity=True)
+
+
+def test_identity_changes_nothing_at_first_and_its_gates_reach_from_0_to_2() -> None:
+    x = torch.randn(2, 32, 3, 4, generator=torch.Generator().manual_seed(0))
+    squeezing, local = identities()
+    assert torch.equal(squeezing(x), x)
+    assert torch.equal(local(x), x)
+    nn.init.constant_(squeezing.get_parameter("excite.bias"), 100.0)
+    nn.init.constant_(local.get_parameter("conv.weight"), 100.0)
+    torch.testing.assert_close(squeezing(x), 2 * x)
+    torch.testing.assert_close(local(x.abs() + 1), 2 * (x.abs() + 1))
+    torch.testing.assert_close(local(-x.abs() - 1), 0 * x)
+
+
+def test_checkpoints_from_before_the_scale_have_the_gates_of_the_papers() -> None:
+    x = torch.randn(2, 32, 3, 4, generator=torch.Generator().manual_seed(0))
+    plain = nn.Sequential(SqueezeExcitation(32), EfficientChannelAttention(32))
+    old = {name: value for name, value in plain.state_dict().items() if "scale" not in name}
+    assert len(old) == 5
+    network = nn.Sequential(*identities())
+    assert network.load_state_dict(dict(old)).missing_keys == []
+    assert torch.equal(network(x), plain(x))
+    # The scale of a newer checkpoint is kept, and what else is missing is said.
+    network.load_state_dict(nn.Sequential(*identities()).state_dict())
+    assert torch.equal(network(x), x)
+    with pytest.raises(RuntimeError, match=r"0\.squeeze\.weight"):
+        network.load_state_dict({k: v for k, v in old.items() if k != "0.squeeze.weight"})
+
+
 def test_parameters_are_those_of_the_papers() -> None:
     def count(module: nn.Module) -> int:
         return sum(weight.numel() for weight in module.parameters())
