@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from doctor_derma.data.splits import assign_splits
+from doctor_derma.data.splits import assign_splits, require_every_class, split_in, split_named
 from doctor_derma.errors import DermaError
 
 SPLITS = {"train", "val", "test"}
@@ -75,6 +75,45 @@ def test_lesions_with_many_images_are_in_every_split() -> None:
     assert big["test"] / 80 == pytest.approx(0.15, abs=0.06)
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_single_images_even_out_what_large_lesions_leave(seed: int) -> None:
+    """Of 160 images 15% are 24: one lesion of 20, and 4 of the 100 single ones."""
+    lesions = [f"large{n // 20}" for n in range(60)] + [f"single{n}" for n in range(100)]
+    classes = ["a"] * 160 + ["b"] * 20
+    splits = assign_splits(classes, [*lesions, *(f"other{n}" for n in range(20))], seed=seed)
+    held = Counter(splits[:160])
+    assert held["val"] == pytest.approx(24, abs=1)
+    assert held["test"] == pytest.approx(24, abs=1)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_patient_is_dealt_as_the_rarest_class_and_before_the_common_ones(seed: int) -> None:
+    """Three patients have an image of z, and 20 of a; a hundred have one of a."""
+    patients = [f"p{n // 21}" for n in range(63)] + [f"q{n}" for n in range(100)]
+    classes = (["z"] + ["a"] * 20) * 3 + ["a"] * 100
+    splits = assign_splits(classes, patients, seed=seed)
+    assert {splits[0], splits[21], splits[42]} == SPLITS
+    held = Counter(split for dx, split in zip(classes, splits, strict=True) if dx == "a")
+    assert held["val"] == pytest.approx(24, abs=1)
+    assert held["test"] == pytest.approx(24, abs=1)
+
+
+def test_the_seed_is_0_where_none_is_said() -> None:
+    lesions = [str(number) for number in range(60)]
+    assert assign_splits(["a", "b"] * 30, lesions) == assign_splits(
+        ["a", "b"] * 30, lesions, seed=0
+    )
+
+
+def test_lists_of_different_lengths_are_refused() -> None:
+    lesions = [str(number) for number in range(6)]
+    for classes, splits in (("ababa", None), ("ababab", ["train"] * 5)):
+        with pytest.raises(ValueError, match="zip"):
+            assign_splits(list(classes), lesions, splits)
+    with pytest.raises(ValueError, match="zip"):
+        require_every_class(["a", "a", "a", "b"], ["train", "val", "test"])
+
+
 def test_given_test_stays_and_val_is_cut_from_train() -> None:
     lesions = [f"l{number}" for number in range(80)]
     classes = ["a", "b"] * 40
@@ -100,13 +139,27 @@ def test_a_patient_with_lesions_of_several_classes_stays_whole() -> None:
 @pytest.mark.parametrize(
     ("classes", "given_splits", "shares", "message"),
     [
-        ("aaaabb", None, {}, "class 'b' has 2 lesions, too few"),
+        (
+            "aaaabb",
+            None,
+            {},
+            "class 'b' has 2 lesions, too few to put one into each of train, val, test; "
+            "add images of other lesions or leave the class out$",
+        ),
         ("aaaab", None, {}, "class 'b' has 1 lesion, too few"),
         ("aaaa", None, {}, "only class 'a' is in the source"),
-        ("", None, {}, "no usable image"),
+        ("a", None, {}, "^only class 'a' is in the source"),
+        ("", None, {}, "^no usable image is in the source; a classifier needs images of at least"),
         ("aaabbb", None, {"val": 0.0}, "val=0, test=0.15"),
+        ("aaabbb", None, {"test": 0.0}, "val=0.15, test=0: both shares must be above 0"),
         ("aaabbb", None, {"val": 0.6, "test": 0.5}, "their sum below 1"),
-        ("aabba", ["train"] * 4 + ["test"], {}, "class 'b' has no usable image in test"),
+        ("aaabbb", None, {"val": 0.5, "test": 0.5}, "their sum below 1"),
+        (
+            "aabba",
+            ["train"] * 4 + ["test"],
+            {},
+            "^class 'b' has no usable image in test; add some there or leave the class out$",
+        ),
         ("aabab", ["train"] * 3 + ["test"] * 2, {}, "class 'b' has 1 lesion, too few"),
     ],
 )
@@ -134,6 +187,32 @@ def test_images_that_come_later_leave_the_others_where_they_are(
     assert splits[: len(before)] == before
     whole = zip([*lesions, *(lesion for _, lesion in later)], splits, strict=True)
     assert len(set(whole)) == len({*lesions, *(lesion for _, lesion in later)})
+
+
+@pytest.mark.parametrize(
+    ("name", "whole", "part"),
+    [
+        ("train", "train", "train"),
+        ("TRAIN", "train", "train"),
+        ("TrainSet", "train", "train"),
+        ("trainingdata", "train", "train"),
+        ("imagestest", "test", "test"),
+        ("Validation_set", "val", "val"),
+        ("dev images", "val", "val"),
+        ("2_tst", "test", "test"),
+        # Words beside it that are no filling: a split is in the name, and the name is none.
+        ("ISIC2018_Task3_Training_Input", None, "train"),
+        ("LesionTrain", None, "train"),
+        ("train_val", None, "train"),
+        ("HAM10000", None, None),
+        ("data", None, None),
+        ("2018", None, None),
+        ("contest", None, None),
+    ],
+)
+def test_split_of_a_name(name: str, whole: str | None, part: str | None) -> None:
+    assert split_named(name) == whole
+    assert split_in(name) == part
 
 
 def test_a_class_that_comes_later_fills_every_split_or_is_refused() -> None:
