@@ -16,7 +16,7 @@ from evaluation.fake_predictions import fake_predictions
 TWO = ("benign", "malignant")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def values() -> dict[str, float]:
     fake = fake_predictions(400)
     return classification_metrics(fake.labels, fake.probabilities, fake.classes)
@@ -64,6 +64,24 @@ def test_calibration_error_by_hand() -> None:
     values = classification_metrics(np.array([0, 1, 1, 1]), probabilities, TWO)
     assert values["ece"] == pytest.approx((2 * 0.45 + 2 * 0.4) / 4)
     assert values["brier"] == pytest.approx((0.005 + 2 * 0.95**2 + 2 * 2 * 0.4**2) / 4)
+
+
+def test_a_probability_rounded_over_1_is_no_gain() -> None:
+    probabilities = np.array([[1 + 1e-7, 0], [0.5, 0.5]])
+    values = classification_metrics(np.array([0, 1]), probabilities, TWO)
+    assert values["log_loss"] == pytest.approx(np.log(2) / 2, abs=1e-12)
+
+
+def test_decisions_are_of_the_class_that_is_called_and_the_rest_of_the_probabilities() -> None:
+    """Four images that are called otherwise than by the greatest probability."""
+    labels, called = np.array([0, 0, 1, 1]), np.array([1, 0, 1, 0])
+    probabilities = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3]])
+    values = classification_metrics(labels, probabilities, TWO, called)
+    assert values["accuracy"] == sk.accuracy_score(labels, called) == 0.5
+    assert values["sensitivity_malignant"] == sk.recall_score(labels, called) == 0.5
+    # One of four is not what its greatest probability says.
+    assert values["ece"] == pytest.approx((0.1 + 0.4 + 0.2 + 0.7) / 4)
+    assert values["macro_auc"] == sk.roc_auc_score(labels, probabilities[:, 1])
 
 
 def test_certain_and_wrong_has_a_finite_loss() -> None:
