@@ -4,10 +4,12 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stdout
-
-import onnxruntime as ort
+from typing import TYPE_CHECKING
 
 from doctor_derma.errors import DermaError
+
+if TYPE_CHECKING:  # Settings name providers, and who only asks a server has no ONNX Runtime.
+    import onnxruntime
 
 VARIABLE = "DERMA_PROVIDERS"
 CPU = "CPUExecutionProvider"
@@ -44,6 +46,8 @@ def named_providers(text: str) -> tuple[str, ...]:
     >>> named_providers("cuda, CPUExecutionProvider")
     ('CUDAExecutionProvider', 'CPUExecutionProvider')
     """
+    import onnxruntime as ort
+
     known = {_short(name): name for name in ort.get_all_providers()}
     wanted = [part.strip() for part in text.split(",") if part.strip()]
     for name in wanted:
@@ -74,6 +78,8 @@ def prepare_providers(names: Sequence[str]) -> None:
     DermaError
         When it lacks one.
     """
+    import onnxruntime as ort
+
     there = ort.get_available_providers()
     for name in names:
         if name not in there:
@@ -89,7 +95,7 @@ def prepare_providers(names: Sequence[str]) -> None:
             ort.preload_dlls()
 
 
-def check_providers(session: ort.InferenceSession, names: Sequence[str]) -> None:
+def check_providers(session: "onnxruntime.InferenceSession", names: Sequence[str]) -> None:
     """Check that a session computes with all of these, and not in their place on the processor.
 
     Raises
@@ -110,4 +116,6 @@ def _short(name: str) -> str:
 
 
 def _here() -> str:
+    import onnxruntime as ort
+
     return ", ".join(_short(name) for name in ort.get_available_providers())
