@@ -8,6 +8,7 @@ from sklearn import metrics as sk
 
 from doctor_derma.evaluation.metrics import (
     classification_metrics,
+    ratio,
     weighted_metrics,
     weighted_sensitivity_at_specificity,
 )
@@ -174,6 +175,23 @@ def test_a_specificity_of_exactly_90_is_enough(count: int) -> None:
     for level, expected in ((0.9, 1), (0.91, 0)):
         found = weighted_sensitivity_at_specificity(positive, scores, weights, level)
         assert found.tolist() == [expected]
+
+
+def test_sensitivity_needs_a_negative_case_with_weight_and_no_more() -> None:
+    positive, scores = np.array([True, False]), np.array([0.8, 0.2])
+    weights = np.array([[1.0, 1.0], [1.0, 0.25], [1.0, 0.0], [0.0, 1.0]])
+    found = weighted_sensitivity_at_specificity(positive, scores, weights, 0.9)
+    np.testing.assert_array_equal(found, [1, 1, np.nan, np.nan])
+
+
+def test_ratio_stretches_both_sides_and_is_nan_over_0() -> None:
+    column, row = np.array([[1.0], [6.0]]), np.array([2.0, 0.0, 4.0])
+    expected = [[0.5, np.nan, 0.25], [3.0, np.nan, 1.5]]
+    np.testing.assert_array_equal(ratio(column, row), expected)
+    np.testing.assert_array_equal(ratio(row, column), [[2, 0, 4], [1 / 3, 0, 2 / 3]])
+    np.testing.assert_array_equal(
+        ratio(np.ones((2, 3)), column * [[1], [0]]), [[1] * 3, [np.nan] * 3]
+    )
 
 
 def test_ties_count_half() -> None:
