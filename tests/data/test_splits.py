@@ -87,7 +87,14 @@ def test_single_images_even_out_what_large_lesions_leave(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_patient_is_dealt_as_the_rarest_class_and_before_the_common_ones(seed: int) -> None:
+def test_a_rare_class_is_everywhere_though_its_patients_have_a_common_one(seed: int) -> None:
+    patients = [f"p{n // 2}" for n in range(6)] + [f"q{n}" for n in range(100)]
+    splits = assign_splits(["z", "a"] * 3 + ["a"] * 100, patients, seed=seed)
+    assert {splits[0], splits[2], splits[4]} == SPLITS
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_patients_of_rare_classes_are_dealt_before_the_common_ones(seed: int) -> None:
     """Three patients have an image of z, and 20 of a; a hundred have one of a."""
     patients = [f"p{n // 21}" for n in range(63)] + [f"q{n}" for n in range(100)]
     classes = (["z"] + ["a"] * 20) * 3 + ["a"] * 100

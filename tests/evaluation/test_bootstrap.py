@@ -175,10 +175,12 @@ def test_every_rule_has_the_figures_of_the_classes_that_it_calls() -> None:
                 "specificity_mel": sk.recall_score(~melanoma, ~found_melanoma),
             }
         )
-    # The draws are those of every other metric.
-    of_all = bootstrap_metrics(fake, resamples=60, seed=5)
-    for name, interval in found["most-probable"].items():
-        assert interval == of_all[name]
+    # The draws are those of every other metric, and these are of the rule that is the default.
+    for default in ("most-probable", "melanoma-first"):
+        ruled = replace(fake, rulebook=rulebook(default, threshold=0.1))
+        of_all = bootstrap_metrics(ruled, resamples=60, seed=5)
+        for name, interval in found[default].items():
+            assert interval == of_all[name]
 
 
 def test_without_the_class_of_melanoma_there_are_no_figures_of_it() -> None:
