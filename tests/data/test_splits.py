@@ -222,6 +222,13 @@ def test_split_of_a_name(name: str, whole: str | None, part: str | None) -> None
     assert split_in(name) == part
 
 
+def test_one_more_image_of_a_class_that_is_in_every_split_goes_into_any() -> None:
+    given: list[str | None] = ["train", "val", "test"] * 2
+    splits = assign_splits(list("aaabbba"), list("1234567"), [*given, None])
+    assert splits[:6] == given
+    assert splits[6] in SPLITS
+
+
 def test_a_class_that_comes_later_fills_every_split_or_is_refused() -> None:
     given: list[str | None] = ["train", "val", "test"] * 2
     lesions = [str(number) for number in range(9)]
