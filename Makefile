@@ -12,7 +12,7 @@ DEMO_DERMA := $(BIN)/derma --root $(DEMO)
 MODELS := resnet18 se_resnet18 eca_resnet18
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo serve web champion tracking test-fast test every-test coverage siege test-containers requirements lint docs clean
+.PHONY: help setup demo serve web champion tracking test-fast test every-test coverage mutation siege test-containers requirements lint docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -77,6 +77,15 @@ every-test: setup
 
 coverage: setup ## The fast tests, and the lines and branches of the package that they run
 	$(PYTEST) $(FAST) --cov --cov-report=term
+
+# In a copy, so that nobody imports a mutant. CI: Hypothesis draws the same examples each time.
+mutation: setup ## Change a line of the metrics, splits and the like at a time: do the tests notice?
+	rm -rf build/mutation
+	mkdir -p build/mutation
+	cp -R code build/mutation/src
+	cp -R tests pyproject.toml build/mutation
+	cd build/mutation && CI=true OMP_NUM_THREADS=1 $(CURDIR)/$(BIN)/mutmut run
+	cd build/mutation && $(CURDIR)/$(BIN)/mutmut results
 
 siege: setup ## Attack a server in 512 MB for minutes (DERMA_SIEGE=long: a quarter of an hour)
 	$(BIN)/python -m pytest tests/siege -m siege -s
