@@ -64,7 +64,7 @@ def copy_data(source: Path, root: Path) -> Path:
     made = Workspace(source).tracking_database
     if made.exists():
         copy = Workspace(root).tracking_database
-        copy.parent.mkdir(parents=True)
+        copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(made, copy)
     return root
 

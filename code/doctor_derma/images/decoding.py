@@ -57,6 +57,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 # Editing programs write metadata of many megabytes beside the pixels of a PNG. Pillow refuses a
 # picture over 1 MB of them; its limit of 64 MB for all of them together stays.
 PngImagePlugin.MAX_TEXT_CHUNK = 32_000_000
+_JPEG_START = b"\xff\xd8"
 # What to do with a picture that stands otherwise, by EXIF orientation (CIPA DC-008, 4.6.4).
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -209,11 +210,24 @@ def _open_encoded(source: Encoded, shrink: bool) -> ImageFile.ImageFile:
 
 
 def _open_file(file: Path | io.BytesIO, shrink: bool) -> ImageFile.ImageFile:
-    image = Image.open(file, formats=DECODERS)
+    try:
+        image = Image.open(file, formats=DECODERS)
+    except UnidentifiedImageError:
+        # Pillow looks for a resolution in damaged EXIF data of a JPEG, and may give up the picture.
+        encoded = file.getvalue() if isinstance(file, io.BytesIO) else file.read_bytes()
+        if not encoded.startswith(_JPEG_START):
+            raise
+        image = Image.open(io.BytesIO(_with_resolution(encoded)), formats=("JPEG",))
     # What is over the limit keeps its size, to be refused for it.
     if shrink and image.width * image.height <= MAX_PIXELS:
         image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
     return image
+
+
+def _with_resolution(jpeg: bytes) -> bytes:
+    """Put a JFIF header of 72 dots an inch in front of the others, so that nobody looks further."""
+    header = b"\xff\xe0\x00\x10JFIF\x00\x01\x02\x01\x00\x48\x00\x48\x00\x00"
+    return _JPEG_START + header + jpeg[len(_JPEG_START) :]
 
 
 def _read(source: Encoded | Image.Image, shrink: bool) -> Image.Image:
