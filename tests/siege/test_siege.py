@@ -24,7 +24,11 @@ from siege.http_attacks import ATTACKS, Attack
 from siege.pictures import ordinary_picture, refuse, worst_pictures
 
 LONG = os.environ.get("DERMA_SIEGE") == "long"
-pytestmark = [pytest.mark.siege, pytest.mark.timeout(3_600 if LONG else 900)]
+pytestmark = [
+    pytest.mark.siege,
+    pytest.mark.timeout(3_600 if LONG else 900),
+    pytest.mark.filterwarnings("ignore"),  # Its pictures are of formats that Pillow gives up.
+]
 SECONDS = 20.0 if LONG else 4.0
 PICTURE_SECONDS = 300.0 if LONG else 30.0
 CLIENTS = 8
