@@ -549,7 +549,6 @@ def quantize_shipped(root: Path) -> None:
     from doctor_derma.bundle import (
         INFO_FILE,
         PROBABILITIES,
-        Parity,
         Weights,
         file_sha256,
         read_info,
@@ -559,7 +558,7 @@ def quantize_shipped(root: Path) -> None:
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.export.int8 import quantize_int8
     from doctor_derma.export.onnx import run_graph
-    from doctor_derma.export.quantization import round_matrices
+    from doctor_derma.export.quantization import parity_of, range_rows, round_matrices
     from doctor_derma.workspace import Workspace
 
     workspace = Workspace.find() if root == Path() else Workspace(root)
@@ -567,19 +566,15 @@ def quantize_shipped(root: Path) -> None:
     info = read_info(source)
     pixels = pixel_cache(dataset, info.input.height, info.input.width)
     targets = np.array(dataset.targets(dataset.table))
-    rows = np.random.default_rng(0).permutation(np.flatnonzero(dataset.table["split"] != "test"))
-    shown = np.concatenate([rows[targets[rows] == k][:28] for k in np.unique(targets)])
+    rows = np.flatnonzero(dataset.table["split"] != "test")
+    shown = range_rows(rows, targets)
     graph = onnx.load(source / info.weights.file)
     model = round_matrices(quantize_int8(graph, [pixels[row] for row in shown]))
-    compared = rows[~np.isin(rows, shown)][:2000]
+    shuffled = np.random.default_rng(0).permutation(rows)
+    compared = shuffled[~np.isin(shuffled, shown)][:2000]
     [before] = run_graph(source / info.weights.file, pixels, compared, (PROBABILITIES,))
     [after] = run_graph(model, pixels, compared, (PROBABILITIES,))
-    parity = Parity(
-        reference="fp32 graph",
-        max_probability_difference=float(np.abs(before - after).max()),
-        same_label=float((before.argmax(1) == after.argmax(1)).mean()),
-        images=len(compared),
-    )
+    parity = parity_of(before, after)
     target = source.with_name(f"{source.name}-int8")
     with replacing_own_folder(target, INFO_FILE) as written:
         path = written / info.weights.file

@@ -15,6 +15,7 @@ from PIL import Image, ImageFile, PngImagePlugin
 
 from doctor_derma.images import decoding
 from doctor_derma.images.decoding import UnreadableImage, fit_pixels, open_image
+from images import made
 
 ORIENTATION = 0x0112
 
@@ -27,12 +28,7 @@ def encode(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
 
 def corners(width: int = 24, height: int = 16) -> Image.Image:
     """Return a picture that is red, green, blue and white in its four quarters."""
-    pixels = np.zeros((height, width, 3), dtype=np.uint8)
-    top, left = slice(0, height // 2), slice(0, width // 2)
-    below, right = slice(height // 2, None), slice(width // 2, None)
-    pixels[top, left], pixels[top, right] = (255, 0, 0), (0, 255, 0)
-    pixels[below, left], pixels[below, right] = (0, 0, 255), (255, 255, 255)
-    return Image.fromarray(pixels)
+    return made.corners(width, height)
 
 
 # How a camera that was turned stores the picture, by EXIF orientation (CIPA DC-008, 4.6.4).

@@ -143,7 +143,7 @@ def find_judges(
     from doctor_derma.bundle import INFO_FILE, read_info
     from doctor_derma.commands.models import find_bundle
     from doctor_derma.inference.classifier import Classifier
-    from doctor_derma.training.config import TrainConfig, in_new_names
+    from doctor_derma.training.config import TrainConfig
     from doctor_derma.training.folds import parts_of
 
     if family := _fold_bundles(workspace, reference):
@@ -166,7 +166,7 @@ def find_judges(
                 "has not seen isn't known; train on these with: derma train --folds 5"
             )
         try:
-            config = TrainConfig.model_validate(in_new_names(info.recipe))
+            config = TrainConfig.model_validate(info.recipe)
         except ValidationError as error:
             raise DermaError(f"{folder}: its recipe can't be read; export the run again") from error
         parts = parts_of(dataset, config)

@@ -132,7 +132,7 @@ def export_quantized(
                 "weights": Weights(
                     sha256=file_sha256(path), bytes=path.stat().st_size, precision=precision
                 ),
-                "parity": _parity(expected, probabilities),
+                "parity": parity_of(expected, probabilities),
             }
         )
         write_info(folder, quantized)
@@ -214,11 +214,22 @@ def _quantize(
     network = cut_network(onnx.load(graph))
     if precision == "fp16":
         return round_to_fp16(network)
-    rng = np.random.default_rng(0)
-    shuffled = rng.permutation(train)
-    # As many of each class, so that the ranges are not those of the commonest.
-    chosen = [shuffled[targets[shuffled] == k][:_RANGE_IMAGES] for k in np.unique(targets)]
-    return quantize_int8(network, [pixels[row] for row in np.concatenate(chosen)])
+    return quantize_int8(network, [pixels[row] for row in range_rows(train, targets)])
+
+
+def range_rows(train: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Choose images that show the ranges of the maps: as many of each class.
+
+    So the ranges are not those of the commonest.
+
+    Parameters
+    ----------
+    train : rows to choose from
+    targets : class of every row of the data set
+    """
+    shuffled = np.random.default_rng(0).permutation(train)
+    each = [shuffled[targets[shuffled] == k][:_RANGE_IMAGES] for k in np.unique(targets)]
+    return np.concatenate(each)
 
 
 def _distance(network: ModelProto, pixels: np.ndarray, train: np.ndarray) -> OodScore:
@@ -226,7 +237,8 @@ def _distance(network: ModelProto, pixels: np.ndarray, train: np.ndarray) -> Ood
     return fit_distance(features)
 
 
-def _parity(expected: np.ndarray, found: np.ndarray) -> Parity:
+def parity_of(expected: np.ndarray, found: np.ndarray) -> Parity:
+    """Compare the probabilities of a quantized graph with those of fp32, both (n, classes)."""
     return Parity(
         reference="fp32 graph",
         max_probability_difference=float(np.abs(found - expected).max()),
