@@ -61,8 +61,9 @@ tracking: setup ## Open MLflow at http://localhost:5001 (ROOT=demo for the demo'
 	MLFLOW_DISABLE_TELEMETRY=true $(BIN)/mlflow server --backend-store-uri sqlite:///$(abspath $(ROOT))/mlflow/db/mlflow.db --host 127.0.0.1 --port 5001
 
 # A process a core; the tests of a file stay together, and share what they have made. The files
-# are taken in the order of tests/conftest.py, not by how many tests they have.
-PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
+# are taken in the order of tests/conftest.py, not by how many tests they have. For a process that
+# crashes xdist would start another, and wait for it for ever at the end.
+PYTEST := $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 FAST := -m 'not slow and not browser and not siege'
 

@@ -8,8 +8,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 # Before Ray is imported, by whichever test does so first: what `distributed/cluster.py` sets, too.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+# Ray's workers give way to all else by default, and get nothing done beside other tests.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -17,7 +20,7 @@ from PIL import Image
 
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.workspace import Workspace
-from project import FOREIGN, Project, copy_data, import_lesions, train_tiny
+from project import FOREIGN, Project, RunDerma, copy_data, import_lesions, train_tiny
 from tiny_bundle import BLUE, GREEN, RED, write_bundle
 
 # An example takes as long as the machine has other work; pytest-timeout ends what hangs.
@@ -52,14 +55,10 @@ SLOW_TESTS = {
     *("test_plain_and_attention_networks_differ_in_the_attention_only",),
 }
 SLOW_FIXTURES = {"tiny_run", "lesions", "root"}
-# Files that take longest come first: none of them begins when the other processes have ended.
+# What takes longest comes first: none of it begins when the other processes have ended.
 LONGEST = (
-    *("distributed/train/test_two_nodes", "notebooks/test_notebooks", "test_cli"),
-    *("distributed/tune/test_tune", "privacy/test_calls_home", "export/test_twin"),
-    *("distributed/tune/test_resume", "distributed/tune/test_handover", "training/test_loop"),
-    *("distributed/predict/test_predict", "distributed/predict/test_killed", "test_wheel"),
-    *("distributed/predict/test_two_nodes", "export/test_exporting", "export/test_quantization"),
-    *("training/test_leaving_out", "training/test_resume", "benchmarks/test_replicas"),
+    *("distributed", "notebooks", "test_cli.py", "privacy", "export", "training", "test_wheel.py"),
+    *("benchmarks/test_replicas.py", "commands", "tracking"),
 )
 
 
@@ -76,11 +75,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests by tier, ``ray`` and ``slow``, and put the longest files first."""
-    ranks = {Path(__file__).parent / f"{name}.py": rank for rank, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+    """Mark the tests by tier, ``ray`` and ``slow``, and put what takes longest first."""
+    tests = Path(__file__).parent
+    longest = [tests / name for name in LONGEST]
+    items.sort(key=lambda item: [not item.path.is_relative_to(path) for path in longest])
     for item in items:
-        if item.path.is_relative_to(Path(__file__).parent / "distributed"):
+        if item.path.is_relative_to(tests / "distributed"):
             item.add_marker("ray")
         single = getattr(item, "originalname", item.name) in SLOW_TESTS
         trains = not SLOW_FIXTURES.isdisjoint(getattr(item, "fixturenames", ()))
@@ -90,11 +90,48 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.filterwarnings("default"), append=False)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Keep the tests of a file in one process, and all of Ray's in one.
+
+    Of two clusters at a time beside other tests, none would get enough of the processors.
+    """
+    from xdist.scheduler.loadfile import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            folder = "tests/distributed/"
+            return folder if nodeid.startswith(folder) else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     # MLflow sets the first of them itself wherever its store is pointed at.
     for name in FOREIGN:
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run_derma(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunDerma:
+    """Run ``derma`` in this process; what it raises but SystemExit fails the test."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        from doctor_derma.commands import app
+
+        monkeypatch.setattr("sys.argv", ["derma", *map(str, arguments)])
+        # So that --root, which is kept in the environment, ends with the test.
+        monkeypatch.setenv("DERMA_ROOT", "")
+        capsys.readouterr()
+        code = 0
+        try:
+            app.main()
+        except SystemExit as stopped:
+            code = int(stopped.code or 0)
+        return code, *capsys.readouterr()
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from doctor_derma.workspace import Workspace
 
 # Variables that would lead a test to somebody else's data or runs.
 FOREIGN = ("MLFLOW_TRACKING_URI", "DERMA_ROOT", "DERMA_RUN", "DERMA_PROVIDERS")
+# Arguments to the exit status, standard output and standard error, see tests/conftest.py.
+RunDerma = Callable[..., tuple[int, str, str]]
 DERMA = Path(sys.executable).with_name("derma")
 # The smallest residual network of timm: a hundredth of a resnet18.
 SMALLEST = "timm/test_resnet"

@@ -14,37 +14,16 @@ from doctor_derma import __version__
 from doctor_derma.bundle import read_card, read_info
 from doctor_derma.commands import app as entry
 from doctor_derma.workspace import Workspace
-from project import Project, copy_data, derma, flags, largest_file, own_environment
+from project import Project, RunDerma, copy_data, derma, flags, largest_file, own_environment
 from tiny_bundle import write_bundle
 
-Main = Callable[..., tuple[int, str, str]]
 
-
-@pytest.fixture
-def main(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Main:
-    """Run ``derma`` in this process; what it raises but SystemExit fails the test."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["derma", *map(str, arguments)])
-        # So that --root, which is kept in the environment, ends with the test.
-        monkeypatch.setenv("DERMA_ROOT", "")
-        capsys.readouterr()
-        code = 0
-        try:
-            entry.main()
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
-
-
-def test_the_whole_loop(main: Main, tmp_path: Path) -> None:
+def test_the_whole_loop(run_derma: RunDerma, tmp_path: Path) -> None:
     root = tmp_path / "root"
     workspace = Workspace(root)
 
     def step(*arguments: object) -> tuple[str, str]:
-        code, output, error = main("--root", root, *arguments)
+        code, output, error = run_derma("--root", root, *arguments)
         assert code == 0, error
         return output, error
 
@@ -76,7 +55,7 @@ def test_the_whole_loop(main: Main, tmp_path: Path) -> None:
     seeds = workspace.evaluation_images / "seeds"
     assert json.loads((seeds / "metrics.json").read_text())["seeds"] == [0]
     assert "test_resnet" in (seeds / "cost.csv").read_text()
-    code, _, error = main("--root", root, "compare", "--over-seeds", "first", "first")
+    code, _, error = run_derma("--root", root, "compare", "--over-seeds", "first", "first")
     assert code == 2
     assert "first and first are both eca_resnet18 with seed 0; name one run" in error
 
@@ -89,7 +68,7 @@ def test_the_whole_loop(main: Main, tmp_path: Path) -> None:
     assert {path.stem for path in (audits / "calibration").glob("*.png")} == {
         *("reliability_before", "reliability_weighted", "reliability_shipped")
     }
-    code, _, error = main("--root", root, "audit", "first", "--only", "luck")
+    code, _, error = run_derma("--root", root, "audit", "first", "--only", "luck")
     assert code == 2
     assert "audit 'luck': unknown; use calibration, coverage, unfamiliar" in error
 
@@ -121,7 +100,7 @@ def test_the_whole_loop(main: Main, tmp_path: Path) -> None:
     pictures = tmp_path / "pictures"
     write(pictures / "good.jpg", encoded(picture(1)))
     write(pictures / "bad.jpg", b"no picture")
-    code, output, error = main("--root", root, "predict", pictures, "--format", "csv")
+    code, output, error = run_derma("--root", root, "predict", pictures, "--format", "csv")
     assert code == 1
     assert "Traceback" not in error
     bad, good = csv.DictReader(output.splitlines())
@@ -133,18 +112,18 @@ def test_the_whole_loop(main: Main, tmp_path: Path) -> None:
     assert sum(float(good[name]) for name in champion.class_names) == pytest.approx(1, abs=1e-4)
 
 
-def test_imports(main: Main, tmp_path: Path) -> None:
+def test_imports(run_derma: RunDerma, tmp_path: Path) -> None:
     source = tmp_path / "source"
     class_folders(source, {"a": 8, "b": 8})
     root = tmp_path / "root"
-    code, output, _ = main(
+    code, output, _ = run_derma(
         "--root", root, "data", "import", "folder", source, "--val", 0.2, "--licence", "CC0"
     )
     assert code == 0
     assert "16 images seen: 16 kept" in output
     described = json.loads((root / "data" / "dataset.json").read_text())
     assert described["licence"] == "CC0"
-    code, output, _ = main("--root", root, "data", "describe")
+    code, output, _ = run_derma("--root", root, "data", "describe")
     assert code == 0
     assert "16" in output
 
@@ -255,10 +234,10 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
-def test_a_mistake_is_one_line(mistake: str, main: Main, tmp_path: Path) -> None:
+def test_a_mistake_is_one_line(mistake: str, run_derma: RunDerma, tmp_path: Path) -> None:
     arguments, message = MISTAKES[mistake]
     root = tmp_path / "root"
-    code, _, error = main("--root", root, *arguments(tmp_path))
+    code, _, error = run_derma("--root", root, *arguments(tmp_path))
     assert code == 2
     said = [line for line in error.splitlines() if not line.startswith(("Drawing", "Checking"))]
     assert [line for line in said if line.strip()] == [said[-1]]
@@ -268,7 +247,7 @@ def test_a_mistake_is_one_line(mistake: str, main: Main, tmp_path: Path) -> None
     assert left == []
 
 
-def test_mistakes_where_there_are_data(main: Main, lesions: Path, tmp_path: Path) -> None:
+def test_mistakes_where_there_are_data(run_derma: RunDerma, lesions: Path, tmp_path: Path) -> None:
     root = copy_data(lesions, tmp_path / "root")
     for arguments, message in (
         (["train", "--resume", "gone"], "gone: no such run; none was trained yet"),
@@ -281,7 +260,7 @@ def test_mistakes_where_there_are_data(main: Main, lesions: Path, tmp_path: Path
         (["train", "--name", "../x", *flags()], "--name ../x: not a name for a run"),
         (["train", *flags(model="timm/test_vit"), "--name", "vit"], "no feature maps"),
     ):
-        code, _, error = main("--root", root, *arguments)
+        code, _, error = run_derma("--root", root, *arguments)
         lines = [line for line in error.splitlines() if line.strip()]
         assert code == 2, arguments
         assert len(lines) == 1, error
@@ -289,14 +268,16 @@ def test_mistakes_where_there_are_data(main: Main, lesions: Path, tmp_path: Path
     assert not list((root / "mlflow" / "runs").glob("*"))
 
 
-def test_a_run_that_is_not_there_names_those_that_are(main: Main, tiny_run: Project) -> None:
-    code, _, error = main("--root", tiny_run.workspace.root, "evaluate", "tine")
+def test_a_run_that_is_not_there_names_those_that_are(
+    run_derma: RunDerma, tiny_run: Project
+) -> None:
+    code, _, error = run_derma("--root", tiny_run.workspace.root, "evaluate", "tine")
     assert code == 2
     assert "tine: no such run; the runs are tiny" in error
 
 
 def test_rules_and_costs_from_export_to_evaluation(
-    main: Main, tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_derma: RunDerma, tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = tmp_path / "images"
     monkeypatch.setattr(Workspace, "evaluation_images", property(lambda self: images))
@@ -304,13 +285,13 @@ def test_rules_and_costs_from_export_to_evaluation(
     costs = tmp_path / "costs.yaml"
     costs.write_text("costs: {mel: {nv: 20}}\n")
     bundle = tmp_path / "bundle"
-    code, _, error = main("--root", root, "export", "tiny", "--to", bundle, "--costs", costs)
+    code, _, error = run_derma("--root", root, "export", "tiny", "--to", bundle, "--costs", costs)
     assert code == 0, error
     decision = read_info(bundle).decision
     assert (decision.default, decision.costs) == ("balanced", {"mel": {"nv": 20.0}})
     assert "| mel | nv | 20 |" in read_card(bundle)
 
-    code, output, error = main("--root", root, "evaluate", bundle, "--rule", "costs")
+    code, output, error = run_derma("--root", root, "evaluate", bundle, "--rule", "costs")
     assert code == 0, error
     assert "Calling by the rule costs" in output
     # Not the bundle's own rule: beside its figures, not in their place.
@@ -328,7 +309,7 @@ def test_rules_and_costs_from_export_to_evaluation(
         (["--rule", "melanoma-first"], "melanoma-first"),
         (["--costs", dear], "costs"),
     ):
-        code, output, error = main(*predict, *chosen)
+        code, output, error = run_derma(*predict, *chosen)
         assert code == 0, error
         assert json.loads(output)[0]["rule"] == rule
 
@@ -342,54 +323,56 @@ def test_rules_and_costs_from_export_to_evaluation(
         ([*export, "--to", bundle, "--costs", dear], "costs: class 'melanoma' is unknown"),
         ([*export, "--to", bundle, "--rule", "costs"], "this model has no costs; use balanced"),
     ):
-        code, _, error = main(*arguments)
+        code, _, error = run_derma(*arguments)
         assert code == 2
         assert sentence in error
         assert len(error.splitlines()) == 1
 
 
-def test_older_flags_are_read_with_a_warning(main: Main, tiny_run: Project, tmp_path: Path) -> None:
+def test_older_flags_are_read_with_a_warning(
+    run_derma: RunDerma, tiny_run: Project, tmp_path: Path
+) -> None:
     root, bundle = tiny_run.workspace.root, tmp_path / "bundle"
     export = ["--root", root, "export", "tiny", "--to", bundle]
-    code, _, error = main(*export, "--prevalence", 1, "--views", 2)
+    code, _, error = run_derma(*export, "--prevalence", 1, "--views", 2)
     assert code == 0, error
     assert (read_info(bundle).prior_weight, read_info(bundle).tta) == (1, 2)
     assert error.splitlines()[0] == (
         "--prevalence is now --prior-weight, --views is now --tta; "
         "the older name is read for one more release"
     )
-    code, _, error = main(*export, "--views", 2, "--tta", 2)
+    code, _, error = run_derma(*export, "--views", 2, "--tta", 2)
     assert code == 2
     assert "--views and --tta are one setting; leave the first of them out" in error
-    code, _, error = main("--root", root, "train", *flags(views=3))
+    code, _, error = run_derma("--root", root, "train", *flags(views=3))
     assert code == 2
     assert "--tta: '3': use one of 1, 2, 4, 8" in error.splitlines()[-1]
-    assert "--views" not in main("train", "--help")[1]
+    assert "--views" not in run_derma("train", "--help")[1]
 
 
 def test_other_peoples_folders_are_not_replaced(
-    main: Main, tiny_run: Project, tmp_path: Path
+    run_derma: RunDerma, tiny_run: Project, tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     for command in (["export", "tiny"], ["promote", "tiny"]):
-        code, _, error = main("--root", tiny_run.workspace.root, *command, "--to", tmp_path)
+        code, _, error = run_derma("--root", tiny_run.workspace.root, *command, "--to", tmp_path)
         assert code == 2
         assert "holds other files and no model.json; name a new or empty folder" in error
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
 def test_classes_that_are_not_those_of_the_data(
-    main: Main, tiny_run: Project, tmp_path: Path
+    run_derma: RunDerma, tiny_run: Project, tmp_path: Path
 ) -> None:
     bundle = write_bundle(tmp_path / "bundle")
-    code, _, error = main("--root", tiny_run.workspace.root, "evaluate", bundle)
+    code, _, error = run_derma("--root", tiny_run.workspace.root, "evaluate", bundle)
     assert code == 2
     assert "its classes (mel, nv, vasc) are not those of" in error
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EACCES])
 def test_a_full_or_locked_disk_is_one_line(
-    code: int, main: Main, lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    code: int, run_derma: RunDerma, lesions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = copy_data(lesions, tmp_path / "root")
 
@@ -397,7 +380,7 @@ def test_a_full_or_locked_disk_is_one_line(
         raise OSError(code, "No space left on device", str(self))
 
     monkeypatch.setattr(Path, "write_text", refuse)
-    exit_code, _, error = main("--root", root, "train", "--name", "full", *flags())
+    exit_code, _, error = run_derma("--root", root, "train", "--name", "full", *flags())
     assert exit_code == 2
     [line] = [line for line in error.splitlines() if line.strip()]
     assert "config" in line
@@ -406,11 +389,11 @@ def test_a_full_or_locked_disk_is_one_line(
 
 
 def test_a_disk_that_fills_up_in_training_is_one_line(
-    main: Main, lesions: Path, tmp_path: Path
+    run_derma: RunDerma, lesions: Path, tmp_path: Path
 ) -> None:
     root = copy_data(lesions, tmp_path / "root")
     with largest_file(2_000_000):
-        code, _, error = main("--root", root, "train", "--name", "full", *flags(epochs=1))
+        code, _, error = run_derma("--root", root, "train", "--name", "full", *flags(epochs=1))
     assert code == 2
     [*_, line] = [line for line in error.splitlines() if line.strip()]
     checkpoints = root / "mlflow" / "runs" / "full" / "checkpoints"
@@ -418,40 +401,42 @@ def test_a_disk_that_fills_up_in_training_is_one_line(
         f"derma: {checkpoints / 'best.ckpt'}: File too large; free space or check who may write"
     )
     assert list(checkpoints.iterdir()) == []
-    assert main("--root", root, "train", "--resume", "full")[0] == 0
+    assert run_derma("--root", root, "train", "--resume", "full")[0] == 0
 
 
 def test_other_errors_of_the_system_are_no_mistake_of_the_user(
-    main: Main, monkeypatch: pytest.MonkeyPatch
+    run_derma: RunDerma, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(entry, "app", fail)
     with pytest.raises(OSError, match="Input/output"):
-        main("--version")
+        run_derma("--version")
 
 
 def test_a_package_that_is_not_installed_says_how_to_get_it(
-    main: Main, monkeypatch: pytest.MonkeyPatch
+    run_derma: RunDerma, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise ModuleNotFoundError("No module named 'torch'", name="torch")
 
     monkeypatch.setattr(entry, "app", fail)
-    code, _, error = main("train")
+    code, _, error = run_derma("train")
     assert (code, error) == (
         2,
         "derma: torch is not installed; install it with: pip install 'doctor-derma[train]'\n",
     )
 
 
-def test_a_package_of_another_extra_says_which(main: Main, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_package_of_another_extra_says_which(
+    run_derma: RunDerma, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*args: object, **kwargs: object) -> None:
         raise ModuleNotFoundError("No module named 'ray.data'", name="ray.data")
 
     monkeypatch.setattr(entry, "app", fail)
-    code, _, error = main("tune")
+    code, _, error = run_derma("tune")
     assert code == 2
     assert "pip install 'doctor-derma[scale]'" in error
 
@@ -471,9 +456,9 @@ def test_a_package_of_another_extra_says_which(main: Main, monkeypatch: pytest.M
     ],
 )
 def test_flags_of_ray_need_ray_and_the_other_way_round(
-    main: Main, arguments: list[str], reason: str
+    run_derma: RunDerma, arguments: list[str], reason: str
 ) -> None:
-    code, _, error = main(*arguments)
+    code, _, error = run_derma(*arguments)
     assert code == 2
     assert reason in error
     assert len(error.splitlines()) == 1
@@ -506,9 +491,9 @@ def test_without_a_home_directory_there_is_a_sentence(lesions: Path, tmp_path: P
     assert done.returncode == 0, done.stderr
 
 
-def test_a_root_that_is_no_utf_8_is_refused(main: Main, tmp_path: Path) -> None:
+def test_a_root_that_is_no_utf_8_is_refused(run_derma: RunDerma, tmp_path: Path) -> None:
     root = tmp_path / os.fsdecode(b"gr\xfcn [x]")
-    code, _, error = main("--root", root, "data", "synthesize")
+    code, _, error = run_derma("--root", root, "data", "synthesize")
     assert code == 2
     assert "its name is not in UTF-8, so that MLflow and ONNX can't open" in error
     assert not root.exists()
@@ -532,13 +517,13 @@ def test_the_root_may_come_from_the_environment(lesions: Path, tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
-def test_version_and_help(main: Main) -> None:
-    assert main("--version")[:2] == (0, f"{__version__}\n")
-    code, output, error = main()
+def test_version_and_help(run_derma: RunDerma) -> None:
+    assert run_derma("--version")[:2] == (0, f"{__version__}\n")
+    code, output, error = run_derma()
     assert code == 2
     assert "Not a medical device" in output
     assert error == ""
-    code, output, _ = main("train", "--help")
+    code, output, _ = run_derma("train", "--help")
     assert code == 0
     for option in ("--config", "--resume", "--learning-rate", "--pretrained"):
         assert option in output

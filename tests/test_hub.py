@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,18 +13,16 @@ from huggingface_hub import constants
 from PIL import Image
 
 from doctor_derma.bundle import INFO_FILE, file_sha256, read_info
-from doctor_derma.commands import app as entry
 from doctor_derma.errors import DermaError
 from doctor_derma.hub import Repository, bundle_folder, push, repository
 from doctor_derma.inference.classifier import Classifier
 from hub_stand_in import TOKEN, Hub, running_hub
-from project import own_environment
+from project import RunDerma, own_environment
 from tiny_bundle import RED, write_bundle
 
 # Of the hub's client, where it uploads by LFS; the hub itself takes large files by Xet.
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 ADDRESS = "hf://ada/lesions"
-Derma = Callable[..., tuple[int, str, str]]
 CARD = """---
 license: cc0-1.0
 library_name: onnx
@@ -52,24 +50,6 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def derma(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Derma:
-    """Run ``derma`` in this process."""
-
-    def run(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr("sys.argv", ["derma", *map(str, arguments)])
-        monkeypatch.setenv("DERMA_ROOT", "")
-        capsys.readouterr()
-        code = 0
-        try:
-            entry.main()
-        except SystemExit as stopped:
-            code = int(stopped.code or 0)
-        return code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
 def carded(tmp_path: Path) -> Path:
     """A tiny bundle with a card and a licence, and a file that is nobody's business."""
     folder = write_bundle(tmp_path / "tiny")
@@ -80,8 +60,8 @@ def carded(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def pushed(hub: Hub, carded: Path, derma: Derma) -> Hub:
-    code, _, error = derma("push", ADDRESS, carded)
+def pushed(hub: Hub, carded: Path, run_derma: RunDerma) -> Hub:
+    code, _, error = run_derma("push", ADDRESS, carded)
     assert code == 0, error
     return hub
 
@@ -121,12 +101,12 @@ def test_a_commit_that_was_fetched_is_not_asked_for_again(pushed: Hub) -> None:
 
 
 def test_a_newer_bundle_is_fetched_and_the_older_stays(
-    pushed: Hub, carded: Path, derma: Derma
+    pushed: Hub, carded: Path, run_derma: RunDerma
 ) -> None:
     older = bundle_folder(ADDRESS)
     text = (carded / INFO_FILE).read_text()
     (carded / INFO_FILE).write_text(text.replace('"name": "tiny"', '"name": "newer"'))
-    assert derma("push", ADDRESS, carded)[0] == 0
+    assert run_derma("push", ADDRESS, carded)[0] == 0
     assert read_info(bundle_folder(ADDRESS)).name == "newer"
     assert read_info(bundle_folder(f"{ADDRESS}@{older.name}")).name == "tiny"
 
@@ -138,9 +118,9 @@ def test_a_graph_that_is_not_the_models_is_refused(pushed: Hub) -> None:
 
 
 def test_a_private_bundle_needs_the_token_and_nothing_shows_it(
-    hub: Hub, carded: Path, derma: Derma, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, carded: Path, run_derma: RunDerma, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    code, output, error = derma("push", ADDRESS, carded, "--private")
+    code, output, error = run_derma("push", ADDRESS, carded, "--private")
     assert code == 0, error
     assert hub.repos["model", "ada/lesions"].private
     said = output + error
@@ -148,7 +128,7 @@ def test_a_private_bundle_needs_the_token_and_nothing_shows_it(
     monkeypatch.setenv("HF_TOKEN", "hf_another987654321")
     hub.repos["model", "ada/other"] = hub.repos["model", "ada/lesions"]
     for command in (["predict", "x.png", "--model", "hf://ada/other"], ["push", ADDRESS, carded]):
-        code, output, error = derma(*command)
+        code, output, error = run_derma(*command)
         assert code == 2
         assert "set HF_TOKEN" in error
         assert "Traceback" not in error
@@ -194,19 +174,19 @@ def test_addresses_are_of_one_form(address: str) -> None:
 
 
 def test_commands_take_the_address_where_a_bundle_is_named(
-    pushed: Hub, derma: Derma, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pushed: Hub, run_derma: RunDerma, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     picture = tmp_path / "red.png"
     Image.new("RGB", (20, 20), RED).save(picture)
-    code, output, error = derma("predict", picture, "--model", ADDRESS, "--format", "csv")
+    code, output, error = run_derma("predict", picture, "--model", ADDRESS, "--format", "csv")
     assert code == 0, error
     assert ",mel," in output
     served: list[Path] = []
     monkeypatch.setattr("doctor_derma.server.run.serve", lambda bundle, *_: served.append(bundle))
-    assert derma("serve", "--model", ADDRESS)[0] == 0
+    assert run_derma("serve", "--model", ADDRESS)[0] == 0
     assert read_info(served[0]).name == "tiny"
     copied = tmp_path / "copy"
-    code, _, error = derma("promote", ADDRESS, "--to", copied)
+    code, _, error = run_derma("promote", ADDRESS, "--to", copied)
     assert code == 0, error
     assert file_sha256(copied / "model.onnx") == file_sha256(served[0] / "model.onnx")
     assert not (copied / "model.onnx").is_symlink()
@@ -216,19 +196,19 @@ def test_commands_take_the_address_where_a_bundle_is_named(
     "command", [("card", ADDRESS), ("decide", ADDRESS, "--sensitivity", "0.9")]
 )
 def test_the_copy_in_the_cache_is_never_written_to(
-    hub: Hub, derma: Derma, command: tuple[str, ...]
+    hub: Hub, run_derma: RunDerma, command: tuple[str, ...]
 ) -> None:
-    code, _, error = derma(*command)
+    code, _, error = run_derma(*command)
     assert code == 2
     assert f"derma promote {ADDRESS} --to FOLDER" in error
     assert hub.asked == []
 
 
 def test_a_card_without_the_head_that_the_hub_reads_is_not_pushed(
-    hub: Hub, carded: Path, derma: Derma
+    hub: Hub, carded: Path, run_derma: RunDerma
 ) -> None:
     (carded / "README.md").write_text(CARD.replace("license: cc0-1.0\n", ""))
-    code, _, error = derma("push", ADDRESS, carded)
+    code, _, error = run_derma("push", ADDRESS, carded)
     assert code == 2
     assert "its head has no license, which the hub reads" in error
     assert hub.asked == []
@@ -246,7 +226,7 @@ def test_without_the_package_it_is_said_what_to_install(
 
 
 def test_a_table_is_pushed_without_pictures_unless_the_licence_is_named(
-    hub: Hub, lesions: Path, tmp_path: Path, derma: Derma
+    hub: Hub, lesions: Path, tmp_path: Path, run_derma: RunDerma
 ) -> None:
     root = tmp_path / "root"
     shutil.copytree(lesions / "data", root / "data")
@@ -254,7 +234,7 @@ def test_a_table_is_pushed_without_pictures_unless_the_licence_is_named(
     place = str(root / "data")
     told |= {"source": place, "licence": "CC0-1.0"}
     (root / "data" / "dataset.json").write_text(json.dumps(told))
-    code, _, error = derma("--root", root, "data", "push", "hf://ada/table")
+    code, _, error = run_derma("--root", root, "data", "push", "hf://ada/table")
     assert code == 0, error
     files = hub.repos["dataset", "ada/table"].files
     assert set(files) == {"manifest.csv", "dataset.json", "README.md"}
@@ -269,13 +249,13 @@ def test_a_table_is_pushed_without_pictures_unless_the_licence_is_named(
         (["--with-pictures"], "name the licence that allows it"),
         (["--with-pictures", "--licence", "MIT"], "the data are under 'CC0-1.0'"),
     ):
-        code, _, error = derma("--root", root, "data", "push", "hf://ada/whole", *flags)
+        code, _, error = run_derma("--root", root, "data", "push", "hf://ada/whole", *flags)
         assert code == 2
         assert said in error
     assert ("dataset", "ada/whole") not in hub.repos
 
     flags = ["--with-pictures", "--licence", "CC0 1.0"]
-    code, _, error = derma("--root", root, "data", "push", "hf://datasets/ada/whole", *flags)
+    code, _, error = run_derma("--root", root, "data", "push", "hf://datasets/ada/whole", *flags)
     assert code == 0, error
     whole = hub.repos["dataset", "ada/whole"]
     pictures = {name for name in whole.files if name.startswith(("train/", "test/"))}

@@ -11,7 +11,8 @@ from PIL import Image
 
 from doctor_derma.bundle import INFO_FILE
 from doctor_derma.commands.evaluate import evaluate
-from doctor_derma.commands.evaluate_external import evaluate_external, parse_map
+from doctor_derma.commands.evaluate_external import evaluate_external
+from doctor_derma.commands.options import parse_map
 from doctor_derma.data.manifest import COLUMNS, DatasetInfo, write_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.predictions import read_predictions_csv
@@ -187,7 +188,7 @@ def test_mistakes_are_one_sentence(workspace: Workspace, tmp_path: Path, folder:
     with pytest.raises(DermaError, match=r"broken: no picture can be read \(.*a\.png: not a pict"):
         evaluate_external(workspace, "champion", broken)
     for pair in ("melanoma", "=mel", "melanoma="):
-        with pytest.raises(DermaError, match="write LABEL=CLASS, such as --map melanoma=mel"):
+        with pytest.raises(DermaError, match="write LABEL=CLASS or LABEL=drop, as in melanoma=mel"):
             parse_map([pair])
     assert parse_map(["a=b=mel", " Nevus = nv "]) == {"a=b": "mel", "Nevus": "nv"}
 

@@ -200,7 +200,7 @@ def test_the_command_imports_a_table_and_adds_it_to_what_is_there(
 
 def test_a_map_that_is_none_is_named(folder: Path, tmp_path: Path) -> None:
     error, _ = run("table", tmp_path / "x.csv", "--map", "wart")
-    assert str(error) == "--map wart: write it as LABEL=CLASS, or LABEL=drop"
+    assert str(error) == "--map wart: write LABEL=CLASS or LABEL=drop, as in melanoma=mel"
 
 
 def test_the_command_says_what_it_sees_and_asks(

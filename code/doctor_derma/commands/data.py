@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from doctor_derma.commands import data_check
+from doctor_derma.commands.options import parse_map
 from doctor_derma.commands.push import push_data
 from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
@@ -95,7 +96,7 @@ def import_table(
     if one_hot:
         settings["classes"] = [column.strip() for column in one_hot.split(",")]
     if map:
-        settings["labels"] = dict(_pair(one) for one in map)
+        settings["labels"] = parse_map(map)
     found = table_source(table, images, preset=preset, columns=columns, settings=settings)
     given = {"val": val, "test": test, "seed": seed, "add": add}
     _import(found.images, found.name, found.reference, found.licence, place=str(table), **given)
@@ -194,13 +195,6 @@ def describe() -> None:
 app.command("push")(push_data)
 app.command()(data_check.check)
 app.command()(data_check.apply)
-
-
-def _pair(written: str) -> tuple[str, str]:
-    label, equals, dx = written.rpartition("=")
-    if not (label and equals and dx):
-        raise DermaError(f"--map {written}: write it as LABEL=CLASS, or LABEL=drop")
-    return label, dx
 
 
 def _import(images: Any, name: str, source: str, licence: str, **options: Any) -> None:

@@ -177,24 +177,17 @@ def find_judges(
 
 def _fold_bundles(workspace: Workspace, reference: str) -> list[Path]:
     """Return the bundles of a family of fold runs; none where the name is not one of a family."""
-    from doctor_derma.bundle import INFO_FILE as BUNDLE_FILE
-    from doctor_derma.training.runs import INFO_FILE, open_run
+    from doctor_derma.export.out_of_fold import fold_family
+    from doctor_derma.training.runs import INFO_FILE
 
     if (workspace.runs / reference / INFO_FILE).is_file():
         return []
     if not (workspace.runs / f"{reference}-fold0" / INFO_FILE).is_file():
         return []
-    count = open_run(workspace.runs, f"{reference}-fold0").config.folds
-    folders = [workspace.runs / f"{reference}-fold{fold}" for fold in range(count)]
-    bundles = [folder / "bundle" for folder in folders]
-    missing = [
-        folder.name
-        for folder, bundle in zip(folders, bundles, strict=True)
-        if not (bundle / BUNDLE_FILE).is_file()
-    ]
+    family, missing = fold_family(workspace.runs, reference)
     if missing:
         raise DermaError(
             f"{reference}: {', '.join(missing)} did not come to an end; the command that trains "
             f"the folds goes on with them, or name one that did: derma data check {reference}-fold0"
         )
-    return bundles
+    return [run.bundle for run in family]

@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from doctor_derma.commands.options import CostsFile, Gallery, Reference, RuleChoice, Split, costs_in
+from doctor_derma.commands.options import (
+    CostsFile,
+    Gallery,
+    Reference,
+    RuleChoice,
+    Split,
+    costs_in,
+    parse_map,
+)
 from doctor_derma.decisions import Costs, Rule
 from doctor_derma.errors import DermaError
 from doctor_derma.finite import finite_values
@@ -38,7 +46,7 @@ def evaluate(
 ) -> None:
     """Measure a model with 95% intervals; pictures and report in evaluation_images/."""
     if data is not None:
-        from doctor_derma.commands.evaluate_external import evaluate_external, parse_map
+        from doctor_derma.commands.evaluate_external import evaluate_external
 
         mapping = parse_map(map or [])
         _, shown, folder = evaluate_external(

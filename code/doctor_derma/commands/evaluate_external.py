@@ -104,23 +104,6 @@ def evaluate_external(
     return found, tables, folder
 
 
-def parse_map(pairs: Sequence[str]) -> dict[str, str]:
-    """Read ``LABEL=CLASS`` pairs.
-
-    Raises
-    ------
-    DermaError
-        When one is none.
-    """
-    mapping = {}
-    for pair in pairs:
-        label, equals, name = pair.rpartition("=")
-        if not (label.strip() and equals and name.strip()):
-            raise DermaError(f"--map {pair}: write LABEL=CLASS, such as --map melanoma=mel")
-        mapping[label.strip()] = name.strip()
-    return mapping
-
-
 def _read(data: Path, images: Sequence[Path]) -> "Source":
     from doctor_derma.data.importers.sources import find_source, table_source
 

@@ -2,7 +2,7 @@
 
 import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -115,3 +115,20 @@ def recipe_flags(command: Callable[..., None]) -> Callable[..., None]:
     kept = [p for p in signature.parameters.values() if p.name != "flags"]
     wrapped.__signature__ = signature.replace(parameters=[*kept, *flags, *older])  # type: ignore[attr-defined]
     return wrapped
+
+
+def parse_map(pairs: Sequence[str]) -> dict[str, str]:
+    """Read ``LABEL=CLASS`` pairs.
+
+    Raises
+    ------
+    DermaError
+        When one is none.
+    """
+    mapping = {}
+    for pair in pairs:
+        label, equals, name = pair.rpartition("=")
+        if not (label.strip() and equals and name.strip()):
+            raise DermaError(f"--map {pair}: write LABEL=CLASS or LABEL=drop, as in melanoma=mel")
+        mapping[label.strip()] = name.strip()
+    return mapping

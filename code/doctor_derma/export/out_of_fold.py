@@ -72,7 +72,7 @@ def twins_of(run: Run) -> list[Run]:
             )
         return [run]
     if not (folder / name / INFO_FILE).is_file() and (folder / f"{name}-fold0").is_dir():
-        family, missing = _family(folder, name)
+        family, missing = fold_family(folder, name)
         if missing:
             raise DermaError(
                 f"{run.name}: of its twins {', '.join(missing)} did not come to an end; go on with "
@@ -83,11 +83,11 @@ def twins_of(run: Run) -> list[Run]:
     named = _FOLD_OF.fullmatch(name)
     if not named or twin.config.fold is None:
         return [twin]
-    family, missing = _family(folder, named[1])
+    family, missing = fold_family(folder, named[1])
     return [twin] if missing or twin.name not in {other.name for other in family} else family
 
 
-def _family(folder: Path, name: str) -> tuple[list[Run], list[str]]:
+def fold_family(folder: Path, name: str) -> tuple[list[Run], list[str]]:
     """Return the finished runs of the folds of a recipe, and the names of those that aren't."""
     first = open_run(folder, f"{name}-fold0")
     runs, missing = [], []

@@ -3,7 +3,8 @@
 import contextlib
 import subprocess
 import sys
-import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -11,23 +12,21 @@ import pytest
 
 from distributed.predict.drawn import assert_same, draw, files, written
 from distributed.predict.held import Held, ray_processes, shards, wait_until
-from doctor_derma.distributed.predict.plan import Sizes
-from doctor_derma.distributed.predict.run import Predicted, predict_on_ray
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.predict import predict_rows
 from project import own_environment
 
-pytestmark = pytest.mark.usefixtures("ray_here")
 COUNT = 400
+WAIT_SECONDS = 240
 # Nine units; the picture that is held is in the middle of the fifth. The rest is 54 shards.
-SIZES = Sizes(unit=50, block=8)
 SCORE = """
 import sys
 from pathlib import Path
 from doctor_derma.distributed.predict.plan import Sizes
 from doctor_derma.distributed.predict.run import predict_on_ray
 source, bundle, out = sys.argv[1:]
-predict_on_ray([source], Path(bundle), Path(out), sizes=Sizes(unit=50, block=8))
+found = predict_on_ray([source], Path(bundle), Path(out), sizes=Sizes(unit=50, block=8))
+print(found.images, found.failed, found.skipped)
 """
 
 
@@ -37,44 +36,61 @@ def held(tmp_path: Path) -> Held:
     return Held(tmp_path / "pictures" / "1" / "p0301-held.jpg", tmp_path / "out")
 
 
+@contextmanager
+def driver(folder: Path, bundle: Path, out: Path) -> Iterator["subprocess.Popen[str]"]:
+    """Predict in a process of its own, of which nothing is left when the block ends."""
+    command = [sys.executable, "-c", SCORE, str(folder), str(bundle), str(out)]
+    process = subprocess.Popen(command, env=own_environment(), stdout=subprocess.PIPE, text=True)
+    children = []
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            children = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.communicate()
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+
+
 def check(classifier: Classifier, folder: Path, out: Path) -> None:
     wanted = sorted(predict_rows(classifier, files(folder)), key=lambda row: row.path)
     assert len(wanted) == COUNT + 1
     assert_same(written(out), wanted)
 
 
-def enough_is_written(out: Path) -> bool:
+def wait_until_enough_is_written(process: "subprocess.Popen[str]", out: Path) -> None:
     # All but the rest of the unit that is held.
-    return len(shards(out)) >= 50
+    wait_until(lambda: len(shards(out)) >= 50 or process.poll() is not None, "nothing was written")
+    assert process.poll() is None
 
 
 def test_after_its_driver_is_killed_a_call_goes_on(
     bundle: Path, classifier: Classifier, held: Held, tmp_path: Path
 ) -> None:
     folder, out = tmp_path / "pictures", tmp_path / "out"
-    command = [sys.executable, "-c", SCORE, str(folder), str(bundle), str(out)]
-    driver = subprocess.Popen(command, env=own_environment())
-    try:
-        wait_until(lambda: enough_is_written(out) or driver.poll(), "nothing was written")
-        assert driver.poll() is None
-        children = psutil.Process(driver.pid).children(recursive=True)
-        working = {process.pid for process in ray_processes(driver.pid)}
-    finally:
-        driver.kill()
-        driver.wait()
-    before = shards(out)
-    held.let_go(7)
-    # Ray ends its workers when the one that asked for them is gone, and its agents later.
-    workers = [process for process in children if process.pid in working]
-    _, alive = psutil.wait_procs(workers, timeout=60)
-    for process in children:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    assert alive == []
+    with driver(folder, bundle, out) as killed:
+        wait_until_enough_is_written(killed, out)
+        children = psutil.Process(killed.pid).children(recursive=True)
+        working = {process.pid for process in ray_processes(killed.pid)}
+        killed.kill()
+        killed.wait()
+        before = shards(out)
+        held.let_go(7)
+        # Ray ends its workers when the one that asked for them is gone, and its agents later.
+        workers = [process for process in children if process.pid in working]
+        _, alive = psutil.wait_procs(workers, timeout=60)
+        for process in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        assert alive == []
 
-    predicted = predict_on_ray([str(folder)], bundle, out, sizes=SIZES)
-    assert predicted.skipped == len(before)
-    assert 0 < predicted.images <= COUNT + 1 - 8 * 50 + 64
+    with driver(folder, bundle, out) as going_on:
+        said, _ = going_on.communicate(timeout=WAIT_SECONDS)
+    images, _, skipped = map(int, said.split())
+    assert skipped == len(before)
+    assert 0 < images <= COUNT + 1 - 8 * 50 + 64
     after = shards(out)
     assert {path: after[path] for path in before} == before
     check(classifier, folder, out)
@@ -84,21 +100,15 @@ def test_workers_that_are_killed_are_replaced(
     bundle: Path, classifier: Classifier, held: Held, tmp_path: Path
 ) -> None:
     folder, out = tmp_path / "pictures", tmp_path / "out"
-    results: list[Predicted] = []
-    running = threading.Thread(
-        target=lambda: results.append(predict_on_ray([str(folder)], bundle, out, sizes=SIZES))
-    )
-    running.start()
-    try:
-        wait_until(lambda: enough_is_written(out) or not running.is_alive(), "nothing was written")
-        victims = ray_processes()
+    with driver(folder, bundle, out) as running:
+        wait_until_enough_is_written(running, out)
+        victims = ray_processes(running.pid)
         titles = " ".join(" ".join(victim.cmdline()) for victim in victims)
         assert "Predictor" in titles
         assert "decode_unit" in titles
-    finally:
         held.let_go(7)
-    for victim in victims:
-        victim.kill()
-    running.join(timeout=240)
-    assert [(predicted.images, predicted.failed) for predicted in results] == [(COUNT + 1, 3)]
+        for victim in victims:
+            victim.kill()
+        said, _ = running.communicate(timeout=WAIT_SECONDS)
+    assert said.split() == [str(COUNT + 1), "3", "0"]
     check(classifier, folder, out)
