@@ -34,7 +34,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 
 from doctor_derma.cpus import usable_cpus
-from doctor_derma.images.decoding import fit_pixels, open_image
+from doctor_derma.images.decoding import decode
 from doctor_derma.models.networks import LesionNetwork, create_network
 from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.augmentation import augment
@@ -341,7 +341,7 @@ def _pixels(folder: Path) -> np.ndarray:
         with zipfile.ZipFile(folder / "images.zip") as archive:
             encoded = [archive.read(name) for name in archive.namelist()]
         with ThreadPoolExecutor(usable_cpus()) as pool:
-            found = list(pool.map(lambda one: fit_pixels(open_image(one), *SIZE), encoded))
+            found = list(pool.map(lambda one: decode(one, *SIZE).pixels, encoded))
         np.save(folder / "scratch.npy", np.stack(found))
         (folder / "scratch.npy").rename(path)
     return np.load(path)

@@ -44,7 +44,7 @@ def test_pictures_are_decoded_once_a_size(
     dataset: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = pixel_cache(dataset, 8, 8)
-    monkeypatch.setattr(cache, "open_image", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr(cache, "decode", lambda *_: pytest.fail("decoded again"))
     assert np.array_equal(pixel_cache(dataset, 8, 8), first)
 
 

@@ -172,9 +172,30 @@ def test_a_large_jpeg_is_decoded_smaller_with_enough_left(
     found = open_image(path)
     assert found.size == expected
     shrunk = fit_pixels(found, 64, 64).astype(int)
-    whole = fit_pixels(open_image(path, shrink=False), 64, 64).astype(int)
-    assert open_image(path, shrink=False).size == size
+    whole = fit_pixels(open_image(path, least_side=None), 64, 64).astype(int)
+    assert open_image(path, least_side=None).size == size
     assert np.abs(shrunk - whole).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("network", "size", "expected"),
+    [
+        ((144, 192), (4608, 3456), (1152, 864)),  # 864 is the next above 3 x 192, 432 under it.
+        ((144, 192), (3456, 4608), (864, 1152)),
+        ((144, 192), (1200, 900), (1200, 900)),
+        ((32, 64), (1200, 900), (300, 225)),
+        ((512, 512), (4608, 3456), (2304, 1728)),
+    ],
+)
+def test_a_large_jpeg_keeps_three_times_what_a_network_takes(
+    network: tuple[int, int], size: tuple[int, int], expected: tuple[int, int]
+) -> None:
+    data = encode(corners(*size), "JPEG", quality=92)
+    found = decoding.decode(data, *network)
+    assert found.size == expected
+    assert found.pixels.shape == (*network, 3)
+    whole = fit_pixels(open_image(data, least_side=None), *network).astype(int)
+    assert np.abs(found.pixels - whole).mean() < 1
 
 
 def test_a_shrunk_jpeg_is_still_turned_upright(tmp_path: Path) -> None:

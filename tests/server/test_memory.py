@@ -31,7 +31,7 @@ Image.new("RGBA", (2600, 2600), (200, 100, 90, 128)).save(stream, "PNG", compres
 before = resident()
 with ThreadPoolExecutor(2) as pool:
     for _ in range(4):
-        pool.submit(open_image, stream.getvalue(), shrink=False).result()
+        pool.submit(open_image, stream.getvalue(), least_side=None).result()
     print(resident() - before)
 """
 

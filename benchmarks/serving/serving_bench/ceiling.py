@@ -23,7 +23,7 @@ import onnxruntime as ort
 
 from doctor_derma.bundle import read_info
 from doctor_derma.cpus import usable_cpus
-from doctor_derma.images.decoding import fit_pixels, open_image
+from doctor_derma.images.decoding import decode
 from serving_bench.percentiles import in_milliseconds
 
 BATCHES = (1, 2, 4, 8, 16, 32)
@@ -44,7 +44,7 @@ class Raw:
 
     def decode(self, encoded: bytes) -> np.ndarray:
         """Return uint8 (height, width, 3)."""
-        return fit_pixels(open_image(encoded), *self._size)
+        return decode(encoded, *self._size).pixels
 
     def run(self, pixels: list[np.ndarray]) -> None:
         self._session.run(None, {"images": np.stack(pixels)})

@@ -11,7 +11,7 @@ from doctor_derma.atomic import replacing_file
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
-from doctor_derma.images.decoding import DECODER, UnreadableImage, fit_pixels, open_image
+from doctor_derma.images.decoding import DECODER, UnreadableImage, decode
 from doctor_derma.terminal import terminal
 
 CACHE_FOLDER = "cache"
@@ -45,16 +45,16 @@ def pixel_cache(dataset: Dataset, height: int, width: int) -> np.ndarray:
 def _build(dataset: Dataset, path: Path, height: int, width: int) -> None:
     files = [dataset.folder / relative for relative in dataset.table["path"]]
 
-    def decode(file: Path) -> np.ndarray:
+    def load(file: Path) -> np.ndarray:
         try:
-            return fit_pixels(open_image(file), height, width)
+            return decode(file, height, width).pixels
         except UnreadableImage as error:
             raise DermaError(f"{file}: {error}; import the data again") from error
 
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), height, width, 3)}
     with ThreadPoolExecutor(usable_cpus()) as pool:
         decoded = track(
-            pool.map(decode, files),
+            pool.map(load, files),
             description="Decoding images",
             total=len(files),
             console=terminal(error=True),

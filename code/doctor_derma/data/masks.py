@@ -87,7 +87,7 @@ def read_mask(folder: Path, image: str) -> np.ndarray | None:
     if not path.is_file():
         return None
     try:
-        return np.asarray(open_image(path, shrink=False))[..., 0] > 127
+        return np.asarray(open_image(path, least_side=None))[..., 0] > 127
     except UnreadableImage as error:
         raise DermaError(f"{path}: {error}; import the masks again") from error
 
@@ -210,7 +210,7 @@ def _usable(image: str, file: PictureFile, size: tuple[int, int]) -> np.ndarray 
         return ReportedImage(image, reason, f"{file.path}: {detail}")
 
     try:
-        picture = open_image(file.read(), shrink=False).convert("L")
+        picture = open_image(file.read(), least_side=None).convert("L")
     # A member of an archive that is encrypted, or packed in an unknown way, is a RuntimeError.
     except (UnreadableImage, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         return bad(MaskReason.UNREADABLE, error)

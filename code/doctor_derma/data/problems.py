@@ -76,7 +76,7 @@ def near_identical_images(dataset: Dataset) -> np.ndarray:
 
     def shrink(path: Path) -> np.ndarray:
         try:
-            return thumbnail(open_image(path, shrink=False))
+            return thumbnail(open_image(path, least_side=None))
         except UnreadableImage as error:
             raise DermaError(f"{path}: {error}; import the data again") from error
 

@@ -16,7 +16,7 @@ from doctor_derma.cpus import usable_cpus
 from doctor_derma.data.manifest import SPLITS, Dataset
 from doctor_derma.decisions import Rule, Rulebook
 from doctor_derma.errors import DermaError
-from doctor_derma.images.decoding import UnreadableImage, fit_pixels, open_image
+from doctor_derma.images.decoding import UnreadableImage, decode, open_image
 from doctor_derma.terminal import with_progress
 
 if TYPE_CHECKING:
@@ -327,7 +327,7 @@ def _load_pixels(picture: Path | Callable[[], bytes], height: int, width: int) -
     """Return a picture at the network's size, or why it can't be decoded."""
     try:
         source = picture if isinstance(picture, Path) else picture()
-        return fit_pixels(open_image(source), height, width)
+        return decode(source, height, width).pixels
     except UnreadableImage as error:
         return str(error)
     except OSError as error:

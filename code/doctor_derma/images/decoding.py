@@ -42,12 +42,16 @@ from doctor_derma.images.formats import (
 from doctor_derma.images.heic import load_heic
 from doctor_derma.images.large_pictures import WEBP_BYTES, bytes_to_decode, can_shrink, load_shrunk
 
-# Changes with the pixels of any picture; 1 was Pillow alone, without profiles.
-DECODER = 2
+# Changes with the pixels of any picture; 1 was Pillow alone, without profiles, and 2 kept 1024
+# pixels of a large picture for a network of any size.
+DECODER = 3
 MAX_PIXELS = 50_000_000
-# A JPEG may be decoded at a half, a quarter or an eighth, which saves time and memory, as long
-# as no side gets shorter than this: far more than a network looks at.
-DRAFT_SIDE = 1024
+# A large picture may be decoded smaller, a JPEG at a half, a quarter or an eighth, which saves time
+# and memory, as long as no side gets shorter than this: far more than most networks look at.
+LEAST_SIDE = 1024
+# So much more than a network takes is left for the last resizing: Pillow's own proposal for what
+# can't be told from resizing the whole picture.
+REDUCING_GAP = 3
 # What takes more is made smaller while it is read, if it can be. A picture of 1920x1080 takes less,
 # and so does nearly every JPEG, which is made smaller by its own decoder.
 LARGE_BYTES = 24_000_000
@@ -95,7 +99,7 @@ def is_one_picture(images: ImageSource | Iterable[ImageSource]) -> TypeGuard[Ima
     return isinstance(images, str | Path | bytes | Image.Image)
 
 
-def open_image(source: ImageSource, *, shrink: bool = True) -> Image.Image:
+def open_image(source: ImageSource, *, least_side: int | None = LEAST_SIDE) -> Image.Image:
     """Decode a whole picture to sRGB, upright by its EXIF orientation.
 
     Colours are converted from the picture's ICC profile. EXIF data or a profile that can't be
@@ -104,7 +108,8 @@ def open_image(source: ImageSource, *, shrink: bool = True) -> Image.Image:
     Parameters
     ----------
     source : path, encoded bytes, PIL image, or uint8 array of shape (height, width, 3)
-    shrink : decode a large encoded JPEG smaller, but with no side under ``DRAFT_SIDE``
+    least_side : pixels; a large encoded picture may be decoded smaller, but with no side under
+        this; None for its own size
 
     Raises
     ------
@@ -120,7 +125,7 @@ def open_image(source: ImageSource, *, shrink: bool = True) -> Image.Image:
             )
         return Image.fromarray(source)
     try:
-        return _as_srgb(_upright(_read(source, shrink)))
+        return _as_srgb(_upright(_read(source, least_side)))
     except FileNotFoundError as error:
         raise UnreadableImage("no such file") from error
     except PermissionError as error:
@@ -151,8 +156,14 @@ class Decoded(NamedTuple):
 
 def decode(source: ImageSource, height: int, width: int) -> Decoded:
     """Decode a picture and stretch it to the size a network takes; raises as ``open_image``."""
-    picture = open_image(source)
+    picture = open_image(source, least_side=least_side(height, width))
     return Decoded(fit_pixels(picture, height, width), picture.size)
+
+
+def least_side(height: int, width: int) -> int:
+    """Return how many pixels a side of a picture keeps for a network of this size."""
+    # Either side may become the longer one, as a picture may lie on its side in the file.
+    return min(REDUCING_GAP * max(height, width), LEAST_SIDE)
 
 
 def without_identity(encoded: bytes) -> bytes:
@@ -166,7 +177,7 @@ def without_identity(encoded: bytes) -> bytes:
     if kind_of(encoded[:LENGTH]) != "DICOM":
         return encoded
     stream = io.BytesIO()
-    open_image(encoded, shrink=False).save(stream, "PNG")
+    open_image(encoded, least_side=None).save(stream, "PNG")
     return stream.getvalue()
 
 
@@ -180,7 +191,7 @@ def fit_pixels(image: Image.Image, height: int, width: int) -> np.ndarray:
     -------
     uint8 array of shape (height, width, 3)
     """
-    resized = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=3.0)
+    resized = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=REDUCING_GAP)
     return np.asarray(resized, dtype=np.uint8)
 
 
@@ -193,23 +204,23 @@ def _first_bytes(source: ImageSource) -> bytes:
     return b""
 
 
-def _open_encoded(source: Encoded, shrink: bool) -> ImageFile.ImageFile:
+def _open_encoded(source: Encoded, side: int | None) -> ImageFile.ImageFile:
     if isinstance(source, bytes):
         if not source:
             raise UnreadableImage("empty file")
         # Bytes come from strangers, who may mean to keep the decoder busy.
         if excess := look_through(source).excess:
             raise UnreadableImage(excess)
-        return _open_file(io.BytesIO(source), shrink)
+        return _open_file(io.BytesIO(source), side)
     path = Path(source)
     if path.is_dir():
         raise UnreadableImage("a folder, not a picture")
     if path.is_file() and path.stat().st_size == 0:
         raise UnreadableImage("empty file")
-    return _open_file(path, shrink)
+    return _open_file(path, side)
 
 
-def _open_file(file: Path | io.BytesIO, shrink: bool) -> ImageFile.ImageFile:
+def _open_file(file: Path | io.BytesIO, side: int | None) -> ImageFile.ImageFile:
     try:
         image = Image.open(file, formats=DECODERS)
     except UnidentifiedImageError:
@@ -219,8 +230,8 @@ def _open_file(file: Path | io.BytesIO, shrink: bool) -> ImageFile.ImageFile:
             raise
         image = Image.open(io.BytesIO(_with_resolution(encoded)), formats=("JPEG",))
     # What is over the limit keeps its size, to be refused for it.
-    if shrink and image.width * image.height <= MAX_PIXELS:
-        image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+    if side and image.width * image.height <= MAX_PIXELS:
+        image.draft(None, (side, side))
     return image
 
 
@@ -230,11 +241,11 @@ def _with_resolution(jpeg: bytes) -> bytes:
     return _JPEG_START + header + jpeg[len(_JPEG_START) :]
 
 
-def _read(source: Encoded | Image.Image, shrink: bool) -> Image.Image:
+def _read(source: Encoded | Image.Image, side: int | None) -> Image.Image:
     """Decode the pixels, at 8 bits a channel."""
     if isinstance(source, Image.Image):
         _check_size(*source.size)
-        return _load(source, source, shrink)
+        return _load(source, source, side)
     head = _first_bytes(source)
     kind = kind_of(head)
     if kind == "TIFF" and _is_raw(source):
@@ -245,20 +256,20 @@ def _read(source: Encoded | Image.Image, shrink: bool) -> Image.Image:
         return load_dicom(source if isinstance(source, bytes) else Path(source), MAX_PIXELS)
     if kind in EAGER:
         encoded = source if isinstance(source, bytes) else Path(source).read_bytes()
-        return _read_eager(encoded, kind, shrink)
+        return _read_eager(encoded, kind, side)
     width, height = webp_size(head)
-    if shrink and width * height * WEBP_BYTES > LARGE_BYTES:
+    if side and width * height * WEBP_BYTES > LARGE_BYTES:
         # Pillow would make room for its frames before it tells of its size.
         _check_size(width, height)
-        return load_shrunk(source, "WEBP", DRAFT_SIDE)
-    image = _open_encoded(source, shrink)
+        return load_shrunk(source, "WEBP", side)
+    image = _open_encoded(source, side)
     _check_size(*image.size)
-    if shrink and can_shrink(image.format) and bytes_to_decode(image) > LARGE_BYTES:
-        return load_shrunk(source, str(image.format), DRAFT_SIDE)
-    return _load(image, source, shrink)
+    if side and can_shrink(image.format) and bytes_to_decode(image) > LARGE_BYTES:
+        return load_shrunk(source, str(image.format), side)
+    return _load(image, source, side)
 
 
-def _read_eager(encoded: bytes, kind: str, shrink: bool) -> Image.Image:
+def _read_eager(encoded: bytes, kind: str, side: int | None) -> Image.Image:
     """Decode a picture of one of the kinds whose decoders have to be told nothing too large."""
     structure = look_through(encoded)
     if structure.excess:
@@ -266,14 +277,14 @@ def _read_eager(encoded: bytes, kind: str, shrink: bool) -> Image.Image:
     if structure.pixels > MAX_PIXELS:
         raise Image.DecompressionBombError
     if kind == "HEIC":
-        return load_heic(encoded, MAX_PIXELS, LARGE_BYTES if shrink else sys.maxsize, DRAFT_SIDE)
+        return load_heic(encoded, MAX_PIXELS, LARGE_BYTES if side else sys.maxsize, side or 1)
     image = Image.open(io.BytesIO(encoded), formats=DECODERS)
     _check_size(*image.size)
-    if shrink and isinstance(image, Jpeg2KImagePlugin.Jpeg2KImageFile):
+    if side and isinstance(image, Jpeg2KImagePlugin.Jpeg2KImageFile):
         # Each level is half the size, down to what a network looks at.
-        halvings = max(min(image.size) // DRAFT_SIDE, 1).bit_length() - 1
+        halvings = max(min(image.size) // side, 1).bit_length() - 1
         image.reduce = min(halvings, structure.levels)
-    return _load(image, encoded, shrink)
+    return _load(image, encoded, side)
 
 
 def _is_raw(source: Encoded) -> bool:
@@ -287,7 +298,7 @@ def _check_size(width: int, height: int) -> None:
         raise UnreadableImage(reason, "large")
 
 
-def _load(image: Image.Image, source: Encoded | Image.Image, shrink: bool) -> Image.Image:
+def _load(image: Image.Image, source: Encoded | Image.Image, side: int | None) -> Image.Image:
     raw = raw_mode(image)
     image.load()
     if image.mode in DEEP_GREY:
@@ -295,9 +306,7 @@ def _load(image: Image.Image, source: Encoded | Image.Image, shrink: bool) -> Im
     if ";16" not in raw or (bits := bits_in_use(image)) == 16:
         return image
     # All is in the low bytes, which Pillow skipped.
-    if isinstance(source, Image.Image) or not read_low_bytes(
-        again := _open_encoded(source, shrink)
-    ):
+    if isinstance(source, Image.Image) or not read_low_bytes(again := _open_encoded(source, side)):
         raise UnreadableImage(f"{bits} bits in a file of 16, black to most programs: save it in 8")
     again.load()
     return join_bytes(image, again, bits)

@@ -85,7 +85,7 @@ def _inspect(source: SourceImage) -> InspectedImage | ReportedImage:
             # The file tells of the patient, and is never copied.
             source = replace(source, read=partial(_read_anonymous, source.read), suffix=".png")
             encoded = without_identity(encoded)
-        picture = open_image(encoded, shrink=False)
+        picture = open_image(encoded, least_side=None)
     except UnreadableImage as error:
         return ReportedImage(source.image, _reason(error), f"{source.origin}: {error}")
     # A member of an archive that is encrypted, or packed in an unknown way, is a RuntimeError.

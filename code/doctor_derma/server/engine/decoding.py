@@ -12,8 +12,8 @@ import numpy as np
 from PIL import Image
 
 from doctor_derma.images.decoding import (
-    DRAFT_SIDE,
     LARGE_BYTES,
+    LEAST_SIDE,
     MAX_PIXELS,
     Decoded,
     Fault,
@@ -72,7 +72,7 @@ def where_to_decode(encoded: bytes) -> Place:
         with Image.open(io.BytesIO(encoded), formats=DECODERS) as image:
             if image.width * image.height > MAX_PIXELS:
                 return "here"
-            image.draft(None, (DRAFT_SIDE, DRAFT_SIDE))
+            image.draft(None, (LEAST_SIDE, LEAST_SIDE))
             taken = structure.coefficients + bytes_to_decode(image)
             format = image.format
     except Exception:  # The decoder itself tells what is wrong with it.

@@ -2,11 +2,11 @@
 // here, to the bit, and what else there is by the browser.
 
 import { decodePng, isPng, LARGE_BYTES, onWhite, orientation, readChunks } from "./png.js";
-import { fit, fromPixels, reduce, shrink } from "./resampling.js";
+import { fit, fromPixels, reduce, REDUCING_GAP, shrink } from "./resampling.js";
 
 const MAX_PIXELS = 50_000_000;
-// A large picture is made smaller by whole numbers first, with no side under this.
-const DRAFT_SIDE = 1024;
+// A large picture is made smaller by whole numbers first, with no side under what `leastSide` says.
+const LEAST_SIDE = 1024;
 const WEBP_BYTES = 32; // What a pixel of it takes there, see images/large_pictures.py.
 // A picture of the browser's is copied out so many rows at a time.
 const BAND_ROWS = 128;
@@ -28,7 +28,10 @@ export class UnreadablePicture extends Error {}
 export async function decode(file, size) {
   if (file.size === 0) throw new UnreadablePicture("Empty file");
   const head = new Uint8Array(await file.slice(0, 200).arrayBuffer());
-  const picture = isPng(head) ? await readPng(file) : await readByBrowser(file, String.fromCharCode(...head));
+  const side = leastSide(size);
+  const picture = isPng(head)
+    ? await readPng(file, side)
+    : await readByBrowser(file, side, String.fromCharCode(...head));
   try {
     const { width, height } = picture;
     return { pixels: fit(picture, size.height, size.width), width, height };
@@ -37,8 +40,12 @@ export async function decode(file, size) {
   }
 }
 
-function shrunk(picture) {
-  const [across, down] = [picture.width, picture.height].map((side) => Math.max(Math.floor(side / DRAFT_SIDE), 1));
+function leastSide(size) {
+  return Math.min(REDUCING_GAP * Math.max(size.height, size.width), LEAST_SIDE);
+}
+
+function shrunk(picture, side) {
+  const [across, down] = [picture.width, picture.height].map((each) => Math.max(Math.floor(each / side), 1));
   if (picture.kind === "JPEG") {
     // As its decoder does in Python, which knows halves, quarters and eighths.
     const factor = [8, 4, 2, 1].find((each) => each <= Math.min(across, down));
@@ -47,13 +54,13 @@ function shrunk(picture) {
   return picture.bytes > LARGE_BYTES ? shrink(picture, across, down) : picture;
 }
 
-async function readPng(file) {
+async function readPng(file, side) {
   try {
     const png = readChunks(new Uint8Array(await file.arrayBuffer()));
     checkSize(png.width, png.height);
     // Colours of a profile are the browser's to convert.
-    if (png.chunks.has("iCCP")) return await readByBrowser(file, "", png.bytes);
-    return turned(shrunk({ ...(await decodePng(png)), bytes: png.bytes }), orientation(png.chunks));
+    if (png.chunks.has("iCCP")) return await readByBrowser(file, side, "", png.bytes);
+    return turned(shrunk({ ...(await decodePng(png)), bytes: png.bytes }, side), orientation(png.chunks));
   } catch (error) {
     if (error instanceof UnreadablePicture) throw error;
     throw new UnreadablePicture(`Corrupt or truncated picture (${error.message})`);
@@ -61,7 +68,7 @@ async function readPng(file) {
 }
 
 // Upright, in sRGB by its profile; the first frame of several. head: the first bytes.
-async function readByBrowser(file, head, known = 0) {
+async function readByBrowser(file, side, head, known = 0) {
   // Multiplied by its alpha a picture would come rounded down.
   const image = await createImageBitmap(file, { premultiplyAlpha: "none" }).catch(() => null);
   if (image === null) throw new UnreadablePicture(reason(head));
@@ -82,7 +89,7 @@ async function readByBrowser(file, head, known = 0) {
   }
   const kind = head.startsWith("\xff\xd8") ? "JPEG" : "other";
   const bytes = /^RIFF/.test(head) ? width * height * WEBP_BYTES : known;
-  return { ...shrunk({ width, height, row, kind, bytes }), close: () => image.close() };
+  return { ...shrunk({ width, height, row, kind, bytes }, side), close: () => image.close() };
 }
 
 // On white here, as the canvas itself would round down.

@@ -6,7 +6,7 @@
 
 const PRECISION = 22; // Bits behind the point of a weight, Pillow's PRECISION_BITS.
 const HALF = 1 << (PRECISION - 1);
-const REDUCING_GAP = 3;
+export const REDUCING_GAP = 3;
 
 // Returns uint8 RGB, height * width * 3 bytes.
 export function fit(picture, height, width) {
