@@ -40,7 +40,8 @@ class Classifiers(NamedTuple):
     ----------
     alone : its network computes on all processors
     batched : its network computes on one
-    parallel : batches at a time
+    parallel : batches at a time, one more than processors: a thread that is done waits for the
+        event loop to hand it the next, and meanwhile another has a processor to itself
     """
 
     alone: Classifier
@@ -60,7 +61,7 @@ class Classifiers(NamedTuple):
         """
         load = partial(Classifier.load, bundle, rule=rule, providers=providers)
         alone = load(threads=cpus)
-        return cls(alone, load(threads=1) if cpus > 1 else alone, cpus)
+        return cls(alone, load(threads=1) if cpus > 1 else alone, cpus + 1)
 
 
 class Engine:

@@ -88,7 +88,7 @@ def work(jobs: Sequence[Job], read: Read, classify: Classify) -> list[tuple[Job,
     """Decode and classify a batch, without the jobs that are over.
 
     One thread does both, so that the pixels are still in its processor's cache when the network
-    wants them, and as many threads as processors are all that compete for these.
+    wants them, and hardly more threads than processors compete for these.
     """
     outcomes: list[tuple[Job, Outcome]] = []
     decoded: list[tuple[Job, ReadPicture, float]] = []

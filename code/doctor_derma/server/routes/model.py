@@ -1,5 +1,6 @@
 """``GET /v1/model``, its card, and ``GET /model``: which model the server runs."""
 
+import functools
 from pathlib import Path
 
 from fastapi import APIRouter
@@ -43,11 +44,10 @@ class ModelDescription(ModelName):
 
 
 def model_routes(info: BundleInfo, bundle: Path) -> APIRouter:
-    """Return the routes that describe the server's model; the card is rendered once, here."""
+    """Return the routes that describe the server's model."""
     router = APIRouter(tags=["model"])
     provenance = Provenance.of_bundle(info)
     card = _read_card(bundle)
-    page = None if card is None else card_html(card)
     description = ModelDescription(**provenance.model_dump())
 
     @router.get(
@@ -71,9 +71,14 @@ def model_routes(info: BundleInfo, bundle: Path) -> APIRouter:
     async def card_of_model() -> MarkdownResponse:
         return MarkdownResponse(_present(card))
 
+    @functools.cache
+    def card_page() -> str | None:
+        return None if card is None else card_html(card)
+
+    # In a thread of its own, as rendering takes a fifth of a second, once.
     @router.get(CARD_PAGE, include_in_schema=False)
-    async def page_of_card() -> HTMLResponse:
-        return HTMLResponse(_present(page))
+    def page_of_card() -> HTMLResponse:
+        return HTMLResponse(_present(card_page()))
 
     @router.get(
         "/model",
