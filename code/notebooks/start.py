@@ -14,6 +14,8 @@ from doctor_derma.training.runs import INFO_FILE, Run, open_run
 from doctor_derma.workspace import ROOT_VARIABLE, Workspace
 
 SCRATCH = Path(tempfile.gettempdir()) / "doctor-derma"
+# What a brief training sees, each image as often as it is shown.
+IMAGES_VARIABLE = "DERMA_BRIEF_IMAGES"
 IMAGES_SEEN = 2000
 _SCORE = "balanced_accuracy"
 
@@ -61,8 +63,10 @@ def brief_recipe(dataset: Dataset, model: str) -> TrainConfig:
     """Return settings that train in half a minute: small images, few epochs.
 
     EfficientNets start from ImageNet weights, which are installed with what training needs.
+    ``$DERMA_BRIEF_IMAGES`` says how many images are shown, else 2,000.
     """
-    epochs = max(2, IMAGES_SEEN // len(dataset.split("train")))
+    images = int(os.environ.get(IMAGES_VARIABLE, IMAGES_SEEN))
+    epochs = max(2, images // len(dataset.split("train")))
     return TrainConfig(
         model=model,
         pretrained="efficientnet" in model,

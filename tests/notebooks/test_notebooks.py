@@ -27,6 +27,8 @@ FIGURES = {
     "04_compare_models": 5,
     "05_call_the_api": 2,
 }
+# Two epochs of the images: enough for every cell to have something to draw.
+BRIEF_IMAGES = 300
 Executed = Callable[[str], NotebookNode]
 
 
@@ -50,6 +52,7 @@ def executed(workspace: Workspace) -> Executed:
             folder = {"metadata": {"path": str(FOLDER)}}
             with pytest.MonkeyPatch.context() as patch:
                 patch.setenv(ROOT_VARIABLE, str(workspace.root))
+                patch.setenv("DERMA_BRIEF_IMAGES", str(BRIEF_IMAGES))
                 kept[name] = NotebookClient(notebook, timeout=240, resources=folder).execute()
         return kept[name]
 
