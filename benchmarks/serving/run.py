@@ -30,7 +30,7 @@ from rich.console import Console
 from serving_bench.answers import expected_labels
 from serving_bench.closed_loop import find_wrk
 from serving_bench.contenders import HERE, contenders
-from serving_bench.measuring import measure_server, module
+from serving_bench.measuring import measure_server, module, throughput
 from serving_bench.pictures import draw_pictures
 from serving_bench.plan import QUICK, Plan
 from serving_bench.plot import draw
@@ -59,6 +59,7 @@ def parse() -> argparse.Namespace:
         help="Python of the peers' environment (or DERMA_BENCH_PEERS)",
     )
     parser.add_argument("--model", type=Path, help="bundle, else the champion")
+    parser.add_argument("--previous", type=Path, help="another bundle, to compare throughput with")
     parser.add_argument("--soak", type=int, help="requests while our memory is watched")
     parser.add_argument("--peer-soak", type=int, help="the same for peers")
     parser.add_argument("--seconds", type=float, help="of each measurement")
@@ -148,6 +149,10 @@ def measure(given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
                     raise
                 found = {"not_measured": str(error)}
         results["servers"][contender.name] = found
+    if given.previous:
+        ours, *_ = contenders(given.previous.resolve(), python, given.port, scratch)
+        SAY.print(f"the bundle {given.previous}")
+        results["previous"] = throughput(ours, plan, given.previous.resolve(), pictures, scratch)
     return results
 
 

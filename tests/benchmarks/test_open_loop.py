@@ -79,7 +79,7 @@ def test_a_stall_is_charged_to_all_who_would_have_waited() -> None:
 
 def test_refusals_are_no_answers() -> None:
     found = run(lambda number: (0, OK if number % 2 else BUSY), open_loop(40))
-    assert found["outcomes"] == {"503 with Retry-After": 10, "200": 10}
+    assert found["outcomes"] == {"refused with Retry-After": 10, "200": 10}
     assert found["answered_per_second"] == pytest.approx(20, abs=4)
 
 

@@ -13,6 +13,7 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from doctor_derma.models.networks import create_network
+from doctor_derma.models.preprocessing import scale_pixels
 
 
 class Network(nn.Module):
@@ -29,22 +30,17 @@ class Network(nn.Module):
             tensor.name: torch.from_numpy(numpy_helper.to_array(tensor).copy())
             for tensor in graph.initializer
         }
-        constancy = bool(info["recipe"].get("colour_constancy", False))
-        network = create_network(info["architecture"], len(self.names), colour_constancy=constancy)
+        network = create_network(info["architecture"], len(self.names))
         _fold(network.backbone, "network.backbone", weights)
-        head = next(w for w in weights.values() if w.shape == (*network.head.weight.shape, 1, 1))
-        network.head.weight.data = head[:, :, 0, 0]
+        network.head.weight.data = weights["network.head.weight"]
         network.head.bias.data = weights["network.head.bias"]
         network.tta = info.get("tta", info.get("views", 1))
         self.network = network
         self.register_buffer("offsets", weights["offsets"])
-        self.register_buffer("mean", 255 * torch.tensor(info["input"]["mean"])[:, None, None])
-        self.register_buffer("std", 255 * torch.tensor(info["input"]["std"])[:, None, None])
         self.eval().to(memory_format=torch.channels_last)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        images = (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
-        logits, _, _ = self.network.logits_maps_and_features(images)
+        logits, _, _ = self.network.logits_maps_and_features(scale_pixels(pixels))
         return torch.softmax(logits / self.temperature + self.offsets, dim=1)
 
 
@@ -52,7 +48,12 @@ def _fold(module: nn.Module, path: str, weights: dict[str, Tensor]) -> None:
     for name, child in module.named_children():
         place = f"{path}.{name}"
         if isinstance(child, nn.BatchNorm2d):
-            setattr(module, name, nn.Identity())
+            # timm keeps the activation in the normalisation.
+            setattr(module, name, getattr(child, "act", nn.Identity()))
+        elif name.endswith("se"):
+            child.conv.weight.data = weights[f"{place}.conv.weight"]
+            # A graph keeps equal constants once.
+            child.scale.copy_(next(weights[name] for name in weights if name.endswith("se.scale")))
         elif isinstance(child, nn.Conv2d):
             child.weight.data = weights[f"{place}.weight"]
             # "weight_bias" is what is left of a batch norm.

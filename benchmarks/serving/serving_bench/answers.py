@@ -7,12 +7,12 @@ import httpx
 
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.classifier import Classifier
-from serving_bench.contenders import Contender
+from serving_bench.contenders import RULE, Contender
 
 
 def expected_labels(bundle: Path, pictures: list[Path]) -> dict[Path, str]:
-    """Return what the package itself says about each picture."""
-    classifier = Classifier.load(bundle)
+    """Return what the package itself says about each picture, by the rule that peers have."""
+    classifier = Classifier.load(bundle, rule=RULE)
     predictions = classifier.predict([path.read_bytes() for path in pictures])
     return {path: prediction.label for path, prediction in zip(pictures, predictions, strict=True)}
 

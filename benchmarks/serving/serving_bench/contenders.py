@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from doctor_derma.decisions import Rule
+
 HERE = Path(__file__).resolve().parents[1]
 PEERS = HERE / "peers"
 CODE = HERE.parents[1] / "code"
 BOUNDARY = "derma-serving-benchmark"
+# Peers have no rules; they call the most probable class.
+RULE: Rule = "most-probable"
 
 
 class Body(NamedTuple):
@@ -97,7 +101,7 @@ def contenders(bundle: Path, peers_python: Path, port: int, scratch: Path) -> li
             port,
             [derma, "serve", "--model", str(bundle), "--port", str(port)],
             "/readyz",
-            "/v1/predict",
+            f"/v1/predict?rule={RULE}",
             raw,
             lambda answer: answer["label"],
         ),

@@ -3,10 +3,11 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from doctor_derma.bundle import read_info
 from doctor_derma.errors import DermaError
 from serving_bench.answers import check_answers
 from serving_bench.closed_loop import closed_loop
@@ -80,6 +81,20 @@ def measure_server(
         say(f"{OVERLOAD} times its throughput")
         found["overload"] = overload(contender, server, requests, plan, capacity)
     return found
+
+
+def throughput(
+    contender: Contender, plan: Plan, bundle: Path, pictures: Sequence[Path], scratch: Path
+) -> dict[str, Any]:
+    """Start a server with another bundle, and measure its answers a second with most clients."""
+    requests = scratch / "requests" / "previous"
+    requests.mkdir(parents=True)
+    for index, path in enumerate(pictures):
+        (requests / f"{index:03d}").write_bytes(contender.request(path.read_bytes()))
+    with served(contender, bundle, scratch):
+        closed_loop(contender.port, requests, SOAK_CLIENTS, plan.seconds / 4)
+        found = closed_loop(contender.port, requests, CLIENTS[-1], plan.seconds)
+    return {"bundle": read_info(bundle).name, **found}
 
 
 def open_loop(contender: Contender, requests: Path, plan: Plan, rate: float) -> dict[str, Any]:

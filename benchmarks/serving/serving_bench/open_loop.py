@@ -16,6 +16,8 @@ from serving_bench.percentiles import in_milliseconds
 from serving_bench.schedule import arrivals
 
 SWEEP_SECONDS = 0.02
+# 503, or 429 for an address with too many requests under way, as those of this process are.
+REFUSED = "refused with Retry-After"
 
 
 class OpenLoop:
@@ -151,6 +153,6 @@ def outcome(reply: Reply) -> str:
     """Name what became of a request."""
     if reply.status == 0:
         return "connection broke"
-    if reply.status == 503:
-        return "503 with Retry-After" if reply.retry_after else "503"
+    if reply.status in (429, 503) and reply.retry_after:
+        return REFUSED
     return str(reply.status)

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from serving_bench.goals import LEAST_SOAK, goals
+from serving_bench.open_loop import REFUSED
 
 _NONE: dict[str, list[dict[str, Any]]] = {"closed_loop": [], "open_loop": []}
 _VERDICTS = {True: "yes", False: "no", None: "not judged"}
@@ -116,7 +117,7 @@ def _overload(measured: Mapping[str, Any]) -> Block:
         overload = found["overload"]
         outcomes = overload["outcomes"]
         total = sum(outcomes.values()) or 1
-        refused = outcomes.get("503 with Retry-After", 0)
+        refused = outcomes.get(REFUSED, 0)
         answered = outcomes.get("200", 0)
         rows.append(
             [
@@ -132,7 +133,7 @@ def _overload(measured: Mapping[str, Any]) -> Block:
                 f"{overload['memory_after']['rss']:.0f}",
             ]
         )
-    headings = ["server", "sent/s", "in time/s", "of peak", "503, later", "failed", "p99, ms"]
+    headings = ["server", "sent/s", "in time/s", "of peak", "refused", "failed", "p99, ms"]
     title = (
         "Overload: requests sent and answered in time a second; refused with Retry-After; "
         "failed otherwise"
