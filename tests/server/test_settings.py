@@ -22,7 +22,7 @@ def given_by(**variables: str) -> Settings:
 
 def test_defaults_without_any_variable() -> None:
     settings = Settings.from_environment()
-    assert (settings.queue_limit, settings.max_batch, settings.deadline_seconds) == (64, 4, 10.0)
+    assert (settings.queue_limit, settings.max_batch, settings.deadline_seconds) == (64, 2, 10.0)
     assert (settings.per_client_limit, settings.workers, settings.health_port) == (48, 1, None)
     assert (settings.api_keys, settings.cors_origins, settings.rule) == (frozenset(), (), None)
     assert (settings.log_format, settings.log_clients) == ("auto", False)

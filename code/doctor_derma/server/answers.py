@@ -76,10 +76,10 @@ def draw_map(activation_map: np.ndarray, height: int, width: int) -> bytes:
 def pictures_ahead(settings: Settings) -> int:
     """Return how many pictures of one request the engine may work on at a time.
 
-    Enough for a full batch in the network and the next behind it, but never the whole queue,
+    Enough for full batches under way and the next behind them, but never the whole queue,
     so that other requests find room in it.
     """
-    return max(1, min(2 * settings.max_batch, settings.queue_limit // 2))
+    return max(1, min(4 * settings.max_batch, settings.queue_limit // 2))
 
 
 async def answer_uploads(

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     queue_limit: int = Field(default=64, ge=1)
-    max_batch: int = Field(default=4, ge=1)
+    max_batch: int = Field(default=2, ge=1)
     deadline_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
     api_keys: Annotated[frozenset[str], NoDecode] = Field(default=frozenset(), repr=False)
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
