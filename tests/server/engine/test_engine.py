@@ -201,7 +201,7 @@ def test_an_accepted_request_may_bring_its_other_pictures(acting: ActingClassifi
 
 
 def test_a_request_knows_what_became_of_its_pictures(acting: ActingClassifier) -> None:
-    engine, _ = make_engine(acting)
+    engine, _ = make_engine(acting, max_batch=4)
 
     async def scenario() -> None:
         record = RequestRecord("id")
