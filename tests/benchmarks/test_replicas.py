@@ -103,9 +103,8 @@ def test_nothing_is_lost_and_the_bound_is_the_server_s() -> None:
     assert len(outcome.refused)
     assert all(replica.waiting == 0 and not replica.queue for replica in fleet.replicas)
     # Under the bound nobody waits longer than all before him and the batches that run take.
-    settings = Settings()
-    batches = settings.queue_limit / settings.max_batch / TIMES.runs + 2
-    longest = TIMES.single["max"] + settings.max_batch * TIMES.each
+    batches = Settings().queue_limit / replicas.MAX_BATCH / TIMES.runs + 2
+    longest = TIMES.single["max"] + replicas.MAX_BATCH * TIMES.each
     assert outcome.latency.max() < batches * (longest + 600 * TIMES.refusal)
 
 

@@ -15,7 +15,7 @@ if __name__ == "__main__":
     columns = [ColSpec(DataType.string, name, required=False) for name in ("path", "image")]
     mlflow.pyfunc.save_model(
         sys.argv[1],
-        python_model=f"{PACKAGE}/serving/mlflow_model.py",
+        python_model=f"{PACKAGE}/inference/mlflow_model.py",
         artifacts={"bundle": os.environ["BENCH_BUNDLE"]},
         code_paths=[PACKAGE],
         pip_requirements=["onnxruntime"],

@@ -77,17 +77,17 @@ def test_a_server_that_stays_busy_is_left_alone(page: Page, colours: dict[str, P
 
     def refuse(route: Route) -> None:
         asked.append(route)
-        route.fulfill(status=503, headers={"Retry-After": "20"}, json={"detail": "Busy."})
+        route.fulfill(status=503, headers={"Retry-After": "10"}, json={"detail": "Busy."})
 
     # Its time goes on by itself as well, but a test does not take seconds for a step.
     page.clock.install()
     page.route(PREDICT, refuse)
     choose(page, colours["red"])
     for repeat in range(1, 6):
-        expect(page.locator("#busy")).to_contain_text(f"in 20 s ({repeat} of 5)")
-        page.clock.fast_forward(12_000)
+        expect(page.locator("#busy")).to_contain_text(f"in 10 s ({repeat} of 5)")
+        page.clock.fast_forward(5_000)
         assert len(asked) == repeat
-        page.clock.fast_forward(9_000)
+        page.clock.fast_forward(6_000)
     expect(page.locator("#error-title")).to_have_text("The server is too busy.")
     assert len(asked) == 6
     page.unroute(PREDICT)
