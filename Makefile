@@ -73,8 +73,10 @@ test-fast: setup ## The tests that a change needs first: no training, cluster or
 test: setup ## Lint, types and every test, side by side
 	$(MAKE) --no-print-directory --jobs=2 lint every-test
 
+# Ray's last, one after the other: a cluster takes ten processes, and beside other tests it starves.
 every-test: setup
-	$(PYTEST)
+	failed=0; $(PYTEST) --ignore=tests/distributed || failed=1; \
+	$(BIN)/python -m pytest tests/distributed || failed=1; exit $$failed
 
 coverage: setup ## The fast tests, and the lines and branches of the package that they run
 	$(PYTEST) $(FAST) --cov --cov-report=term

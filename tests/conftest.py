@@ -12,7 +12,6 @@ os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
 os.environ.setdefault("RAY_worker_niceness", "0")
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -57,7 +56,7 @@ SLOW_TESTS = {
 SLOW_FIXTURES = {"tiny_run", "lesions", "root"}
 # What takes longest comes first: none of it begins when the other processes have ended.
 LONGEST = (
-    *("distributed", "notebooks", "test_cli.py", "privacy", "export", "training", "test_wheel.py"),
+    *("notebooks", "test_cli.py", "privacy", "export", "training", "test_wheel.py"),
     *("benchmarks/test_replicas.py", "commands", "tracking"),
 )
 
@@ -88,22 +87,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
             # What Ray, MLflow and torch warn of depends on their releases, and is not ours to mend.
             item.add_marker(pytest.mark.filterwarnings("default"), append=False)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the tests of a file in one process, and all of Ray's in one.
-
-    Of two clusters at a time beside other tests, none would get enough of the processors.
-    """
-    from xdist.scheduler.loadfile import LoadFileScheduling
-
-    class Scheduling(LoadFileScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            folder = "tests/distributed/"
-            return folder if nodeid.startswith(folder) else super()._split_scope(nodeid)
-
-    return Scheduling(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,7 @@
 """Pages cost next to nothing, as they are made once, and answer HEAD as they answer GET."""
 
 import asyncio
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,10 +59,13 @@ def test_nothing_but_predictions_takes_two_milliseconds_of_the_event_loop(
 
     async def seconds_of(path: str) -> float:
         assert await get(app, path) == 200
-        start = time.thread_time()
+        taken = []
         for _ in range(20):
+            start = time.thread_time()
             await get(app, path)
-        return (time.thread_time() - start) / 20
+            taken.append(time.thread_time() - start)
+        # Other work on the machine empties this one's caches now and then.
+        return statistics.median(taken)
 
     async def scenario() -> dict[str, float]:
         async with app.router.lifespan_context(app):
