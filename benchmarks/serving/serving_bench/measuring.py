@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,14 @@ def module(name: str, *arguments: object, stderr: int | None = subprocess.DEVNUL
     return json.loads(run.stdout)
 
 
+def write_requests(contender: Contender, pictures: Iterable[Path], folder: Path) -> Path:
+    """Write a whole HTTP request for each picture into a new folder, and return the folder."""
+    folder.mkdir(parents=True)
+    for index, path in enumerate(pictures):
+        (folder / f"{index:03d}").write_bytes(contender.request(path.read_bytes()))
+    return folder
+
+
 def measure_server(
     contender: Contender,
     plan: Plan,
@@ -45,10 +53,7 @@ def measure_server(
     say: Say,
 ) -> dict[str, Any]:
     """Start a server, check its answers, measure it, and end it."""
-    requests = scratch / "requests" / contender.name
-    requests.mkdir(parents=True)
-    for index, path in enumerate(expected):
-        (requests / f"{index:03d}").write_bytes(contender.request(path.read_bytes()))
+    requests = write_requests(contender, expected, scratch / "requests" / contender.name)
     say("starting")
     with served(contender, bundle, scratch) as server:
         ready = server.memory()
@@ -87,10 +92,7 @@ def throughput(
     contender: Contender, plan: Plan, bundle: Path, pictures: Sequence[Path], scratch: Path
 ) -> dict[str, Any]:
     """Start a server with another bundle, and measure its answers a second with most clients."""
-    requests = scratch / "requests" / "previous"
-    requests.mkdir(parents=True)
-    for index, path in enumerate(pictures):
-        (requests / f"{index:03d}").write_bytes(contender.request(path.read_bytes()))
+    requests = write_requests(contender, pictures, scratch / "requests" / "previous")
     with served(contender, bundle, scratch):
         closed_loop(contender.port, requests, SOAK_CLIENTS, plan.seconds / 4)
         found = closed_loop(contender.port, requests, CLIENTS[-1], plan.seconds)
