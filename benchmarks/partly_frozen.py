@@ -124,19 +124,19 @@ def train_stages(
         logits = network(seen.contiguous(memory_format=torch.channels_last))
         learn(logits, torch.from_numpy(labels[place]), counts, optimizer, schedule)
         ema.update(network, step)
-    return ema.module[0]
+    return ema.module
 
 
-def pooled_features(
+def network_logits(
     network: nn.Module, views: np.ndarray, shown: np.ndarray, scratch: Path
 ) -> np.ndarray:
-    """Return the pooled features that trained stages give for some views, float16 (n, 1280)."""
+    """Return the logits that trained stages give for some views, float32 (n, classes)."""
     session = as_session(network, torch.zeros(1, *views.shape[2:]), scratch)
     found = [
         session.run(None, {"x": views[*batch.T].astype(np.float32)})[0]
         for batch in np.split(shown, range(64, len(shown), 64))
     ]
-    return np.concatenate(found).astype(np.float16)
+    return np.concatenate(found)
 
 
 def learn(

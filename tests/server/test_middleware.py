@@ -24,6 +24,7 @@ from doctor_derma.server.logs import CURRENT, REQUEST_LOGGER, JsonFormatter, Req
 from doctor_derma.server.metrics import Metrics
 from doctor_derma.server.middleware import CancelOnDisconnect, LoadShedding, forwarded_for
 from doctor_derma.server.settings import Settings
+from doctor_derma.server.shedding import Shedding
 from server.server_process import served
 from tiny_bundle import RED
 
@@ -232,7 +233,7 @@ class Engine:
         self.busy = busy
         self.ready = not isinstance(busy, Draining)
 
-    def refusal(self) -> Overloaded | None:
+    def refusal(self, coming: int = 0) -> Overloaded | None:
         return self.busy
 
 
@@ -283,8 +284,8 @@ def make(
     metrics: Metrics, busy: Overloaded | None = None, per_client: int = 48
 ) -> tuple[App, Visitor]:
     app = App()
-    shedding = LoadShedding(app, Engine(busy), metrics, per_client)  # type: ignore[arg-type]
-    return app, Visitor(shedding)
+    shedding = Shedding(Engine(busy), metrics, per_client)  # type: ignore[arg-type]
+    return app, Visitor(LoadShedding(app, shedding))
 
 
 def refused(metrics: Metrics, reason: str) -> float | None:
@@ -331,7 +332,7 @@ def test_who_was_let_in_stays_and_is_told_to_close(metrics: Metrics) -> None:
     async def scenario() -> None:
         app = App()
         engine = Engine()
-        client = Visitor(LoadShedding(app, engine, metrics, 48))  # type: ignore[arg-type]
+        client = Visitor(LoadShedding(app, Shedding(engine, metrics, 48)))  # type: ignore[arg-type]
         record = RequestRecord("id")
         CURRENT.set(record)
         task = asyncio.create_task(client.ask())
@@ -364,12 +365,12 @@ def test_one_address_has_no_more_than_its_share(metrics: Metrics) -> None:
 
 def test_addresses_that_have_left_are_forgotten(metrics: Metrics) -> None:
     app = App()
-    shedding = LoadShedding(app, Engine(), metrics, per_client=2)  # type: ignore[arg-type]
+    shedding = Shedding(Engine(), metrics, per_client=2)  # type: ignore[arg-type]
 
     async def scenario() -> None:
         app.may_end.set()
         for index in range(50):
-            await Visitor(shedding).ask(client=f"10.0.0.{index}")
+            await Visitor(LoadShedding(app, shedding)).ask(client=f"10.0.0.{index}")
 
     asyncio.run(scenario())
     assert not shedding._under_way

@@ -1,7 +1,6 @@
 """Pages cost next to nothing, as they are made once, and answer HEAD as they answer GET."""
 
 import asyncio
-import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,8 +63,9 @@ def test_nothing_but_predictions_takes_two_milliseconds_of_the_event_loop(
             start = time.thread_time()
             await get(app, path)
             taken.append(time.thread_time() - start)
-        # Other work on the machine empties this one's caches now and then.
-        return statistics.median(taken)
+        # What a page is made of each time costs the same each time; the rest is other work on the
+        # machine, which shares this processor and its caches.
+        return min(taken)
 
     async def scenario() -> dict[str, float]:
         async with app.router.lifespan_context(app):

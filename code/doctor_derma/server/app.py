@@ -32,6 +32,7 @@ from doctor_derma.server.routes.pages import STATIC, page_routes
 from doctor_derma.server.routes.predict import predict_routes
 from doctor_derma.server.routes.reference import reference_routes
 from doctor_derma.server.settings import Settings
+from doctor_derma.server.shedding import Shedding
 
 # The event loop and the threads that decode take turns in Python. By default a turn is 5 ms, in
 # which a thread could have half a picture done.
@@ -91,11 +92,13 @@ def build_app(classifiers: Classifiers, bundle: Path, settings: Settings) -> Fas
     app.state.engine = engine
     app.state.metrics = metrics
     app.state.settings = settings
+    # For the protocol as well, see http.py.
+    app.state.shedding = shedding = Shedding(engine, metrics, settings.per_client_limit)
     # Each wraps those before it: a request passes the last one first.
     add_error_handlers(app)
     app.add_middleware(HeadAsGet)
     app.add_middleware(CancelOnDisconnect)
-    app.add_middleware(LoadShedding, engine, metrics, settings.per_client_limit)
+    app.add_middleware(LoadShedding, shedding)
     allow_origins(app, settings.cors_origins)
     if settings.health_port is not None:
         app.add_middleware(HealthPort, settings.health_port)

@@ -41,12 +41,14 @@ LOCAL_POLICY = SECURITY_HEADERS["Content-Security-Policy"].replace(
 CACHE_CONTROL = "no-cache"
 PREFLIGHT_SECONDS = 3600
 # As they are sent: every answer has them, so they are encoded once.
-_ENCODED = [(name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+ENCODED_HEADERS = [
+    (name.lower().encode(), value.encode()) for name, value in SECURITY_HEADERS.items()
+]
 _ENCODED_LOCAL = [
     (name, LOCAL_POLICY.encode() if name == b"content-security-policy" else value)
-    for name, value in _ENCODED
+    for name, value in ENCODED_HEADERS
 ]
-_NAMES = frozenset(name for name, _ in _ENCODED)
+_NAMES = frozenset(name for name, _ in ENCODED_HEADERS)
 _CACHE_CONTROL = (b"cache-control", CACHE_CONTROL.encode())
 
 
@@ -59,7 +61,7 @@ class SecurityHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, and add the headers to its answer."""
         local = scope.get("path", "").startswith(f"{LOCAL_PATH}/")
-        headers = _ENCODED_LOCAL if local else _ENCODED
+        headers = _ENCODED_LOCAL if local else ENCODED_HEADERS
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":

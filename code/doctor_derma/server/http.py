@@ -1,9 +1,13 @@
-"""HTTP/1.1 by h11, with the limits on time and connections that uvicorn lacks."""
+"""HTTP/1.1 by h11, with limits on time and connections, and early refusals, that uvicorn lacks."""
 
 import asyncio
+from http import HTTPStatus
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from doctor_derma.server.shedding import Shedding
 
 # From the connection, or from the end of an answer, to the end of the next request's headers.
 REQUEST_SECONDS = 10.0
@@ -20,6 +24,7 @@ GATHERED_BYTES = 65_536
 MAX_CONNECTIONS = 900
 # For which a connection that says nothing is as good as one that does.
 FRESH_SECONDS = 1.0
+_NOTHING_YET = {h11.CLIENT: h11.IDLE, h11.SERVER: h11.IDLE}
 
 
 class BoundedProtocol(H11Protocol):
@@ -37,6 +42,11 @@ class BoundedProtocol(H11Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._lingering = False
         self._heard = self.loop.time()
+        self._shedding: Shedding | None = getattr(
+            getattr(self.app, "state", None), "shedding", None
+        )
+        # Bytes that are still to come of a request that was refused early.
+        self._dropped = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for a request, in the place of another connection where there is no room."""
@@ -49,7 +59,7 @@ class BoundedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what comes, unless the answer is out and the end is near."""
-        if self._lingering:
+        if self._lingering or self._drop(data) or self._refuse_early(data):
             return
         if self._is_tiny_chunks(data):
             self.transport.abort()
@@ -89,6 +99,36 @@ class BoundedProtocol(H11Protocol):
             transport.write_eof()
             self.flow.resume_reading()
             self._abort_after(LINGERING_SECONDS)
+
+    def _refuse_early(self, data: bytes) -> bool:
+        """Answer a request that begins with these bytes, if it can be refused by them alone."""
+        begins = self.conn.states == _NOTHING_YET and not self.conn.trailing_data[0]
+        if not begins or self._shedding is None or self.flow.write_paused:
+            return False
+        client = self.client[0] if self.client else ""
+        if (refusal := self._shedding.refuse_early(data, client)) is None:
+            return False
+        self._unset_keepalive_if_required()
+        status = f"HTTP/1.1 {refusal.status} {HTTPStatus(refusal.status).phrase}".encode()
+        headers = [*self.server_state.default_headers, *refusal.headers]
+        lines = [status, *(b"%s: %s" % header for header in headers), b"", refusal.body]
+        self.transport.write(b"\r\n".join(lines))
+        self._dropped = refusal.end
+        if len(data) < refusal.end:
+            self._abort_after(REQUEST_SECONDS)
+        return self._drop(data)
+
+    def _drop(self, data: bytes) -> bool:
+        """Drop what comes of a request that was refused, and take what follows it."""
+        if not self._dropped:
+            return False
+        rest = data[self._dropped :]
+        self._dropped = max(self._dropped - len(data), 0)
+        if not self._dropped:
+            self._abort_after(REQUEST_SECONDS)
+        if rest:
+            self.data_received(rest)
+        return True
 
     @property
     def _answers(self) -> bool:

@@ -6,6 +6,7 @@ import sys
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from random import getrandbits
 from typing import Any
 
 from doctor_derma.server.settings import Settings
@@ -37,6 +38,11 @@ class RequestRecord:
         """Count a picture that was classified in a batch of this size."""
         self.pictures += 1
         self.largest_batch = max(self.largest_batch, batch)
+
+
+def new_request_id() -> str:
+    """Return an id for a request: 32 hexadecimal digits, with which nothing is protected."""
+    return f"{getrandbits(128):032x}"
 
 
 # Tasks that a request starts see the same record.

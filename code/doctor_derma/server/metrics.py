@@ -19,6 +19,8 @@ from doctor_derma.server.drift import ODDITIES, Drift, expected_shares
 from doctor_derma.server.resident_memory import ResidentMemory
 
 METRICS_PATH = "/metrics"
+# Of requests for nothing that is there, and of those that are refused before they are routed.
+UNKNOWN_ROUTE = "unknown"
 # Where it is set, prometheus_client keeps all metrics in files there.
 _VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _OWNER = re.compile(r"_(\d+)\.db")

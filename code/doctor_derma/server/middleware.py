@@ -3,34 +3,21 @@
 import asyncio
 import logging
 import re
-from collections import Counter
 from time import perf_counter
-from uuid import uuid4
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from doctor_derma.server.engine.admission import Draining
-from doctor_derma.server.engine.engine import Engine
-from doctor_derma.server.logs import CURRENT, RequestRecord, log_request
-from doctor_derma.server.metrics import METRICS_PATH, Metrics
-from doctor_derma.server.problems import (
-    NOT_FOUND,
-    TOO_MANY,
-    ProblemError,
-    problem_response,
-    to_problem_error,
-)
+from doctor_derma.server.logs import CURRENT, RequestRecord, log_request, new_request_id
+from doctor_derma.server.metrics import METRICS_PATH, UNKNOWN_ROUTE, Metrics
+from doctor_derma.server.problems import NOT_FOUND, ProblemError, problem_response
+from doctor_derma.server.shedding import Shedding
 
 # Asked every few seconds by machines.
 HEALTH_PATHS = frozenset({METRICS_PATH, "/healthz", "/readyz"})
 ID_HEADER = "X-Request-ID"
-UNKNOWN_ROUTE = "unknown"
 # Nobody is there to read an answer; the number is nginx's.
 CLIENT_GONE = 499
-CLIENT_RETRY_SECONDS = 1
-# Requests that wait for room by themselves, as they hold many pictures.
-PATIENT_PATHS = frozenset({"/v1/predict/batch"})
 # A client's own id goes into the log as it is, so it may hold nothing that could mislead there.
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 # A parameter of RFC 7239 and what ends it: a comma, where the next proxy's word begins.
@@ -111,7 +98,7 @@ class RequestLog:
         given = Headers(scope=scope).get(ID_HEADER, "")
         # As it was sent: an escaped slash divides nothing.
         path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1")
-        record = RequestRecord(given if _SANE.fullmatch(given) else uuid4().hex, path)
+        record = RequestRecord(given if _SANE.fullmatch(given) else new_request_id(), path)
         CURRENT.set(record)
         status = CLIENT_GONE
 
@@ -171,20 +158,11 @@ class LoadShedding:
 
     An overloaded server that first receives, parses and routes what it then refuses spends
     itself on refusals: at ten times its capacity little would be left for answers.
-
-    Parameters
-    ----------
-    engine : says whether there is room
-    metrics : is told of refusals
-    per_client : requests that one address may have under way
     """
 
-    def __init__(self, app: ASGIApp, engine: Engine, metrics: Metrics, per_client: int) -> None:
+    def __init__(self, app: ASGIApp, shedding: Shedding) -> None:
         self._app = app
-        self._engine = engine
-        self._metrics = metrics
-        self._per_client = per_client
-        self._under_way: Counter[str] = Counter()
+        self._shedding = shedding
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on, or answer 429 or 503 before its body is read."""
@@ -193,7 +171,7 @@ class LoadShedding:
             await self._app(scope, receive, send)
             return
         client = (scope.get("client") or ("",))[0]
-        if refusal := self._refuse(scope["path"], client):
+        if refusal := self._shedding.refusal(scope["path"], client):
             await problem_response(refusal)(scope, receive, send)
             return
         if record := CURRENT.get():
@@ -201,33 +179,12 @@ class LoadShedding:
 
         async def send_and_close(message: Message) -> None:
             # A client that keeps its connection would send its next request to a server that stops.
-            if message["type"] == "http.response.start" and not self._engine.ready:
+            if message["type"] == "http.response.start" and self._shedding.draining:
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
-        self._under_way[client] += 1
-        try:
+        with self._shedding.under_way(client):
             await self._app(scope, receive, send_and_close)
-        finally:
-            self._under_way[client] -= 1
-            if not self._under_way[client]:
-                del self._under_way[client]
-
-    def _refuse(self, path: str, client: str) -> ProblemError | None:
-        busy = self._engine.refusal()
-        if isinstance(busy, Draining):
-            self._metrics.refused("draining")
-            refusal = to_problem_error(busy)
-            refusal.headers = {**(refusal.headers or {}), "Connection": "close"}
-            return refusal
-        if self._under_way[client] >= self._per_client:
-            self._metrics.refused("client_limit")
-            detail = f"This address has {self._per_client} requests under way; wait for an answer."
-            return ProblemError(TOO_MANY, detail, retry_after=CLIENT_RETRY_SECONDS)
-        if busy and path not in PATIENT_PATHS:
-            self._metrics.refused("overloaded")
-            return to_problem_error(busy)
-        return None
 
 
 class CancelOnDisconnect:

@@ -28,7 +28,7 @@ def test_no_more_than_the_limit_wait() -> None:
     admission = Admission(2)
     admission.enter()
     admission.enter()
-    assert admission.full
+    assert admission.room == 0
     with pytest.raises(Overloaded) as refused:
         admission.enter()
     assert refused.value.retry_after == 1

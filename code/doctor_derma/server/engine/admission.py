@@ -48,9 +48,9 @@ class Admission:
         self._busy_since = 0.0
 
     @property
-    def full(self) -> bool:
-        """Whether the next picture would be refused."""
-        return self.waiting >= self._limit
+    def room(self) -> int:
+        """Pictures that would be accepted now."""
+        return self._limit - self.waiting
 
     @property
     def retry_after(self) -> int:
@@ -68,7 +68,7 @@ class Admission:
         Overloaded
             When the queue is full.
         """
-        if self.full:
+        if self.room <= 0:
             raise Overloaded(self.retry_after)
         if not self.waiting:
             self._busy_since = monotonic()

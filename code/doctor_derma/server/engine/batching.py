@@ -1,6 +1,7 @@
 """Pictures to predictions, in batches of what is waiting when a processor is free."""
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -66,11 +67,12 @@ class Batcher:
         self._max_batch = max_batch
         self._parallel = self._free = parallel
         self._threads = ThreadPoolExecutor(parallel, "classify")
+        # Guards the queue, and how many threads are free.
+        self._lock = threading.Lock()
         self._queue: deque[Job] = deque()
         self._decode_isolated = isolated
         self._large: deque[Job] = deque()
         self._decoding: asyncio.Task[None] | None = None
-        self._running: set[asyncio.Task[None]] = set()
 
     async def classify(self, encoded: bytes, rule: Rule | None = None) -> Result:
         """Classify a picture; it is left out of its batch if this is cancelled before.
@@ -79,14 +81,15 @@ class Batcher:
         no other batch.
         """
         job = Job(encoded, rule)
-        self._queue.append(job)
+        with self._lock:
+            self._queue.append(job)
         self._start()
         try:
             return await job.answer
         except asyncio.CancelledError:
             # Otherwise its bytes would stay in memory until its turn.
             for queue in (self._queue, self._large):
-                with suppress(ValueError):
+                with self._lock, suppress(ValueError):
                     queue.remove(job)
             raise
 
@@ -97,39 +100,44 @@ class Batcher:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> None:
-        while self._free:
-            if not (batch := _take(self._queue, self._max_batch)):
-                return
+        loop = asyncio.get_running_loop()
+        while run := self._next():
+            self._threads.submit(self._run, loop, *run)
+
+    def _next(self, free: int = 0) -> tuple[list[Job], Classify] | None:
+        """Take the next batch, with one of the free threads or those that become so."""
+        with self._lock:
+            self._free += free
+            if not self._free or not (batch := _take(self._queue, self._max_batch)):
+                return None
             undisturbed = self._free == self._parallel and len(batch) == 1
             self._free -= 1
-            run = self._run(batch, self._alone if undisturbed else self._batched)
-            # The loop itself keeps no task alive.
-            self._running.add(task := asyncio.create_task(run))
-            task.add_done_callback(self._running.discard)
+            return batch, self._alone if undisturbed else self._batched
 
-    async def _run(self, batch: list[Job], classify: Classify) -> None:
-        loop = asyncio.get_running_loop()
-        try:
-            outcomes = await loop.run_in_executor(self._threads, work, batch, self._read, classify)
-            for job, outcome in outcomes:
-                self._settle(job, outcome)
-        except Exception:
-            failed = Failed.now()
-            for job in batch:
-                job.settle(failed)
-        finally:
-            self._free += 1
-            self._start()
+    def _run(self, loop: asyncio.AbstractEventLoop, batch: list[Job], classify: Classify) -> None:
+        """Work on a batch, and then on what waits: a busy event loop would hand it on late."""
+        run: tuple[list[Job], Classify] | None = (batch, classify)
+        while run:
+            try:
+                outcomes = work(run[0], self._read, run[1])
+            except Exception:
+                failed = Failed.now()
+                outcomes = [(job, failed) for job in run[0]]
+            run = self._next(free=1)
+            # The loop is closed when nobody waits for an answer any more.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._settle, outcomes)
 
-    def _settle(self, job: Job, outcome: Outcome) -> None:
-        if outcome != "isolated":
-            job.settle(outcome)
-        elif len(self._large) >= MAX_ISOLATED:
-            job.settle(Busy())
-        else:
-            self._large.append(job)
-            if self._decoding is None:
-                self._decoding = asyncio.create_task(self._decode_large())
+    def _settle(self, outcomes: list[tuple[Job, Outcome]]) -> None:
+        for job, outcome in outcomes:
+            if outcome != "isolated":
+                job.settle(outcome)
+            elif len(self._large) >= MAX_ISOLATED:
+                job.settle(Busy())
+            else:
+                self._large.append(job)
+                if self._decoding is None:
+                    self._decoding = asyncio.create_task(self._decode_large())
 
     async def _decode_large(self) -> None:
         try:
@@ -146,7 +154,8 @@ class Batcher:
             return
         job.decoded, job.decode_seconds = decoded, perf_counter() - start
         # It has waited long enough, so it goes first.
-        self._queue.appendleft(job)
+        with self._lock:
+            self._queue.appendleft(job)
         self._start()
 
 

@@ -111,11 +111,12 @@ class Engine:
         self._batcher.close()
         await self._isolated.close()
 
-    def refusal(self) -> Overloaded | None:
-        """Return why a picture would be refused if it came now; None if it would not."""
+    def refusal(self, coming: int = 0) -> Overloaded | None:
+        """Return why a picture would be refused behind others that come; None if it would not."""
         if not self.ready:
             return Draining(self._admission.retry_after)
-        return Overloaded(self._admission.retry_after) if self._admission.full else None
+        full = self._admission.room <= coming
+        return Overloaded(self._admission.retry_after) if full else None
 
     async def predict(self, encoded: bytes, rule: Rule | None = None) -> Prediction:
         """Classify one encoded picture by a rule that the model has, its own when None.
