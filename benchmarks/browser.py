@@ -33,12 +33,12 @@ from doctor_derma.inference.prediction import Prediction
 from doctor_derma.terminal import with_progress
 from made_pictures import LARGE, LOSSLESS, LOSSY, lesion, made_pictures, saved
 
-ASK = """async ([name, text, rule]) => {
+ASK = """async ([name, text, rule, patient]) => {
     const { ask } = await import(new URL("static/engine.js", document.baseURI));
     const bytes = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
     const { signal } = new AbortController();
     const start = performance.now();
-    const outcome = await ask(new File([bytes], name), { rule, signal });
+    const outcome = await ask(new File([bytes], name), { rule, patient, signal });
     return { ...outcome, milliseconds: performance.now() - start };
 }"""
 SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp"}
@@ -64,9 +64,11 @@ def hosting(site: Path) -> Iterator[str]:
     server.server_close()
 
 
-def ask(page: Page, name: str, content: bytes, rule: str | None = None) -> dict[str, Any]:
+def ask(
+    page: Page, name: str, content: bytes, rule: str | None = None, **patient: str
+) -> dict[str, Any]:
     """Return what the page's engine says of a picture, ``answer`` or ``problem``, and how soon."""
-    return page.evaluate(ASK, [name, base64.b64encode(content).decode(), rule])
+    return page.evaluate(ASK, [name, base64.b64encode(content).decode(), rule, patient])
 
 
 def differences(answer: dict[str, Any], expected: Prediction) -> dict[str, float]:

@@ -19,8 +19,7 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.table import Table
-from scipy.optimize import minimize
-from scipy.special import log_softmax
+from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
@@ -36,6 +35,8 @@ from doctor_derma.evaluation.metrics import (
     weighted_sensitivity_at_specificity,
 )
 from doctor_derma.export.calibration import calibrate
+from doctor_derma.export.patient import fit_weights, known_sites, patients_of
+from doctor_derma.inference.patient import encode_patients
 from doctor_derma.terminal import terminal
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.folds import parts_of
@@ -51,7 +52,6 @@ from partly_frozen import (
 
 FOLDS = 5
 SOURCES = ("rosendahl", "vidir_modern", "vidir_molemax")
-PENALTY = 3.0  # Half the squared weights, times this, beside the summed loss.
 KINDS = ("picture", "both", "record")
 METRICS = ("balanced accuracy", "macro AUC", "melanoma sensitivity at 90% specificity")
 RESAMPLES = 300
@@ -76,49 +76,6 @@ def all_parts(dataset: Dataset) -> Iterator[Part]:
         yield Part(source, np.concatenate([found.train, found.val]), found.judged)
 
 
-def known_sites(table: pd.DataFrame) -> list[str]:
-    """Return the sites that some rows name, sorted."""
-    return sorted(set(table["site"].dropna()) - {"unknown"})
-
-
-def encode_records(table: pd.DataFrame, sites: list[str]) -> np.ndarray:
-    """Return age, sex and site as numbers, float64 (n, 4 + sites).
-
-    The columns are age in units of 20 years from 50 and its square, female, male, and each site. What
-    is unknown, or a site that is not among ``sites``, is 0 in all of its columns.
-    """
-    age = (pd.to_numeric(table["age"], errors="coerce").fillna(50).to_numpy(dtype=float) - 50) / 20
-    columns = [age, age**2]
-    for name, values in (("sex", ["female", "male"]), ("site", sites)):
-        columns += [table[name].eq(value).to_numpy(dtype=float) for value in values]
-    return np.stack(columns, axis=1)
-
-
-def fit_term(scores: np.ndarray, columns: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Fit weights W, so that ``softmax(scores + columns @ W)`` is likely to give the labels.
-
-    Parameters
-    ----------
-    scores : log-probabilities (n, classes)
-    columns : (n, d)
-    labels : int (n,)
-
-    Returns
-    -------
-    float64 (d, classes)
-    """
-    truth = np.eye(scores.shape[1])[labels]
-
-    def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        weights = flat.reshape(columns.shape[1], -1)
-        found = log_softmax(scores + columns @ weights, axis=1)
-        slope = columns.T @ (np.exp(found) - truth) + PENALTY * weights
-        return PENALTY / 2 * (flat**2).sum() - (found * truth).sum(), slope.ravel()
-
-    first = np.zeros(columns.shape[1] * scores.shape[1])
-    return minimize(loss, first, jac=True, method="L-BFGS-B").x.reshape(columns.shape[1], -1)
-
-
 def ask(
     logits: np.ndarray,
     table: pd.DataFrame,
@@ -138,14 +95,16 @@ def ask(
     log-probabilities where all classes are equally common, float64 (kinds, judged, classes)
     """
     counts = np.bincount(labels[learnt])
-    records = encode_records(table, known_sites(table.iloc[learnt]))
+    patients = patients_of(table)
+    columns = encode_patients(patients, known_sites([patients[row] for row in learnt]))
     fitted = calibrate(logits[learnt], labels[learnt], counts, balanced=True, prior_weight=1.0)
     picture = logits / fitted.temperature
     nothing = np.zeros_like(picture)
     said = [picture]
     for scores, offsets in ((picture, fitted.offsets), (nothing, np.log(counts / counts.sum()))):
-        weights = fit_term(scores[learnt] + offsets, records[learnt], labels[learnt])
-        said.append(scores + records @ weights)
+        probabilities = softmax(scores[learnt] + offsets, axis=1)
+        weights = fit_weights(probabilities, columns[learnt], labels[learnt])
+        said.append(scores + columns @ weights)
     return np.stack([log_softmax(scores[judged], axis=1) for scores in said])
 
 
@@ -206,7 +165,8 @@ def source_from_record(dataset: Dataset, folds: list[Part]) -> float:
     """Return how well the source is told from the record alone, out of fold: balanced accuracy."""
     table = dataset.table.iloc[np.concatenate([fold.judged for fold in folds])]
     fold = np.repeat(np.arange(len(folds)), [len(fold.judged) for fold in folds])
-    records = encode_records(table, known_sites(table))
+    patients = patients_of(table)
+    records = encode_patients(patients, known_sites(patients))
     guess = LogisticRegression(class_weight="balanced", max_iter=1000)
     called = cross_val_predict(guess, records, table["source"], cv=PredefinedSplit(fold))
     return float(balanced_accuracy_score(table["source"], called))

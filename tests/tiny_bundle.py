@@ -25,6 +25,7 @@ from doctor_derma.bundle import (
     OodThreshold,
     OperatingPoint,
     Parity,
+    PatientTerm,
     QualityLimits,
     RuleFigures,
     Weights,
@@ -63,6 +64,17 @@ ALL_RULES = Decision(
     figures={
         "balanced": RuleFigures(metrics={"balanced_accuracy": 0.75}, called=(0.3, 0.5, 0.2)),
         "most-probable": RuleFigures(metrics={"balanced_accuracy": 0.6}, called=(0.1, 0.85, 0.05)),
+    },
+)
+
+# Old people have more of the first class and women of the last; the second is on the back.
+PATIENT = PatientTerm(
+    sites=("back", "face"),
+    weights=((1.0, 0, 0), (0.5, 0, 0), (0, 0, 1.5), (0, 0, -1.5), (0, 2.0, 0), (1.0, 0, 0)),
+    conformal=Conformal(target=0.95, threshold=0.2, images=100),
+    metrics={
+        name: dict.fromkeys(("balanced_accuracy", "macro_auc", "accuracy", "log_loss"), value)
+        for name, value in (("picture", 0.5), ("both", 0.625))
     },
 )
 
@@ -123,6 +135,7 @@ def write_bundle(
     folder: Path,
     graph: onnx.ModelProto | bytes | None = None,
     decision: Decision | None = None,
+    patient: PatientTerm | None = None,
 ) -> Path:
     """Write a bundle whose ``model.json`` describes ``tiny_graph()`` around any graph."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -142,6 +155,7 @@ def write_bundle(
         conformal=Conformal(target=0.95, threshold=0.9, images=100),
         ood=OodThreshold(acceptance=0.95, images=100),
         quality=QualityLimits(darkest=0.05, brightest=0.95, blurriest=0.0),
+        patient=patient,
         decision=decision or Decision(),
         metrics={"val": {"balanced_accuracy": 0.75, "macro_auc": 0.9}},
         data=DataProvenance(

@@ -128,6 +128,20 @@ class Conformal(_Strict):
         return self.thresholds or self.threshold
 
 
+class PatientTerm(_Strict):
+    """What age, sex and site say beside a picture, see ``inference/patient.py``.
+
+    ``weights`` has a row a column of ``encode_patients`` and in it a number a class; ``conformal``
+    is of the answers with patient data; ``metrics`` are of ``picture``, without them, and of
+    ``both``, on images that neither network nor term has seen.
+    """
+
+    sites: tuple[str, ...]
+    weights: tuple[tuple[float, ...], ...]
+    conformal: Conformal
+    metrics: dict[str, dict[str, float]]
+
+
 class OodThreshold(_Strict):
     """What the graph's OOD score is scaled to: this share of some images is under 1."""
 
@@ -249,6 +263,7 @@ class BundleInfo(_Strict):
     ----------
     prior_weight : how much the class priors count in the probabilities, from 0 to 1
     tta : looks at a picture that the graph averages over (test-time augmentation)
+    patient : of a model that takes age, sex and site beside the picture
     twin : the run whose outputs were fitted, where this one has seen all images of training and
         validation: one of the same recipe without a fold, or the runs of all folds
     """
@@ -273,6 +288,7 @@ class BundleInfo(_Strict):
     conformal: Conformal
     ood: OodThreshold
     quality: QualityLimits
+    patient: PatientTerm | None = Field(default=None, exclude_if=lambda of: of is None)
     decision: Decision = Decision()
     metrics: dict[str, dict[str, float]]
     data: DataProvenance
@@ -291,6 +307,17 @@ class BundleInfo(_Strict):
         if thresholds is not None and len(thresholds) != len(self.classes):
             raise ValueError(
                 f"conformal: {len(thresholds)} thresholds for {len(self.classes)} classes"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _a_number_for_each_class(self) -> "BundleInfo":
+        term = self.patient
+        shape = {len(row) for row in term.weights} if term else set()
+        if term and (shape != {len(self.classes)} or len(term.weights) != 4 + len(term.sites)):
+            raise ValueError(
+                f"patient: weights for {len(self.classes)} classes and {len(term.sites)} sites are "
+                f"{4 + len(term.sites)} rows of {len(self.classes)}"
             )
         return self
 

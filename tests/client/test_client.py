@@ -16,10 +16,14 @@ from doctor_derma.client.answers import UnexpectedAnswer
 from doctor_derma.client.pictures import GROUP_PICTURES
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import UnreadableImage
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.patient import Patient
 from doctor_derma.inference.prediction import Prediction
+from doctor_derma.server.app import create_app
 from doctor_derma.server.engine.admission import Overloaded
 from server.fake_engine import encoded
-from tiny_bundle import BETWEEN, BLUE, GREEN, RED
+from server.live import serving
+from tiny_bundle import BETWEEN, BLUE, GREEN, PATIENT, RED, write_bundle
 
 FAST = Retries(attempts=3, first_seconds=0.01, patience_seconds=5)
 Ask = Callable[..., Any]
@@ -158,3 +162,15 @@ def test_another_kind_of_server_is_told_apart(ask: Ask, server: Server) -> None:
 def test_a_wrong_address_is_one_sentence(url: str) -> None:
     with pytest.raises(DermaError, match="give one such as http://localhost:5555"):
         Client(url)
+
+
+def test_patient_data_go_with_the_pictures(ask: Ask, tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path, patient=PATIENT)
+    patient = Patient(age=90, site="face")
+    [expected] = Classifier.load(bundle).predict(encoded(BETWEEN), patient=patient)
+    with serving(create_app(bundle)) as url:
+        one = ask("predict", encoded(BETWEEN), None, patient, url=url)
+        several = ask("predict_batch", [encoded(BETWEEN)] * 2, None, patient, url=url)
+    for found in (one, *several):
+        assert_same(found, expected)
+        assert found.patient_data == ("age", "site")

@@ -25,7 +25,7 @@ from doctor_derma.reporting.evidence import Evidence, read_evidence
 from doctor_derma.reporting.model_card import model_card, write_card
 from doctor_derma.reporting.tables import markdown_table
 from reporting.measured import provenance, write_audits, write_evaluation
-from tiny_bundle import ALL_RULES, GREEN, write_bundle
+from tiny_bundle import ALL_RULES, GREEN, PATIENT, write_bundle
 
 SECTIONS = [
     "Model details",
@@ -142,6 +142,14 @@ def test_a_bundle_without_figures_has_its_rules_and_no_table(info: BundleInfo) -
     assert "the rule `most-probable` unless" in told
     assert "- `melanoma-first`" not in told
     assert "|" not in told
+
+
+def test_patient_data_are_told_with_their_figures(info: BundleInfo, tmp_path: Path) -> None:
+    assert "Patient data" not in model_card(info)
+    told = section(model_card(read_info(write_bundle(tmp_path, patient=PATIENT))), "Patient data")
+    assert "| picture alone | 0.500 | 0.500 | 0.500 | 0.500 |" in told
+    assert "| picture and patient data | 0.625 | 0.625 | 0.625 | 0.625 |" in told
+    assert "Sites that it knows: back, face." in told
 
 
 def test_what_was_measured_is_told(info: BundleInfo, measured: Path) -> None:

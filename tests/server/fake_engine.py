@@ -10,6 +10,7 @@ from PIL import Image
 
 from doctor_derma.decisions import Rule
 from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.patient import NOBODY, Patient
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.browser_security import SecurityHeaders, allow_origins
 from doctor_derma.server.error_handlers import add_error_handlers
@@ -33,14 +34,16 @@ class FakeEngine:
         self._at_once = 0
         self._classifier = classifier
 
-    async def predict(self, encoded: bytes, rule: Rule | None = None) -> Prediction:
+    async def predict(
+        self, encoded: bytes, rule: Rule | None = None, patient: Patient = NOBODY
+    ) -> Prediction:
         self._at_once += 1
         self.most_at_once = max(self.most_at_once, self._at_once)
         try:
             await asyncio.sleep(self.delays.popleft() if self.delays else 0)
             if self.errors:
                 raise self.errors.popleft()
-            picture = self._classifier.read(encoded)._replace(rule=rule)
+            picture = self._classifier.read(encoded)._replace(rule=rule, patient=patient)
             return self._classifier.classify([picture])[0]
         finally:
             self._at_once -= 1

@@ -2,6 +2,7 @@
 
 import base64
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin
@@ -12,12 +13,14 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.patient import Patient
 from doctor_derma.server.answers import draw_map
+from doctor_derma.server.app import create_app
 from doctor_derma.server.engine.admission import DeadlineExceeded, Overloaded
 from doctor_derma.server.routes.predict import MAX_PICTURES
 from doctor_derma.server.uploads import MAX_IMAGE_BYTES
 from server.fake_engine import FakeEngine, encoded, make_api
-from tiny_bundle import BETWEEN, BLUE, GREEN, RED, SIZE
+from tiny_bundle import BETWEEN, BLUE, GREEN, PATIENT, RED, SIZE, write_bundle
 
 
 @pytest.fixture
@@ -69,6 +72,43 @@ def test_a_rule_may_be_asked_for(client: TestClient, path: str) -> None:
             "/problems/invalid",
         )
         assert sentence in refused.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/v1/predict", "/v1/predict/batch"])
+def test_patient_data_are_weighed_beside_the_picture(tmp_path: Path, path: str) -> None:
+    bundle = write_bundle(tmp_path, patient=PATIENT)
+    classifier = Classifier.load(bundle)
+    field = "images" if path.endswith("batch") else "image"
+    [expected] = classifier.predict(encoded(BETWEEN), patient=Patient(age=90, site="face"))
+    with TestClient(create_app(bundle)) as client:
+        body = client.post(f"{path}?age=90&site=face", files={field: encoded(BETWEEN)}).json()
+        body = body.get("answer", body)
+        assert body["patient_data"] == ["age", "site"]
+        assert body["label"] == expected.label == "mel"
+        found = {each["name"]: each["probability"] for each in body["probabilities"]}
+        assert found == pytest.approx(expected.probabilities)
+        several = client.post(f"{path}?sex=male", files=[("images", encoded(RED))] * 2)
+        items = [json.loads(line) for line in several.text.splitlines()]
+        items = items[0].get("items", items)
+        assert [item["answer"]["patient_data"] for item in items] == [["sex"], ["sex"]]
+        plain = client.post(path, files={field: encoded(BETWEEN)}).json()
+        assert plain.get("answer", plain)["patient_data"] == []
+        assert client.get("/v1/model").json()["patient_sites"] == ["back", "face"]
+        for query, sentence in (
+            ("site=elbow", "Site: 'elbow' is unknown; use back, face."),
+            ("age=121", "less than or equal to 120"),
+            ("sex=other", "Input should be 'female' or 'male'"),
+        ):
+            refused = client.post(f"{path}?{query}", files={field: encoded(RED)})
+            assert refused.status_code == 422
+            assert sentence in refused.json()["detail"]
+
+
+def test_a_model_of_pictures_alone_refuses_patient_data(client: TestClient) -> None:
+    refused = client.post("/v1/predict?age=50", files={"image": encoded(RED)})
+    assert refused.status_code == 422
+    assert "Age: this model, tiny, looks at pictures alone" in refused.json()["detail"]
+    assert client.get("/v1/model").json()["patient_sites"] is None
 
 
 @pytest.mark.parametrize(

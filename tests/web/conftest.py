@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from server.page.conftest import browser as browser
-from tiny_bundle import ALL_RULES, write_bundle
+from tiny_bundle import ALL_RULES, PATIENT, write_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
@@ -39,7 +39,7 @@ def runtime() -> Path:
 @pytest.fixture(scope="session")
 def carded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny bundle with all rules and a card."""
-    folder = write_bundle(tmp_path_factory.mktemp("carded"), decision=ALL_RULES)
+    folder = write_bundle(tmp_path_factory.mktemp("carded"), decision=ALL_RULES, patient=PATIENT)
     (folder / "README.md").write_text("# tiny\n\nNot a medical device.\n")
     return folder
 

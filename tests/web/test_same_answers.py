@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page
 from browser import ask, differences, hosting
 from doctor_derma.decisions import RULES
 from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.patient import Patient
 from doctor_derma.web.site import write_site
 from images.profiles import grey_profile, rgb_profile
 from made_pictures import LOSSLESS, LOSSY, made_pictures
@@ -109,6 +110,24 @@ def test_every_rule_calls_the_same(page: Page, carded: Path, tmp_path: Path, col
         found = differences(answer, expected)
         assert all(value < 1e-5 for value in found.values()), (rule, found)
         assert answer["rule"] == rule
+        assert tuple(answer["prediction_set"]) == expected.prediction_set
+
+
+@pytest.mark.parametrize(
+    "given", [{"age": "35"}, {"sex": "male", "site": "face"}, {"age": "0", "site": "back"}]
+)
+def test_patient_data_are_weighed_the_same(
+    page: Page, carded: Path, tmp_path: Path, given: dict[str, str]
+) -> None:
+    content = solid(BETWEEN, tmp_path)
+    age = float(given["age"]) if "age" in given else None
+    patient = Patient(age, given.get("sex"), given.get("site"))
+    classifier = Classifier.load(carded)
+    for rule in RULES:
+        answer = ask(page, "between", content, rule, **given)["answer"]
+        [expected] = classifier.predict([content], rule=rule, patient=patient)
+        assert all(value < 1e-5 for value in differences(answer, expected).values()), rule
+        assert tuple(answer["patient_data"]) == expected.patient_data
         assert tuple(answer["prediction_set"]) == expected.prediction_set
 
 

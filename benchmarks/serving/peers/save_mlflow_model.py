@@ -5,7 +5,7 @@ import sys
 
 import mlflow
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
 
 import doctor_derma
 
@@ -19,5 +19,8 @@ if __name__ == "__main__":
         artifacts={"bundle": os.environ["BENCH_BUNDLE"]},
         code_paths=[PACKAGE],
         pip_requirements=["onnxruntime"],
-        signature=ModelSignature(inputs=Schema(columns)),
+        signature=ModelSignature(
+            inputs=Schema(columns),
+            params=ParamSchema([ParamSpec("rule", DataType.string, "")]),
+        ),
     )

@@ -83,9 +83,10 @@ def form(name: str) -> Callable[[bytes], Body]:
 
 
 def mlflow_frame(jpeg: bytes) -> Body:
-    """MLflow's JSON of a table with one row, the picture in base64."""
+    """MLflow's JSON of a table with one row, the picture in base64, and the rule."""
     table = {"columns": ["image"], "data": [[base64.b64encode(jpeg).decode()]]}
-    return Body("application/json", json.dumps({"dataframe_split": table}).encode())
+    asked = {"dataframe_split": table, "params": {"rule": RULE}}
+    return Body("application/json", json.dumps(asked).encode())
 
 
 def contenders(bundle: Path, peers_python: Path, port: int, scratch: Path) -> list[Contender]:

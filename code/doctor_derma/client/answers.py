@@ -80,6 +80,7 @@ def read_prediction(answer: Answer) -> Prediction:
         prediction_set=tuple(answer.prediction_set),
         unfamiliarity=answer.unfamiliarity,
         warnings=tuple(answer.warnings),
+        patient_data=tuple(answer.patient_data),
         activation_map=np.array(answer.activation_map, dtype=np.float32),
     )
 

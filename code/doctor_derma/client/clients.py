@@ -24,6 +24,7 @@ from doctor_derma.client.pictures import encode, grouped
 from doctor_derma.client.transport import Collected, build, settings
 from doctor_derma.decisions import Rule
 from doctor_derma.images.decoding import ImageSource, is_one_picture
+from doctor_derma.inference.patient import NOBODY, Patient
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.proxies import Retries, proxy_of
 from doctor_derma.server.schemas import CARD_PATH, MODEL_PATH, Provenance
@@ -67,16 +68,19 @@ class Client:
 
     @overload  # A path is also an iterable of paths, but not meant as one.
     def predict(  # type: ignore[overload-overlap]
-        self, images: ImageSource, rule: Rule | None = None
+        self, images: ImageSource, rule: Rule | None = None, patient: Patient = NOBODY
     ) -> Prediction: ...
 
     @overload
     def predict(
-        self, images: Iterable[ImageSource], rule: Rule | None = None
+        self, images: Iterable[ImageSource], rule: Rule | None = None, patient: Patient = NOBODY
     ) -> list[Prediction]: ...
 
     def predict(
-        self, images: ImageSource | Iterable[ImageSource], rule: Rule | None = None
+        self,
+        images: ImageSource | Iterable[ImageSource],
+        rule: Rule | None = None,
+        patient: Patient = NOBODY,
     ) -> Prediction | list[Prediction]:
         """Classify one picture, or several.
 
@@ -85,6 +89,7 @@ class Client:
         images : one picture or several, each a path, the bytes of an encoded file, a PIL image
             or a uint8 RGB array of shape (height, width, 3)
         rule : by which they are called; the server's own when None
+        patient : of whom they all are, where that is known and the server's model takes it
 
         Raises
         ------
@@ -92,11 +97,11 @@ class Client:
             When a picture can't be read here or there, see ``predict_batch`` for the others.
         """
         if is_one_picture(images):
-            return self._play(predict_one(encode(images), self._retries, rule))
-        return without_errors(self.predict_batch(images, rule))  # type: ignore[arg-type]
+            return self._play(predict_one(encode(images), self._retries, rule, patient))
+        return without_errors(self.predict_batch(images, rule, patient))  # type: ignore[arg-type]
 
     def predict_batch(
-        self, images: Iterable[ImageSource], rule: Rule | None = None
+        self, images: Iterable[ImageSource], rule: Rule | None = None, patient: Patient = NOBODY
     ) -> Iterator[Outcome]:
         """Classify any number of pictures, a few in memory at a time.
 
@@ -105,7 +110,7 @@ class Client:
         a Prediction for each picture in order, or the exception that says why it has none
         """
         for group in grouped(images):
-            yield from self._play(predict_group(group, self._retries, rule))
+            yield from self._play(predict_group(group, self._retries, rule, patient))
 
     def model(self) -> Provenance:
         """Return which model answers and where it comes from."""
@@ -175,29 +180,32 @@ class AsyncClient:
 
     @overload
     async def predict(  # type: ignore[overload-overlap]
-        self, images: ImageSource, rule: Rule | None = None
+        self, images: ImageSource, rule: Rule | None = None, patient: Patient = NOBODY
     ) -> Prediction: ...
 
     @overload
     async def predict(
-        self, images: Iterable[ImageSource], rule: Rule | None = None
+        self, images: Iterable[ImageSource], rule: Rule | None = None, patient: Patient = NOBODY
     ) -> list[Prediction]: ...
 
     async def predict(
-        self, images: ImageSource | Iterable[ImageSource], rule: Rule | None = None
+        self,
+        images: ImageSource | Iterable[ImageSource],
+        rule: Rule | None = None,
+        patient: Patient = NOBODY,
     ) -> Prediction | list[Prediction]:
         """Classify one picture, or several; see ``Client.predict``."""
         if is_one_picture(images):
-            return await self._play(predict_one(encode(images), self._retries, rule))
-        outcomes = [outcome async for outcome in self.predict_batch(images, rule)]  # type: ignore[arg-type]
+            return await self._play(predict_one(encode(images), self._retries, rule, patient))
+        outcomes = [outcome async for outcome in self.predict_batch(images, rule, patient)]  # type: ignore[arg-type]
         return without_errors(outcomes)
 
     async def predict_batch(
-        self, images: Iterable[ImageSource], rule: Rule | None = None
+        self, images: Iterable[ImageSource], rule: Rule | None = None, patient: Patient = NOBODY
     ) -> AsyncIterator[Outcome]:
         """Classify any number of pictures; see ``Client.predict_batch``."""
         for group in grouped(images):
-            for outcome in await self._play(predict_group(group, self._retries, rule)):
+            for outcome in await self._play(predict_group(group, self._retries, rule, patient)):
                 yield outcome
 
     async def model(self) -> Provenance:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
+from urllib.parse import urlencode
 
 from doctor_derma.client.answers import (
     ProblemError,
@@ -21,6 +22,7 @@ from doctor_derma.client.answers import (
 from doctor_derma.client.pictures import Encoded
 from doctor_derma.decisions import Rule
 from doctor_derma.images.decoding import UnreadableImage
+from doctor_derma.inference.patient import NOBODY, Patient
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.proxies import Backoff, Retries
 from doctor_derma.server.schemas import Answer, Item
@@ -103,23 +105,31 @@ def fetch(path: str, retries: Retries) -> Exchange[bytes]:
     return (yield from _ask("GET", path, {}, retries))
 
 
-def predict_one(picture: bytes, retries: Retries, rule: Rule | None = None) -> Exchange[Prediction]:
-    """Classify one picture by a rule, the server's own when None."""
-    body = yield from _ask("POST", _asked(PREDICT, rule), {"image": [picture]}, retries)
+def predict_one(
+    picture: bytes, retries: Retries, rule: Rule | None = None, patient: Patient = NOBODY
+) -> Exchange[Prediction]:
+    """Classify a picture by a rule, the server's own when None, and what is known of a patient."""
+    body = yield from _ask("POST", _asked(PREDICT, rule, patient), {"image": [picture]}, retries)
     return read_prediction(read_as(Answer, body))
 
 
 def predict_group(
-    group: Sequence[Encoded], retries: Retries, rule: Rule | None = None
+    group: Sequence[Encoded],
+    retries: Retries,
+    rule: Rule | None = None,
+    patient: Patient = NOBODY,
 ) -> Exchange[list[Outcome]]:
     """Classify the pictures of a group that could be read; the others keep their reasons."""
     good = [encoded for encoded in group if isinstance(encoded, bytes)]
-    results = iter((yield from predict_many(good, retries, rule)))
+    results = iter((yield from predict_many(good, retries, rule, patient)))
     return [next(results) if isinstance(encoded, bytes) else encoded for encoded in group]
 
 
 def predict_many(
-    pictures: Sequence[bytes], retries: Retries, rule: Rule | None = None
+    pictures: Sequence[bytes],
+    retries: Retries,
+    rule: Rule | None = None,
+    patient: Patient = NOBODY,
 ) -> Exchange[list[Result]]:
     """Classify pictures, and ask again for those whose answer is missing.
 
@@ -134,7 +144,7 @@ def predict_many(
         if not asked:
             return [results[index] for index in range(len(pictures))]
         sent = {"images": [pictures[index] for index in asked]}
-        reply = yield from _send("POST", _asked(BATCH, rule), backoff, sent)
+        reply = yield from _send("POST", _asked(BATCH, rule, patient), backoff, sent)
         failure = _failure(reply)
         for item in _items(reply):
             if item.index is not None:
@@ -153,8 +163,9 @@ def predict_many(
         yield Pause(wait)
 
 
-def _asked(path: str, rule: Rule | None) -> str:
-    return f"{path}?activation_map=grid" + (f"&rule={rule}" if rule else "")
+def _asked(path: str, rule: Rule | None, patient: Patient) -> str:
+    asked = {"activation_map": "grid", "rule": rule, **patient._asdict()}
+    return f"{path}?{urlencode({name: of for name, of in asked.items() if of is not None})}"
 
 
 def _ask(

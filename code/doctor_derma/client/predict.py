@@ -10,6 +10,7 @@ from doctor_derma.client.clients import Client
 from doctor_derma.client.exchange import Outcome
 from doctor_derma.decisions import Rule
 from doctor_derma.inference.output import Format, check_output, report_rows, say_others
+from doctor_derma.inference.patient import NOBODY, Patient
 from doctor_derma.inference.prediction import Prediction, Row
 from doctor_derma.inference.sources import find_images
 from doctor_derma.terminal import terminal
@@ -22,6 +23,7 @@ def run_remote_predict(
     format: Format = "table",
     output: Path | None = None,
     rule: Rule | None = None,
+    patient: Patient = NOBODY,
 ) -> int:
     """Classify pictures on a server and write the rows to a file or to standard output.
 
@@ -33,6 +35,7 @@ def run_remote_predict(
     format : ``table``, ``json`` or ``csv``
     output : file that appears when it is whole; standard output when None
     rule : by which pictures are called; the server's own when None
+    patient : of whom all pictures are, see ``Client.predict``
 
     Returns
     -------
@@ -49,13 +52,16 @@ def run_remote_predict(
     with Client(url, api_key) as client:
         with terminal(error=True).status(Text(f"Asking {url}")):
             classes = client.model().classes
-        failed = report_rows(_rows(client, paths, rule), len(paths), classes, format, output)
+        rows = _rows(client, paths, rule, patient)
+        failed = report_rows(rows, len(paths), classes, format, output)
     say_others(others)
     return failed
 
 
-def _rows(client: Client, paths: Sequence[Path], rule: Rule | None) -> Iterator[Row]:
-    for path, outcome in zip(paths, client.predict_batch(paths, rule), strict=True):
+def _rows(
+    client: Client, paths: Sequence[Path], rule: Rule | None, patient: Patient
+) -> Iterator[Row]:
+    for path, outcome in zip(paths, client.predict_batch(paths, rule, patient), strict=True):
         yield _row(str(path), outcome)
 
 

@@ -31,6 +31,10 @@ def evaluate(
     gallery: Gallery = True,
     rule: RuleChoice = None,
     costs: CostsFile = None,
+    patient_data: Annotated[
+        bool,
+        typer.Option("--patient-data", help="Weigh age, sex and site of the manifest as well."),
+    ] = False,
     data: Annotated[
         Path | None,
         typer.Option(help="Another set instead: a folder, or a table with labels."),
@@ -46,6 +50,8 @@ def evaluate(
 ) -> None:
     """Measure a model with 95% intervals; pictures and report in evaluation_images/."""
     if data is not None:
+        if patient_data:
+            raise DermaError("--patient-data: is of the data in data/; leave it out with --data")
         from doctor_derma.commands.evaluate_external import evaluate_external
 
         mapping = parse_map(map or [])
@@ -60,7 +66,7 @@ def evaluate(
     from doctor_derma.evaluation.tables import evaluation_tables
 
     predictions, figures, folder = evaluate_model(
-        Workspace.find(), run, split, gallery, rule, costs_in(costs)
+        Workspace.find(), run, split, gallery, rule, costs_in(costs), patient_data
     )
     tables = evaluation_tables(predictions, figures.metrics, figures.rules)
     terminal().print(*tables, f"Report: {folder / 'report.html'}")
@@ -73,16 +79,23 @@ def evaluate_model(
     gallery: bool = True,
     rule: Rule | None = None,
     costs: Costs | None = None,
+    patient_data: bool = False,
 ) -> tuple["Predictions", "Evaluation", Path]:
     """Evaluate a run or bundle on a split of the data, in ``evaluation_images/<model>/``.
 
     Without ``gallery`` no picture of the data set is in the report, so that it may be
     published whatever the licence of the pictures.
 
-    Figures by another ``rule`` or other ``costs`` than the bundle's own are not what it is known
-    by: they are not tracked, and in ``evaluation_images/<model>-<rule>/``.
+    Figures by another ``rule`` or other ``costs`` than the bundle's own, or with ``patient_data``,
+    are not what it is known by: they are not tracked, and in ``evaluation_images/<model>-<rule>/``
+    or ``<model>-patient-data/``.
     """
-    from doctor_derma.commands.models import predict, provenance, without_pictures
+    from doctor_derma.commands.models import (
+        predict,
+        provenance,
+        with_patients,
+        without_pictures,
+    )
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.evaluation.report import write_evaluation
     from doctor_derma.tracking.tracker import log_evaluation
@@ -90,15 +103,17 @@ def evaluate_model(
     dataset = read_dataset(workspace.data)
     classifier, predictions = predict(workspace, reference, dataset, split, rule, costs)
     info = classifier.info
+    if patient_data:
+        predictions = with_patients(predictions, info, dataset)
     if not gallery:
         predictions = without_pictures(predictions)
-    if own := rule is None and costs is None:
-        folder = workspace.evaluation_images / predictions.name
-    else:
-        folder = workspace.evaluation_images / f"{predictions.name}-{predictions.rule}"
+    own = rule is None and costs is None
+    folder = workspace.evaluation_images / (
+        predictions.name if own else f"{predictions.name}-{predictions.rule}"
+    )
     figures = write_evaluation(predictions, provenance(info, dataset, split), folder)
     values = {name: found.value for name, found in figures.metrics.items()}
     finite = finite_values(values)
-    if own and info.run != info.name:
+    if own and not patient_data and info.run != info.name:
         log_evaluation(workspace, info.run, split, finite, folder)
     return predictions, figures, folder

@@ -98,6 +98,27 @@ def provenance(info: BundleInfo, dataset: Dataset, split: str) -> dict[str, Any]
     }
 
 
+def with_patients(predictions: Predictions, info: BundleInfo, dataset: Dataset) -> Predictions:
+    """Return predictions that weigh age, sex and site of the manifest beside the pictures.
+
+    Raises
+    ------
+    DermaError
+        When the model looks at pictures alone.
+    """
+    # Here, as few commands need what fits a bundle.
+    from doctor_derma.export.patient import patients_of
+    from doctor_derma.inference.patient import add_patients
+
+    if info.patient is None:
+        raise DermaError(f"--patient-data: {info.name} looks at pictures alone; leave it out")
+    table = dataset.table.set_index("image").loc[predictions.images]
+    probabilities = add_patients(predictions.probabilities, patients_of(table), info.patient)
+    return replace(
+        predictions, name=f"{predictions.name}-patient-data", probabilities=probabilities
+    )
+
+
 def without_pictures(predictions: Predictions) -> Predictions:
     """Leave out where the pictures are, so that a report shows none."""
     return replace(predictions, paths=np.full(len(predictions.paths), ""))

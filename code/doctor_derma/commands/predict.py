@@ -44,6 +44,15 @@ def predict(
     ] = None,
     rule: RuleChoice = None,
     costs: CostsFile = None,
+    age: Annotated[
+        float | None, typer.Option(help="Age of the patient, for a model that takes it.")
+    ] = None,
+    sex: Annotated[
+        Literal["female", "male"] | None, typer.Option(help="Sex of the patient, likewise.")
+    ] = None,
+    site: Annotated[
+        str | None, typer.Option(help="Where on the body all pictures are taken, likewise.")
+    ] = None,
     rank: Annotated[
         bool,
         typer.Option("--rank", help="Those first that a model would learn most from, to label."),
@@ -61,6 +70,13 @@ def predict(
         raise DermaError("--format label-studio: is of pictures to be labelled; add --rank")
     if image_url and format != "label-studio":
         raise DermaError("--image-url: belongs to --format label-studio; add it, or leave it out")
+    from doctor_derma.inference.patient import Patient
+
+    patient = Patient(age, sex, site)
+    if patient.known and (rank or engine == "ray"):
+        raise DermaError(
+            f"--{patient.known[0]}: is of one patient; leave it out with --rank and --engine ray"
+        )
     if engine == "ray":
         if url or output or format != "table":
             raise DermaError("--engine ray: writes Parquet to --out; leave --url and output out")
@@ -73,7 +89,7 @@ def predict(
     if url:
         from doctor_derma.client.predict import run_remote_predict
 
-        failed = run_remote_predict(paths, url, api_key, format, output, rule)
+        failed = run_remote_predict(paths, url, api_key, format, output, rule, patient)
     elif rank:
         from doctor_derma.inference.rank import LOCAL_FILES, run_rank
 
@@ -83,7 +99,9 @@ def predict(
         from doctor_derma.inference.predict import run_predict
 
         bundle = bundle_or_champion(model)
-        failed = run_predict(paths, bundle, format, output, rule=rule, costs=costs_in(costs))
+        failed = run_predict(
+            *(paths, bundle, format, output), rule=rule, costs=costs_in(costs), patient=patient
+        )
     if failed:
         raise typer.Exit(1)
 

@@ -103,6 +103,7 @@ class Fitted:
     calibration : from logits to probabilities
     class_shares : of the training images, K numbers
     prior_weight : how much they count in the probabilities
+    rulebook : the decision rules
     probabilities : float64 [n, K], of the images that it was fitted to
     conformal : which classes are in a prediction set
     decision : how probabilities become a label
@@ -112,6 +113,7 @@ class Fitted:
     calibration: Calibration
     class_shares: tuple[float, ...]
     prior_weight: float
+    rulebook: Rulebook
     probabilities: np.ndarray
     conformal: Conformal
     decision: Decision
@@ -175,6 +177,7 @@ def fit_outputs(
         calibration=calibration,
         class_shares=shares,
         prior_weight=prior_weight,
+        rulebook=rulebook,
         probabilities=probabilities,
         conformal=Conformal(
             target=TARGET,

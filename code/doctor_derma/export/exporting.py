@@ -39,6 +39,7 @@ from doctor_derma.export.calibration import DEFAULT_RULE, check_decision, fit_ou
 from doctor_derma.export.onnx import ServingGraph, load_network, write_graph
 from doctor_derma.export.ood import ACCEPTANCE, OodScore, choose_rows, fit_distance, ood_threshold
 from doctor_derma.export.out_of_fold import network_outputs, pool_outputs, twins_of
+from doctor_derma.export.patient import fit_patient_term, patients_of
 from doctor_derma.images.decoding import DECODER
 from doctor_derma.images.large_pictures import load_libvips
 from doctor_derma.images.quality import measure_quality
@@ -110,10 +111,10 @@ def export_run(
     found = [_unseen_outputs(twin, dataset, pixels, network.tta) for twin in twins]
     rows, logits, distances = pool_outputs(*zip(*(each[:3] for each in found), strict=True))
     distance = found[0].distance if twins == [run] else _own_distance(network, pixels, train)
+    labels = np.array(dataset.targets(dataset.table.iloc[rows]))
+    lesions = dataset.table["lesion"].to_numpy(dtype=str)[rows]
     fitted = fit_outputs(
-        logits,
-        np.array(dataset.targets(dataset.table.iloc[rows])),
-        dataset.table["lesion"].to_numpy(dtype=str)[rows],
+        *(logits, labels, lesions),
         dataset.classes,
         counts,
         balanced=run.config.balanced,
@@ -121,6 +122,14 @@ def export_run(
         rule=rule or DEFAULT_RULE,
         costs=costs,
         sets=sets,
+    )
+    patients = fit_patient_term(
+        fitted.probabilities,
+        labels,
+        lesions,
+        patients_of(dataset.table.iloc[rows]),
+        fitted.rulebook,
+        sets,
     )
     ood = distance.scaled(ood_threshold(distances))
     graph = ServingGraph(network, fitted.calibration, ood)
@@ -150,6 +159,7 @@ def export_run(
             conformal=fitted.conformal,
             ood=OodThreshold(acceptance=ACCEPTANCE, images=len(rows)),
             quality=_quality_limits(pixels[choose_rows(train)]),
+            patient=patients,
             decision=fitted.decision,
             metrics={"val": fitted.metrics},
             data=DataProvenance(

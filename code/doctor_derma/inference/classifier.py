@@ -24,6 +24,7 @@ from doctor_derma.images.decoding import (
 from doctor_derma.inference.alignment import align_maps
 from doctor_derma.inference.conformal import prediction_sets
 from doctor_derma.inference.image_quality import QualityWarning, quality_warnings
+from doctor_derma.inference.patient import NOBODY, Patient, add_patients, check_patient
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.inference.providers import providers_of_environment
 from doctor_derma.inference.session import open_graph
@@ -34,12 +35,14 @@ _log = logging.getLogger(__name__)
 class ReadPicture(NamedTuple):
     """A decoded picture at the network's size, uint8 (height, width, 3), and its warnings.
 
-    ``rule`` is the one by which it is to be called, the classifier's own when None.
+    ``rule`` is the one by which it is to be called, the classifier's own when None, and
+    ``patient`` what is known of whom it shows.
     """
 
     pixels: np.ndarray
     warnings: tuple[QualityWarning, ...]
     rule: Rule | None = None
+    patient: Patient = NOBODY
 
 
 class Outputs(NamedTuple):
@@ -145,6 +148,7 @@ class Classifier:
         images: ImageSource | Iterable[ImageSource],
         batch_size: int = 32,
         rule: Rule | None = None,
+        patient: Patient = NOBODY,
     ) -> list[Prediction]:
         """Classify pictures of any size.
 
@@ -154,6 +158,7 @@ class Classifier:
             image or a uint8 RGB array of shape (height, width, 3)
         batch_size : pictures in memory and in the network at a time
         rule : by which they are called; the classifier's own when None
+        patient : of whom they all are, where that is known and the model takes it
 
         Returns
         -------
@@ -164,15 +169,16 @@ class Classifier:
         UnreadableImage
             When a picture can't be decoded; the message names it.
         DermaError
-            When the model does not have the rule.
+            When the model does not have the rule, or can't make use of what is said of the patient.
         """
         self.rulebook.check(rule or self.rulebook.default)
+        check_patient(patient, self.info)
         if batch_size < 1:
             raise DermaError(f"batch_size: {batch_size} is too few; give 1 or more")
         predictions: list[Prediction] = []
         batch: list[ReadPicture] = []
         for index, source in enumerate(_as_sources(images)):
-            batch.append(self._read_named(source, index)._replace(rule=rule))
+            batch.append(self._read_named(source, index)._replace(rule=rule, patient=patient))
             if len(batch) == batch_size:
                 predictions += self.classify(batch)
                 batch.clear()
@@ -237,9 +243,12 @@ class Classifier:
         unfamiliarity: float,
         picture: ReadPicture,
     ) -> Prediction:
-        rule = picture.rule or self.rulebook.default
+        rule, conformal = picture.rule or self.rulebook.default, self.info.conformal
+        if (used := picture.patient.known) and (term := self.info.patient):
+            [probabilities] = add_patients(probabilities[None], [picture.patient], term)
+            conformal = term.conformal
         called = self.rulebook.decide(probabilities[None], rule)
-        [inside] = prediction_sets(probabilities[None], self.info.conformal.limit, called)
+        [inside] = prediction_sets(probabilities[None], conformal.limit, called)
         ranked = np.argsort(-probabilities, kind="stable")
         names = self.class_names
         return Prediction(
@@ -250,6 +259,7 @@ class Classifier:
             unfamiliarity=unfamiliarity,
             warnings=picture.warnings,
             activation_map=maps[called[0]],
+            patient_data=used,
         )
 
     def _read_named(self, source: ImageSource, index: int) -> ReadPicture:

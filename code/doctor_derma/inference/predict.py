@@ -17,6 +17,7 @@ from doctor_derma.inference.output import (
     report_rows,
     say_others,
 )
+from doctor_derma.inference.patient import NOBODY, Patient, check_patient
 from doctor_derma.inference.prediction import Row
 from doctor_derma.inference.sources import find_images
 
@@ -29,6 +30,7 @@ def run_predict(
     batch_size: int = 32,
     rule: Rule | None = None,
     costs: Costs | None = None,
+    patient: Patient = NOBODY,
 ) -> int:
     """Classify pictures and write the rows, as ``derma predict`` does with a model at hand.
 
@@ -40,6 +42,7 @@ def run_predict(
     output : file that appears when it is whole; standard output when None
     batch_size : pictures in memory and in the network at a time
     rule, costs : of the decisions, see ``Classifier.load``
+    patient : of whom all pictures are, see ``Classifier.predict``
 
     Returns
     -------
@@ -53,23 +56,28 @@ def run_predict(
     check_output(format, output)
     paths, others = find_images(sources)
     classifier = Classifier.load(bundle, rule=rule, costs=costs)
+    check_patient(patient, classifier.info)
     if format == "isic":
         isic_columns(classifier.info.classes)
-    rows = predict_rows(classifier, paths, batch_size)
+    rows = predict_rows(classifier, paths, batch_size, patient)
     failed = report_rows(rows, len(paths), classifier.info.classes, format, output)
     say_others(others)
     return failed
 
 
 def predict_rows(
-    classifier: Classifier, paths: Iterable[Path], batch_size: int = 32
+    classifier: Classifier,
+    paths: Iterable[Path],
+    batch_size: int = 32,
+    patient: Patient = NOBODY,
 ) -> Iterator[Row]:
     """Classify picture files, one row each, in order.
 
     At most ``batch_size`` pictures are in memory at a time. They are decoded on all
     processors.
     """
-    return predict_sources(classifier, ((str(path), path) for path in paths), batch_size)
+    named = ((str(path), path) for path in paths)
+    return predict_sources(classifier, named, batch_size, patient=patient)
 
 
 def predict_sources(
@@ -77,6 +85,7 @@ def predict_sources(
     sources: Iterable[tuple[str, ImageSource]],
     batch_size: int = 32,
     rule: Rule | None = None,
+    patient: Patient = NOBODY,
 ) -> Iterator[Row]:
     """Classify pictures from anywhere, each given with the path to show in its row.
 
@@ -85,7 +94,7 @@ def predict_sources(
     DermaError
         When the model does not have the rule.
     """
-    return (row for row, _ in predict_pictures(classifier, sources, batch_size, rule))
+    return (row for row, _ in predict_pictures(classifier, sources, batch_size, rule, patient))
 
 
 def predict_pictures(
@@ -93,6 +102,7 @@ def predict_pictures(
     sources: Iterable[tuple[str, ImageSource]],
     batch_size: int = 32,
     rule: Rule | None = None,
+    patient: Patient = NOBODY,
 ) -> Iterator[tuple[Row, ReadPicture | None]]:
     """Do as ``predict_sources``, and give with each row what the network saw of the picture.
 
@@ -104,7 +114,7 @@ def predict_pictures(
     classifier.rulebook.check(rule or classifier.rulebook.default)
     if batch_size < 1:
         raise DermaError(f"batch_size: {batch_size} is too few; give 1 or more")
-    return _pictures(classifier, iter(sources), batch_size, rule)
+    return _pictures(classifier, iter(sources), batch_size, rule, patient)
 
 
 def _pictures(
@@ -112,10 +122,11 @@ def _pictures(
     sources: Iterator[tuple[str, ImageSource]],
     batch_size: int,
     rule: Rule | None,
+    patient: Patient,
 ) -> Iterator[tuple[Row, ReadPicture | None]]:
     def read(source: tuple[str, ImageSource]) -> ReadPicture | UnreadableImage:
         try:
-            return classifier.read(source[1])._replace(rule=rule)
+            return classifier.read(source[1])._replace(rule=rule, patient=patient)
         except UnreadableImage as error:
             return error
 

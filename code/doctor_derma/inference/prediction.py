@@ -28,6 +28,7 @@ class Prediction:
         prediction)
     unfamiliarity : how unlike the training images the picture is; over 1 for few of their kind
     warnings : what is wrong with the picture: some of dark, bright, blurred and small
+    patient_data : which of age, sex and site the probabilities take into account
     activation_map : float32 of shape (h, w), the evidence for ``label`` at each place of
         the picture (class activation mapping, Zhou et al., CVPR 2016); but for being moved
         by part of a cell to where the evidence lies, its mean plus a constant is the logit
@@ -40,6 +41,7 @@ class Prediction:
     unfamiliarity: float
     warnings: tuple[QualityWarning, ...]
     activation_map: np.ndarray
+    patient_data: tuple[str, ...] = ()
 
     @property
     def abstention(self) -> Abstention | None:

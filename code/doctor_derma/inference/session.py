@@ -1,5 +1,6 @@
 """The exported graph in ONNX Runtime, checked against ``model.json`` before use."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +30,7 @@ def open_graph(
         that ``info`` describes, or a provider is not there.
     """
     prepare_providers(providers)
+    _share_arena()
     options = ort.SessionOptions()
     # The threads sleep between calls instead of spinning, because the server, the picture
     # decoder and other calls share the same processors.
@@ -39,6 +41,7 @@ def open_graph(
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # A pattern is kept for every size of a batch, which adds up to 50 MB.
     options.enable_mem_pattern = False
+    options.add_session_config_entry("session.use_env_allocators", "1")
     options.log_severity_level = 4
     # ONNX Runtime's exceptions share no base class of their own.
     try:
@@ -60,6 +63,19 @@ def open_graph(
         ) from error
     _check_outputs(probabilities, maps, unfamiliarity, path, info)
     return session
+
+
+@functools.cache
+def _share_arena() -> None:
+    """Let all graphs of this process compute in the same memory, which each would keep for itself.
+
+    A server has two, and takes 11 MB less. The arena grows by what is asked for, not in doubles.
+    """
+    place = ort.OrtMemoryInfo(
+        "Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT
+    )
+    growth = ort.OrtArenaCfg({"max_mem": 0, "arena_extend_strategy": 1})
+    ort.create_and_register_allocator(place, growth)
 
 
 def _check_interface(session: ort.InferenceSession, path: Path, info: BundleInfo) -> None:

@@ -12,6 +12,7 @@ from PIL import Image
 
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.decisions import Rule
+from doctor_derma.inference.patient import NOBODY, Patient
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.engine.admission import Draining, Overloaded
 from doctor_derma.server.engine.engine import Engine
@@ -91,6 +92,7 @@ async def answer_uploads(
     ahead: int,
     map_format: MapFormat = "none",
     rule: Rule | None = None,
+    patient: Patient = NOBODY,
 ) -> AsyncGenerator[Item, None]:
     """Yield the answer to every upload, or its problem, in their order.
 
@@ -103,6 +105,7 @@ async def answer_uploads(
     ahead : pictures that the engine works on at a time; also never over ``MAX_AHEAD_BYTES``
     map_format : of the activation maps
     rule : by which the pictures are called; the model's own when None
+    patient : of whom all of them are
 
     Raises
     ------
@@ -128,7 +131,7 @@ async def answer_uploads(
         try:
             if isinstance(picture, ProblemError):
                 return picture
-            return await _predict(engine, picture, rule)
+            return await _predict(engine, picture, rule, patient)
         finally:
             reservation.give_back(size)
             await in_flight.leave(size)
@@ -154,12 +157,14 @@ async def answer_uploads(
             await asyncio.gather(reader, *started, return_exceptions=True)
 
 
-async def _predict(engine: Engine, picture: bytes, rule: Rule | None) -> Prediction | ProblemError:
+async def _predict(
+    engine: Engine, picture: bytes, rule: Rule | None, patient: Patient
+) -> Prediction | ProblemError:
     clock = asyncio.get_running_loop().time
     end = clock() + MAX_WAIT_SECONDS
     while True:
         try:
-            return await engine.predict(picture, rule)
+            return await engine.predict(picture, rule, patient)
         except Overloaded as busy:
             wait = busy.retry_after
             if isinstance(busy, Draining) or clock() + wait > end:

@@ -41,6 +41,7 @@ _EXAMPLE: dict[str, Any] = {
     "abstention": "unsure",
     "unfamiliarity": 0.61,
     "warnings": ["blurred"],
+    "patient_data": [],
     "activation_map": None,
     "activation_map_png": None,
     "model": {"name": "resnet18", "run": "0123456789abcdef", "weights_sha256": "0" * 64},
@@ -95,6 +96,9 @@ class _Finding(BaseModel):
         ge=0, description="How unlike the training pictures it is; over 1 is unfamiliar"
     )
     warnings: list[QualityWarning] = Field(description="What is wrong with the picture")
+    patient_data: list[Literal["age", "sex", "site"]] = Field(
+        default=[], description="What the probabilities take into account beside the picture"
+    )
     model: ModelName
     notice: str = Field(description=NOTICE)
 
@@ -180,6 +184,9 @@ class Provenance(ModelName):
     views: int = Field(description="Looks at a picture, from two distances, averaged")
     conformal: Conformal
     familiar: OodThreshold
+    patient_sites: list[str] | None = Field(
+        description="Sites that the model knows, if it takes ?age=, ?sex= and ?site=; else null"
+    )
     decision: Decision = Field(description="How probabilities become a label")
     rules: list[OfferedRule] = Field(description="What ?rule= takes; decision.default if not given")
     metrics: dict[str, dict[str, float]] = Field(description="Split (val, test) to metric to value")
@@ -205,6 +212,7 @@ class Provenance(ModelName):
         }
         # JSON has no number for a metric that is undefined.
         told["metrics"] = {split: finite_values(values) for split, values in info.metrics.items()}
+        told["patient_sites"] = info.patient and list(info.patient.sites)
         expectations = info.decision.expectations
         told["rules"] = [
             OfferedRule(
@@ -251,6 +259,7 @@ def _findings(prediction: Prediction, info: BundleInfo) -> dict[str, Any]:
         "abstention": prediction.abstention,
         "unfamiliarity": prediction.unfamiliarity,
         "warnings": list(prediction.warnings),
+        "patient_data": list(prediction.patient_data),
         "model": ModelName.of(info),
         "notice": NOTICE,
     }

@@ -90,11 +90,8 @@ class Shedding:
 
     def refusal(self, path: str, client: str) -> ProblemError | None:
         """Return why a request with pictures is refused, and count it; None if it is not."""
-        if (error := self._reason(path, client)) is None:
-            return None
-        self._metrics.refused(_REASONS[error.type])
-        if error.type is NOT_READY:
-            error.headers = {**(error.headers or {}), "Connection": "close"}
+        if error := self._reason(path, client):
+            self._metrics.refused(_REASONS[error.type])
         return error
 
     def refuse_early(self, data: bytes, client: str) -> EarlyRefusal | None:
@@ -112,7 +109,7 @@ class Shedding:
         if not (begin := _REQUEST_LINE.match(data)) or self.draining:
             return None
         path = begin[1].decode()
-        if not self._reason(path, client):
+        if (refusal := self._reason(path, client)) is None:
             if not self._coming:
                 asyncio.get_running_loop().call_soon(self._coming.clear)
             self._coming[client] += 1
@@ -123,8 +120,9 @@ class Shedding:
         if end_of_head < 4 or len(lengths) != 1 or _NEEDED.search(head):
             return None
         length = int(lengths[0])
-        if length > DROPPED_BYTES or not (refusal := self.refusal(path, client)):
+        if length > DROPPED_BYTES:
             return None
+        self._metrics.refused(_REASONS[refusal.type])
         self._metrics.requested(UNKNOWN_ROUTE, "POST", refusal.status_code, 0.0)
         self._log()
         id = new_request_id()
@@ -144,7 +142,9 @@ class Shedding:
     def _reason(self, path: str, client: str) -> ProblemError | None:
         busy = self._engine.refusal(self._coming.total())
         if isinstance(busy, Draining):
-            return to_problem_error(busy)
+            error = to_problem_error(busy)
+            error.headers = {**(error.headers or {}), "Connection": "close"}
+            return error
         if self._under_way[client] + self._coming[client] >= self._per_client:
             detail = f"This address has {self._per_client} requests under way; wait for an answer."
             return ProblemError(TOO_MANY, detail, retry_after=CLIENT_RETRY_SECONDS)

@@ -43,7 +43,7 @@ def bring_about(page: Page, state: str, colours: dict[str, Path]) -> None:
     choose(page, first, colours["text"], colours["red"])
     page.locator("#answer" if state == "answered" else "#error").wait_for()
     if state == "answered":
-        for summary in page.locator("summary").all():
+        for summary in page.locator("summary:visible").all():
             summary.click()
 
 

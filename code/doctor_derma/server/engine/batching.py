@@ -10,6 +10,7 @@ from time import perf_counter
 
 from doctor_derma.decisions import Rule
 from doctor_derma.images.decoding import Decoded
+from doctor_derma.inference.patient import NOBODY, Patient
 from doctor_derma.server.engine.decoding import Unread
 from doctor_derma.server.engine.jobs import (
     Busy,
@@ -74,13 +75,15 @@ class Batcher:
         self._large: deque[Job] = deque()
         self._decoding: asyncio.Task[None] | None = None
 
-    async def classify(self, encoded: bytes, rule: Rule | None = None) -> Result:
+    async def classify(
+        self, encoded: bytes, rule: Rule | None = None, patient: Patient = NOBODY
+    ) -> Result:
         """Classify a picture; it is left out of its batch if this is cancelled before.
 
         A picture that can't be decoded concerns no other of its batch, and a batch that fails
         no other batch.
         """
-        job = Job(encoded, rule)
+        job = Job(encoded, rule, patient)
         with self._lock:
             self._queue.append(job)
         self._start()

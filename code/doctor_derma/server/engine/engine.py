@@ -10,6 +10,7 @@ from typing import NamedTuple
 from doctor_derma.decisions import Rule
 from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.inference.classifier import Classifier, ReadPicture
+from doctor_derma.inference.patient import NOBODY, Patient
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.engine.admission import (
     Admission,
@@ -118,8 +119,12 @@ class Engine:
         full = self._admission.room <= coming
         return Overloaded(self._admission.retry_after) if full else None
 
-    async def predict(self, encoded: bytes, rule: Rule | None = None) -> Prediction:
+    async def predict(
+        self, encoded: bytes, rule: Rule | None = None, patient: Patient = NOBODY
+    ) -> Prediction:
         """Classify one encoded picture by a rule that the model has, its own when None.
+
+        The rule and what is said of the patient are such as the model has and takes.
 
         Raises
         ------
@@ -137,7 +142,7 @@ class Engine:
         start = perf_counter()
         try:
             async with asyncio.timeout(self._deadline) as deadline:
-                result = await self._batcher.classify(encoded, rule)
+                result = await self._batcher.classify(encoded, rule, patient)
         except TimeoutError:
             if not deadline.expired():
                 raise

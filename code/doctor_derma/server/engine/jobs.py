@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple
 from doctor_derma.decisions import Rule
 from doctor_derma.images.decoding import Decoded, UnreadableImage
 from doctor_derma.inference.classifier import ReadPicture
+from doctor_derma.inference.patient import NOBODY, Patient
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.engine.decoding import TAKES_TOO_MUCH, Unread, where_to_decode
 
@@ -60,13 +61,14 @@ Outcome = Result | Literal["isolated"]
 
 @dataclass(eq=False)
 class Job:
-    """A picture that waits for ``answer``, by a rule or, when None, the model's own.
+    """A picture of a patient that waits for ``answer``, by a rule or, when None, the model's own.
 
     ``decoded`` and ``decode_seconds`` are there when it was decoded in isolation.
     """
 
     encoded: bytes
     rule: Rule | None = None
+    patient: Patient = NOBODY
     answer: "asyncio.Future[Result]" = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -101,7 +103,8 @@ def work(jobs: Sequence[Job], read: Read, classify: Classify) -> list[tuple[Job,
             outcomes.append((job, TAKES_TOO_MUCH if place == "nowhere" else "isolated"))
             continue
         try:
-            picture = read(job.decoded or job.encoded)._replace(rule=job.rule)
+            picture = read(job.decoded or job.encoded)
+            picture = picture._replace(rule=job.rule, patient=job.patient)
         except UnreadableImage as error:
             outcomes.append((job, Unread(str(error), error.kind)))
         except Exception:

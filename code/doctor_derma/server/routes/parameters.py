@@ -2,7 +2,7 @@
 
 import hmac
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Security
 from fastapi.params import Depends as Dependency
@@ -12,6 +12,7 @@ from doctor_derma.bundle import BundleInfo
 from doctor_derma.decisions import Rule
 from doctor_derma.errors import DermaError
 from doctor_derma.images.formats import MEDIA_TYPES, NAMES
+from doctor_derma.inference.patient import OLDEST, Patient, check_patient
 from doctor_derma.server.problems import (
     INVALID,
     KEY_NEEDED,
@@ -34,6 +35,16 @@ MapQuery = Annotated[
 RuleQuery = Annotated[
     Rule | None,
     Query(description="Which of the model's rules decides the label; the server's own if none"),
+]
+AgeQuery = Annotated[
+    float | None, Query(ge=0, le=OLDEST, description="Age of the patient in years, where known")
+]
+SexQuery = Annotated[
+    Literal["female", "male"] | None, Query(description="Sex of the patient, where known")
+]
+SiteQuery = Annotated[
+    str | None,
+    Query(max_length=100, description="Where on the body: one of patient_sites in GET /v1/model"),
 ]
 _BEARER = HTTPBearer(auto_error=False, description="The key as a bearer token")
 _HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The key in its own header")
@@ -72,8 +83,8 @@ def _unknown(detail: str) -> ProblemError:
     return ProblemError(KEY_NEEDED, detail, {"WWW-Authenticate": "Bearer"})
 
 
-def check_rule(rule: Rule | None, info: BundleInfo) -> None:
-    """Refuse a rule that the model does not have.
+def check_asked(rule: Rule | None, patient: Patient, info: BundleInfo) -> None:
+    """Refuse a rule that the model does not have, and patient data that it can't make use of.
 
     Raises
     ------
@@ -82,6 +93,7 @@ def check_rule(rule: Rule | None, info: BundleInfo) -> None:
     """
     try:
         info.rulebook.check(rule or info.decision.default)
+        check_patient(patient, info)
     except DermaError as error:
         raise ProblemError(INVALID, sentence(str(error))) from error
 

@@ -10,14 +10,18 @@ from starlette.types import Receive, Scope, Send
 
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.decisions import Rule
+from doctor_derma.inference.patient import Patient
 from doctor_derma.server.answers import answer_picture, answer_uploads, pictures_ahead
 from doctor_derma.server.engine.engine import Engine
 from doctor_derma.server.problems import ProblemError, problem_of
 from doctor_derma.server.routes.parameters import (
     POST_PROBLEMS,
+    AgeQuery,
     MapQuery,
     RuleQuery,
-    check_rule,
+    SexQuery,
+    SiteQuery,
+    check_asked,
     form_of,
     key_needed,
     raw_pictures,
@@ -94,21 +98,31 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
         response: Response,
         activation_map: MapQuery = "none",
         rule: RuleQuery = None,
+        age: AgeQuery = None,
+        sex: SexQuery = None,
+        site: SiteQuery = None,
     ) -> Answer | Answers:
         """Several pictures are each answered or refused; a bad one doesn't fail the others.
 
+        Age, sex and site, for a model that takes them, are of all pictures of the request.
+
         Pictures are decoded in memory, classified and forgotten: never stored or logged.
         """
-        check_rule(rule, info)
+        patient = Patient(age, sex, site)
+        check_asked(rule, patient, info)
         response.headers["Cache-Control"] = "no-store"
         with memory.reservation() as reservation:
             uploads = [upload async for upload in read_pictures(request, SOME, reservation)]
             if len(uploads) == 1 and uploads[0].field == FIELD:
-                prediction = await engine.predict(_picture(uploads[0]), rule)
+                prediction = await engine.predict(_picture(uploads[0]), rule, patient)
                 return await answer_picture(prediction, info, activation_map)
             each = _each(uploads)
             items = answer_uploads(
-                engine, info, each, reservation, ahead=ahead, map_format=activation_map, rule=rule
+                *(engine, info, each, reservation),
+                ahead=ahead,
+                map_format=activation_map,
+                rule=rule,
+                patient=patient,
             )
             return Answers(items=[item async for item in items])
 
@@ -134,7 +148,12 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
         responses=POST_PROBLEMS | _STREAM,
     )
     async def predict_batch(
-        request: Request, activation_map: MapQuery = "none", rule: RuleQuery = None
+        request: Request,
+        activation_map: MapQuery = "none",
+        rule: RuleQuery = None,
+        age: AgeQuery = None,
+        sex: SexQuery = None,
+        site: SiteQuery = None,
     ) -> _LinesResponse:
         """At most 1,000 pictures and 500 MB; each line is an Item in JSON (NDJSON).
 
@@ -142,20 +161,25 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
         later pictures are still being sent. A last line with a problem and without an index
         says why the rest of the request could not be read.
         """
-        check_rule(rule, info)
-        lines = batch_lines(request, activation_map, rule)
+        patient = Patient(age, sex, site)
+        check_asked(rule, patient, info)
+        lines = batch_lines(request, activation_map, rule, patient)
         # An error before the first answer gets the right status.
         first = await anext(lines)
         return _LinesResponse(_chain(first, lines), headers={"Cache-Control": "no-store"})
 
     async def batch_lines(
-        request: Request, map_format: MapFormat, rule: Rule | None
+        request: Request, map_format: MapFormat, rule: Rule | None, patient: Patient
     ) -> AsyncGenerator[str, None]:
         begun = False
         with batch_memory.reservation() as reservation:
             uploads = read_pictures(request, BATCH, reservation)
             answers = answer_uploads(
-                engine, info, uploads, reservation, ahead=ahead, map_format=map_format, rule=rule
+                *(engine, info, uploads, reservation),
+                ahead=ahead,
+                map_format=map_format,
+                rule=rule,
+                patient=patient,
             )
             try:
                 async with aclosing(answers) as items:

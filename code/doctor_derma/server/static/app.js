@@ -4,7 +4,7 @@ import { showAnswer, showState, verdict } from "./answer.js";
 import { currentKey, inTurn, onKey } from "./ask.js";
 import { byId, show } from "./dom.js";
 import { ask } from "./engine.js";
-import { currentRule, describeModel, offerRules } from "./model.js";
+import { currentPatient, currentRule, describeModel, offerPatient, offerRules } from "./model.js";
 import {
   addThumbnail, drawScale, removeThumbnail, setStrength, showEvidence, showPicture, takePictures, updateStrip,
 } from "./pictures.js";
@@ -41,15 +41,16 @@ function add(files) {
 const askInTurn = inTurn(async (entry) => {
   if (entry.stop.signal.aborted) return;
   change(entry, { state: "asking", problem: null, answer: null });
-  const rule = currentRule();
+  const [rule, patient] = [currentRule(), currentPatient()];
   const outcome = await ask(entry.file, {
     key: currentKey(),
     rule,
+    patient,
     signal: entry.stop.signal,
     onBusy: (busy) => change(entry, { state: "busy", busy }),
   });
   if (entry.stop.signal.aborted) return;
-  if (rule !== currentRule()) return askInTurn(entry); // Another was chosen meanwhile.
+  if (rule !== currentRule() || patient !== currentPatient()) return askInTurn(entry); // Meanwhile.
   if (outcome.answer) {
     change(entry, { state: "answered", answer: outcome.answer, answeredAt: new Date() });
     speak(entry, verdict(outcome.answer));
@@ -141,5 +142,8 @@ byId("save").addEventListener("click", () => saveReport(byId("report"), shown.fi
 setStrength();
 drawScale(byId("scale"));
 describeModel(byId("model")).then((model) => {
-  if (model) offerRules(model, () => askAbout(entries.filter(({ state }) => state === "answered")));
+  if (!model) return;
+  const askAllAgain = () => askAbout(entries.filter(({ state }) => state === "answered"));
+  offerRules(model, askAllAgain);
+  offerPatient(model, askAllAgain);
 });

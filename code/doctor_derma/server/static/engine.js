@@ -21,8 +21,9 @@ export async function describe() {
 // Returns { answer } or { problem }; a problem has a title and a detail in sentences, and says
 // with `again` or `key` whether trying again or a key can help.
 // onBusy is told { seconds, repeat, of } before each wait.
-// rule is the decision rule, the server's own when null.
-export async function ask(file, { key, rule, signal, onBusy }) {
+// rule is the decision rule, the server's own when null; patient has what is known of the person,
+// as in { age: "50" }.
+export async function ask(file, { key, rule, patient, signal, onBusy }) {
   if (file.size > MAX_BYTES) {
     return no("This picture is too large.", "It is over 20 MB; choose a smaller or more compressed one.");
   }
@@ -31,7 +32,7 @@ export async function ask(file, { key, rule, signal, onBusy }) {
   if (!readable) return no("This file can't be read.", "It is a folder, or has moved or changed; choose it again.");
   try {
     for (let repeat = 1; ; repeat += 1) {
-      const response = await post(file, { key, rule, signal });
+      const response = await post(file, { key, rule, patient, signal });
       if (!BUSY.has(response.status) || repeat > MOST_REPEATS) return await outcome(response);
       const seconds = waitOf(response);
       onBusy({ seconds, repeat, of: MOST_REPEATS });
@@ -42,11 +43,11 @@ export async function ask(file, { key, rule, signal, onBusy }) {
   }
 }
 
-function post(file, { key, rule, signal }) {
+function post(file, { key, rule, patient, signal }) {
   // The picture alone: its name stays here, and the server looks at the bytes, not at a type.
   const headers = { "Content-Type": "application/octet-stream" };
   if (key) headers["X-API-Key"] = key;
-  const query = new URLSearchParams({ activation_map: "grid", ...(rule && { rule }) });
+  const query = new URLSearchParams({ activation_map: "grid", ...(rule && { rule }), ...patient });
   return fetch(`v1/predict?${query}`, { method: "POST", body: file, headers, signal });
 }
 

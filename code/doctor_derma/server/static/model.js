@@ -51,6 +51,27 @@ export function offerRules({ rules, decision }, onChange) {
   show("rule", true);
 }
 
+// What is known of the person, for a model that takes it: kept for this page alone.
+
+let patient = {};
+
+export function currentPatient() {
+  return patient;
+}
+
+// Offers age, sex and site; onChange is called when another is given.
+export function offerPatient({ patient_sites: sites }, onChange) {
+  if (!sites) return;
+  byId("site").append(...sites.map((name) => new Option(name)));
+  byId("patient").addEventListener("change", () => {
+    if (!byId("age").reportValidity()) return;
+    const given = ["age", "sex", "site"].map((name) => [name, byId(name).value]);
+    patient = Object.fromEntries(given.filter(([, value]) => value));
+    onChange();
+  });
+  show("patient", true);
+}
+
 export function ruleTitle(name) {
   return name[0].toUpperCase() + name.slice(1).replaceAll("-", " ");
 }

@@ -30,6 +30,7 @@ export function fillReport(article, entry, image) {
       Picture: file.name,
       "Date of the answer": answeredAt.toLocaleString("en-GB", { dateStyle: "long", timeStyle: "long" }),
       "Decision rule": `${ruleTitle(answer.rule)}. ${ruleMeaning(answer.rule)}`,
+      ...(answer.patient_data.length && { "Weighed beside the picture": answer.patient_data.join(", ") }),
       Model: answer.model.name,
       Run: answer.model.run,
       "SHA-256 of the weights": answer.model.weights_sha256,

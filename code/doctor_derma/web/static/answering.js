@@ -3,15 +3,20 @@
 
 const LUMA = [0.299, 0.587, 0.114];
 const MELANOMA = "mel";
+const [MIDDLE_AGE, AGE_UNIT] = [50, 20]; // In years.
+const SEXES = ["female", "male"];
 const SMALLEST = 2 ** -126; // Of a float32; what it can't hold is 0.
 
 // model: what GET /v1/model tells; info: the bundle's model.json.
-// picture: { pixels, width, height }; outputs: the graph's, as { data, dims } by their names.
-export function answerOf({ model, info }, picture, outputs, rule) {
-  const probabilities = outputs.probabilities.data;
+// picture: { pixels, width, height }; outputs: the graph's, as { data, dims } by their names;
+// patient: what is known of the person, as in { age: "50", site: "back" }.
+export function answerOf({ model, info }, picture, outputs, rule, patient = {}) {
+  const weighed = info.patient ? Object.keys(patient) : [];
+  const probabilities = weighed.length ? withPatient(info.patient, outputs.probabilities.data, patient) : outputs.probabilities.data;
   const called = decide(info, probabilities, rule ?? info.decision.default);
   const ranked = ranking(probabilities);
-  const possible = predictionSet(info, probabilities, ranked, called);
+  const { conformal } = weighed.length ? info.patient : info;
+  const possible = predictionSet(conformal, probabilities, ranked, called);
   const unfamiliarity = outputs.unfamiliarity.data[0];
   const { name, full_name } = info.classes[called];
   return {
@@ -22,6 +27,7 @@ export function answerOf({ model, info }, picture, outputs, rule) {
     abstention: unfamiliarity > 1 ? "unfamiliar" : possible.length > 1 ? "unsure" : null,
     unfamiliarity,
     warnings: warningsOf(info, picture),
+    patient_data: weighed,
     model: { name: model.name, run: model.run, weights_sha256: model.weights_sha256 },
     notice: model.notice,
     probabilities: ranked.map((index) => ({
@@ -32,6 +38,17 @@ export function answerOf({ model, info }, picture, outputs, rule) {
     activation_map: alignedMap(info, outputs.activation_maps, called),
     activation_map_png: null,
   };
+}
+
+// As inference/patient.py does it.
+function withPatient({ sites, weights }, probabilities, { age, sex, site }) {
+  const years = age === undefined ? 0 : (Number(age) - MIDDLE_AGE) / AGE_UNIT;
+  const columns = [years, years ** 2, ...SEXES.map((one) => Number(one === sex)), ...sites.map((one) => Number(one === site))];
+  const added = weights[0].map((_, k) => sum(columns, (value, row) => value * weights[row][k]));
+  const most = Math.max(...added);
+  const scaled = Array.from(probabilities, (value, k) => value * Math.exp(added[k] - most));
+  const total = sum(scaled, (value) => value);
+  return scaled.map((value) => value / total);
 }
 
 function ranking(probabilities) {
@@ -72,7 +89,7 @@ function sum(values, each) {
 }
 
 // Every class whose score, what is more probable than itself, is within the threshold.
-function predictionSet({ conformal }, probabilities, ranked, called) {
+function predictionSet(conformal, probabilities, ranked, called) {
   let score = 0;
   return ranked.filter((index) => {
     const limit = conformal.thresholds?.[index] ?? conformal.threshold;

@@ -33,7 +33,7 @@ export function describe() {
 }
 
 // Returns { answer } or { problem } as the server's edition does.
-export async function ask(file, { rule, signal }) {
+export async function ask(file, { rule, patient, signal }) {
   // A folder, or a file that has gone, can't be read.
   const readable = await file.slice(0, 1).arrayBuffer().then(() => true, () => false);
   if (!readable) return no("This file can't be read.", "It is a folder, or has moved or changed; choose it again.");
@@ -43,7 +43,7 @@ export async function ask(file, { rule, signal }) {
   const reply = new Promise((resolve) => waiting.set(id, resolve));
   // What nobody wants any more keeps no place.
   signal.addEventListener("abort", () => settle({ id, problem: { detail: "taken away" } }), { once: true });
-  worker.postMessage({ id, file, rule });
+  worker.postMessage({ id, file, rule, patient });
   const { answer, problem } = await reply;
   if (answer) return { answer };
   return problem.ofPicture ? no(UNREADABLE, `${problem.detail}.`) : failed(problem.detail);

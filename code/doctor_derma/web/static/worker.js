@@ -28,12 +28,12 @@ async function load() {
   return { bundle: { model, info }, session };
 }
 
-async function reply({ id, file, rule }) {
+async function reply({ id, file, rule, patient }) {
   try {
     const { bundle, session } = await loaded;
     const picture = await decode(file, bundle.info.input);
     const outputs = await run(session, bundle, picture.pixels);
-    postMessage({ id, answer: answerOf(bundle, picture, outputs, rule) });
+    postMessage({ id, answer: answerOf(bundle, picture, outputs, rule, patient) });
   } catch (error) {
     postMessage({ id, problem: { ofPicture: error instanceof UnreadablePicture, detail: error.message } });
   }
