@@ -56,7 +56,9 @@ def test_an_evaluation_weighs_what_the_manifest_knows(
 def test_a_model_of_pictures_alone_is_evaluated_without(
     tiny_run: Project, run_derma: RunDerma
 ) -> None:
-    code, _, said = run_derma("--root", tiny_run.workspace.root, "evaluate", "tiny", "--patient-data")
+    code, _, said = run_derma(
+        "--root", tiny_run.workspace.root, "evaluate", "tiny", "--patient-data"
+    )
     assert code != 0
     assert "--patient-data: tiny looks at pictures alone; leave it out" in " ".join(said.split())
 
