@@ -131,7 +131,7 @@ def test_early_refusals_are_counted_and_logged_together(
         assert counted(address, sample) == 20
     refused = [line.fields["refused"] for line in caplog.records if "refused" in line.fields]
     assert refused[0] == 1
-    assert len(refused) < 5
+    assert len(refused) < 10
 
 
 def test_one_address_has_no_more_than_its_share(bundle: Path) -> None:
@@ -202,4 +202,4 @@ def test_a_refused_body_that_never_ends_is_not_waited_for(
                 time.sleep(0.05)
         except OSError:
             pass
-        assert 0.2 < time.monotonic() - began < 5
+        assert 0.2 < time.monotonic() - began < 9

@@ -135,17 +135,19 @@ class Batcher:
         for job, outcome in outcomes:
             if outcome != "isolated":
                 job.settle(outcome)
+            elif self._decoding is None:
+                self._decoding = asyncio.create_task(self._decode_large(job))
             elif len(self._large) >= MAX_ISOLATED:
                 job.settle(Busy())
             else:
                 self._large.append(job)
-                if self._decoding is None:
-                    self._decoding = asyncio.create_task(self._decode_large())
 
-    async def _decode_large(self) -> None:
+    async def _decode_large(self, first: Job) -> None:
+        batch = [] if first.over else [first]
+        del first  # Its bytes would stay for as long as others are decoded.
         try:
-            while batch := _take(self._large, 1):
-                await self._decode(batch[0])
+            while batch or (batch := _take(self._large, 1)):
+                await self._decode(batch.pop())
         finally:
             self._decoding = None
 
