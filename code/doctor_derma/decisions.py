@@ -50,6 +50,11 @@ Costs = Mapping[str, Mapping[str, float]]
 _EXAMPLE = "such as 'costs: {mel: {nv: 20}}' for a melanoma called a nevus"
 
 
+def log_probabilities(probabilities: np.ndarray) -> np.ndarray:
+    """Return natural logarithms, float64; what a float32 can't hold, and is 0, has one as well."""
+    return np.log(np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny))
+
+
 def balanced_scores(
     probabilities: np.ndarray,
     class_shares: Sequence[float],
@@ -77,12 +82,9 @@ def balanced_scores(
     prior_weight : s, from 0 to 1
     temperature : T, over 0
     """
-    # What a float32 can't hold is 0; its logarithm has to stay a number.
-    smallest = np.finfo(np.float32).tiny
-    log_probabilities = np.log(np.maximum(probabilities.astype(np.float64), smallest))
     shares = np.asarray(class_shares)
     log_shares = np.log(np.where(shares > 0, shares, 1))
-    scores = log_probabilities - prior_weight / temperature * log_shares
+    scores = log_probabilities(probabilities) - prior_weight / temperature * log_shares
     # Of a class without training images the network knows nothing.
     return np.where(shares > 0, scores, -np.inf)
 

@@ -12,7 +12,7 @@ from doctor_derma.bundle import INFO_FILE, read_info
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.patient import Patient, add_patients, check_patient
-from doctor_derma.inference.predict import run_predict
+from doctor_derma.inference.predict import predict_rows, run_predict
 from tiny_bundle import BETWEEN, PATIENT, write_bundle
 
 PICTURE = np.full((30, 40, 3), BETWEEN, np.uint8)
@@ -43,11 +43,13 @@ def test_rule_and_set_are_of_the_probabilities_with_patient_data(knowing: Classi
     assert (len(alone.prediction_set), seen.prediction_set) == (2, ("mel",))
 
 
-def test_a_model_without_patient_data_says_so(classifier: Classifier, tmp_path: Path) -> None:
+def test_a_model_without_patient_data_says_so(classifier: Classifier) -> None:
     [alone], [nobody] = classifier.predict(PICTURE), classifier.predict(PICTURE, patient=Patient())
     assert alone.probabilities == nobody.probabilities
     with pytest.raises(DermaError, match="age: this model, tiny, looks at pictures alone"):
         classifier.predict(PICTURE, patient=Patient(age=50))
+    with pytest.raises(DermaError, match="age: this model, tiny, looks at pictures alone"):
+        predict_rows(classifier, [], patient=Patient(age=50))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.special import softmax
 
 from doctor_derma.audits.groups import interval_of
+from doctor_derma.decisions import log_probabilities
 from doctor_derma.evaluation.bootstrap import RESAMPLES, bootstrap_metrics, percentile_interval
 from doctor_derma.evaluation.calibration import ece_by_chance
 from doctor_derma.evaluation.predictions import Predictions
@@ -41,8 +42,7 @@ def calibration_versions(
     ``before`` calibration, ``softmax(g)``; ``weighted``, with the class shares at their chosen
     weight; and ``shipped``, with the temperature that was fitted then
     """
-    smallest = np.finfo(np.float32).tiny
-    weighted = temperature * np.log(np.maximum(predictions.probabilities, smallest))
+    weighted = temperature * log_probabilities(predictions.probabilities)
     evidence = weighted - (prior_weight - 1) * np.log(class_shares)
     return {
         # The rules are for the probabilities as shipped; calibration asks for none.

@@ -179,14 +179,7 @@ def fit_outputs(
         prior_weight=prior_weight,
         rulebook=rulebook,
         probabilities=probabilities,
-        conformal=Conformal(
-            target=TARGET,
-            threshold=conformal_threshold(probabilities, labels),
-            thresholds=class_thresholds(probabilities, labels)
-            if sets == "class-conditional"
-            else None,
-            images=len(labels),
-        ),
+        conformal=fit_sets(probabilities, labels, sets),
         decision=Decision(
             default=rule,
             melanoma_first=melanoma,
@@ -194,6 +187,17 @@ def fit_outputs(
             figures={name: rule_figures(labels, of, classes) for name, of in decided.items()},
         ),
         metrics=finite_values(metrics),
+    )
+
+
+def fit_sets(probabilities: np.ndarray, labels: np.ndarray, sets: SetKind) -> Conformal:
+    """Fit the prediction sets to n images that training has not seen, float [n, K] and int [n]."""
+    each = sets == "class-conditional"
+    return Conformal(
+        target=TARGET,
+        threshold=conformal_threshold(probabilities, labels),
+        thresholds=class_thresholds(probabilities, labels) if each else None,
+        images=len(labels),
     )
 
 

@@ -8,10 +8,10 @@ from scipy.optimize import minimize
 from scipy.special import log_softmax
 from sklearn.model_selection import GroupKFold
 
-from doctor_derma.bundle import Conformal, PatientTerm, SetKind
-from doctor_derma.decisions import Rulebook
+from doctor_derma.bundle import PatientTerm, SetKind
+from doctor_derma.decisions import Rulebook, log_probabilities
 from doctor_derma.evaluation.metrics import classification_metrics
-from doctor_derma.inference.conformal import TARGET, class_thresholds, conformal_threshold
+from doctor_derma.export.calibration import fit_sets
 from doctor_derma.inference.patient import OLDEST, SEXES, Patient, encode_patients
 
 # Half the squared weights, times this, beside the summed loss.
@@ -56,7 +56,7 @@ def fit_weights(probabilities: np.ndarray, columns: np.ndarray, labels: np.ndarr
     -------
     float64 (d, K)
     """
-    scores = _log(probabilities)
+    scores = log_probabilities(probabilities)
     truth = np.eye(scores.shape[1])[labels]
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
@@ -104,7 +104,7 @@ def fit_patient_term(
     together = np.empty_like(probabilities)
     for others, own in GroupKFold(FOLDS).split(columns, labels, lesions):
         weights = fit_weights(probabilities[others], columns[others], labels[others])
-        scores = _log(probabilities[own]) + columns[own] @ weights
+        scores = log_probabilities(probabilities[own]) + columns[own] @ weights
         together[own] = np.exp(log_softmax(scores, axis=1))
     if not _helps(probabilities, together, labels, lesions):
         return None
@@ -112,16 +112,10 @@ def fit_patient_term(
     for name, of in (("picture", probabilities), ("both", together)):
         found = classification_metrics(labels, of, rulebook.classes, rulebook.decide(of))
         metrics[name] = {metric: float(found[metric]) for metric in _METRICS}
-    each = sets == "class-conditional"
     return PatientTerm(
         sites=sites,
         weights=tuple(map(tuple, fit_weights(probabilities, columns, labels).tolist())),
-        conformal=Conformal(
-            target=TARGET,
-            threshold=conformal_threshold(together, labels),
-            thresholds=class_thresholds(together, labels) if each else None,
-            images=len(labels),
-        ),
+        conformal=fit_sets(together, labels, sets),
         metrics=metrics,
     )
 
@@ -130,10 +124,6 @@ def _helps(
     alone: np.ndarray, together: np.ndarray, labels: np.ndarray, lesions: np.ndarray
 ) -> bool:
     rows = np.arange(len(labels))
-    gains = _log(together)[rows, labels] - _log(alone)[rows, labels]
+    gains = log_probabilities(together)[rows, labels] - log_probabilities(alone)[rows, labels]
     by_lesion = pd.Series(gains).groupby(lesions).sum().to_numpy()
     return bool(by_lesion.mean() > 2 * by_lesion.std(ddof=1) / np.sqrt(len(by_lesion)))
-
-
-def _log(probabilities: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(probabilities.astype(np.float64), np.finfo(np.float32).tiny))

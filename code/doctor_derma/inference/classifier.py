@@ -244,7 +244,8 @@ class Classifier:
         picture: ReadPicture,
     ) -> Prediction:
         rule, conformal = picture.rule or self.rulebook.default, self.info.conformal
-        if (used := picture.patient.known) and (term := self.info.patient):
+        used = picture.patient.known if (term := self.info.patient) else ()
+        if term and used:
             [probabilities] = add_patients(probabilities[None], [picture.patient], term)
             conformal = term.conformal
         called = self.rulebook.decide(probabilities[None], rule)

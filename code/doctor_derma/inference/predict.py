@@ -56,7 +56,6 @@ def run_predict(
     check_output(format, output)
     paths, others = find_images(sources)
     classifier = Classifier.load(bundle, rule=rule, costs=costs)
-    check_patient(patient, classifier.info)
     if format == "isic":
         isic_columns(classifier.info.classes)
     rows = predict_rows(classifier, paths, batch_size, patient)
@@ -92,7 +91,7 @@ def predict_sources(
     Raises
     ------
     DermaError
-        When the model does not have the rule.
+        When the model does not have the rule, or can't make use of what is said of the patient.
     """
     return (row for row, _ in predict_pictures(classifier, sources, batch_size, rule, patient))
 
@@ -109,9 +108,10 @@ def predict_pictures(
     Raises
     ------
     DermaError
-        When the model does not have the rule.
+        When the model does not have the rule, or can't make use of what is said of the patient.
     """
     classifier.rulebook.check(rule or classifier.rulebook.default)
+    check_patient(patient, classifier.info)
     if batch_size < 1:
         raise DermaError(f"batch_size: {batch_size} is too few; give 1 or more")
     return _pictures(classifier, iter(sources), batch_size, rule, patient)

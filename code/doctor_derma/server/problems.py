@@ -11,7 +11,7 @@ from starlette.responses import Response
 from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.images.formats import NAMES
 from doctor_derma.server.engine.admission import DeadlineExceeded, Draining, Overloaded
-from doctor_derma.server.logs import CURRENT
+from doctor_derma.server.logs import CURRENT, RequestRecord
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 PROBLEMS_PATH = "/problems"
@@ -186,13 +186,13 @@ def sentence(message: str) -> str:
     return f"{message[:1].upper()}{message[1:]}."
 
 
-def problem_of(error: HTTPException) -> Problem:
-    """Return the problem details of an error, with the id of the current request.
+def problem_of(error: HTTPException, record: RequestRecord | None = None) -> Problem:
+    """Return the problem details of an error, with the id of a request, the current one if None.
 
     An error of another status than those of ``PROBLEM_TYPES`` has the type ``about:blank``
     (RFC 9457, section 4.2.1).
     """
-    record = CURRENT.get()
+    record = record or CURRENT.get()
     instance = record.id if record else None
     if isinstance(error, ProblemError):
         return Problem.of(error.type, error.detail, instance, record.path if record else "/")
@@ -206,10 +206,10 @@ def problem_of(error: HTTPException) -> Problem:
     )
 
 
-def problem_response(error: HTTPException) -> Response:
-    """Return an error as the response to a request."""
+def problem_response(error: HTTPException, record: RequestRecord | None = None) -> Response:
+    """Return an error as the response to a request, the current one if None."""
     return Response(
-        problem_of(error).model_dump_json(exclude_none=True),
+        problem_of(error, record).model_dump_json(exclude_none=True),
         error.status_code,
         {**(error.headers or {}), "Cache-Control": "no-store"},
         PROBLEM_MEDIA_TYPE,

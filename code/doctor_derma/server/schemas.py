@@ -185,7 +185,8 @@ class Provenance(ModelName):
     conformal: Conformal
     familiar: OodThreshold
     patient_sites: list[str] | None = Field(
-        description="Sites that the model knows, if it takes ?age=, ?sex= and ?site=; else null"
+        default=None,
+        description="Sites that the model knows, if it takes ?age=, ?sex= and ?site=; else null",
     )
     decision: Decision = Field(description="How probabilities become a label")
     rules: list[OfferedRule] = Field(description="What ?rule= takes; decision.default if not given")

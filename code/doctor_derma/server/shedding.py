@@ -12,15 +12,14 @@ from typing import NamedTuple
 from doctor_derma.server.browser_security import ENCODED_HEADERS
 from doctor_derma.server.engine.admission import Draining
 from doctor_derma.server.engine.engine import Engine
-from doctor_derma.server.logs import log_request, new_request_id
+from doctor_derma.server.logs import RequestRecord, log_request, new_request_id
 from doctor_derma.server.metrics import UNKNOWN_ROUTE, Metrics
 from doctor_derma.server.problems import (
     NOT_READY,
     OVERLOADED,
-    PROBLEM_MEDIA_TYPE,
     TOO_MANY,
-    Problem,
     ProblemError,
+    problem_response,
     to_problem_error,
 )
 
@@ -125,19 +124,10 @@ class Shedding:
         self._metrics.refused(_REASONS[refusal.type])
         self._metrics.requested(UNKNOWN_ROUTE, "POST", refusal.status_code, 0.0)
         self._log()
-        id = new_request_id()
-        problem = Problem.of(refusal.type, refusal.detail, id, path)
-        body = problem.model_dump_json(exclude_none=True).encode()
-        own = refusal.headers or {}
-        headers = [
-            (b"content-type", PROBLEM_MEDIA_TYPE.encode()),
-            (b"content-length", b"%d" % len(body)),
-            *((name.lower().encode(), value.encode()) for name, value in own.items()),
-            (b"cache-control", b"no-store"),
-            (b"x-request-id", id.encode()),
-            *ENCODED_HEADERS,
-        ]
-        return EarlyRefusal(refusal.status_code, headers, body, end_of_head + length)
+        record = RequestRecord(new_request_id(), path)
+        told = problem_response(refusal, record)
+        headers = [*told.raw_headers, (b"x-request-id", record.id.encode()), *ENCODED_HEADERS]
+        return EarlyRefusal(told.status_code, headers, bytes(told.body), end_of_head + length)
 
     def _reason(self, path: str, client: str) -> ProblemError | None:
         busy = self._engine.refusal(self._coming.total())
@@ -153,5 +143,5 @@ class Shedding:
     def _log(self) -> None:
         self._early += 1
         if (now := monotonic()) - self._logged >= LOG_SECONDS:
-            log_request(logging.INFO, status=503, refused=self._early)
+            log_request(logging.INFO, refused=self._early)
             self._early, self._logged = 0, now

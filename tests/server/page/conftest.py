@@ -21,7 +21,7 @@ from playwright.sync_api import (
 from doctor_derma.server.app import create_app
 from server.live import serving
 from server.page.driving import Open
-from tiny_bundle import BLUE, GREEN, RED, write_bundle
+from tiny_bundle import BETWEEN, BLUE, GREEN, RED, write_bundle
 
 NAMES = ("chromium", "google-chrome", "chromium-browser", "chrome")
 ARGUMENTS = (
@@ -135,6 +135,13 @@ def _origin(address: str) -> str:
 def page(open_page: Open) -> Page:
     """The page, light and on a desktop."""
     return open_page()
+
+
+@pytest.fixture
+def between(tmp_path: Path) -> Path:
+    """A picture whose balanced answer is not the most probable kind."""
+    Image.new("RGB", (40, 30), BETWEEN).save(tmp_path / "between.png")
+    return tmp_path / "between.png"
 
 
 @pytest.fixture

@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from playwright.sync_api import Page, expect
 
 from doctor_derma.server.app import create_app
 from server.live import serving
 from server.page.driving import Open, choose, expect_answer
-from tiny_bundle import BETWEEN, PATIENT, write_bundle
+from tiny_bundle import PATIENT, write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -19,12 +18,6 @@ def knowing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     bundle = write_bundle(tmp_path_factory.mktemp("knowing"), patient=PATIENT)
     with serving(create_app(bundle)) as address:
         yield address
-
-
-@pytest.fixture
-def between(tmp_path: Path) -> Path:
-    Image.new("RGB", (40, 30), BETWEEN).save(tmp_path / "between.png")
-    return tmp_path / "between.png"
 
 
 def test_what_is_given_is_weighed_and_what_is_taken_back_is_not(

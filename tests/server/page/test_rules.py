@@ -12,7 +12,7 @@ from doctor_derma.decisions import MEANINGS, RULES
 from doctor_derma.server.app import create_app
 from server.live import serving
 from server.page.driving import Open, choose, thumbnail
-from tiny_bundle import ALL_RULES, BETWEEN, RED, write_bundle
+from tiny_bundle import ALL_RULES, RED, write_bundle
 
 
 @pytest.fixture(scope="module")
@@ -26,13 +26,6 @@ def ruled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def page(open_page: Open, ruled: str) -> Page:
     return open_page(ruled)
-
-
-@pytest.fixture
-def between(tmp_path: Path) -> Path:
-    """A picture whose balanced answer is not the most probable kind."""
-    Image.new("RGB", (40, 30), BETWEEN).save(tmp_path / "between.png")
-    return tmp_path / "between.png"
 
 
 def rule_choice(page: Page, title: str) -> Locator:
