@@ -8,7 +8,7 @@ import pytest
 
 from doctor_derma.bundle import read_info, write_info
 from doctor_derma.errors import DermaError
-from tiny_bundle import write_bundle
+from tiny_bundle import PATIENT, write_bundle
 
 
 @pytest.fixture
@@ -140,7 +140,35 @@ def test_class_conditional_sets_need_a_threshold_for_each_class(bundle: Path) ->
     change(bundle, conformal=conformal | {"thresholds": [0.7, 0.8, 0.9]})
     assert read_info(bundle).conformal.limit == (0.7, 0.8, 0.9)
     change(bundle, conformal=conformal | {"thresholds": [0.7, 0.8]})
-    with pytest.raises(DermaError, match="conformal: 2 thresholds for 3 classes; export"):
+    with pytest.raises(DermaError, match=r"conformal\.thresholds: 2 numbers for 3 classes; export"):
+        read_info(bundle)
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"class_shares": [0.5, 0.5]}, "class_shares"),
+        (
+            {"decision": {"figures": {"balanced": {"metrics": {}, "called": [0.5, 0.5]}}}},
+            r"decision\.figures\.balanced\.called",
+        ),
+    ],
+)
+def test_what_has_a_number_a_class_has_one_for_each(
+    fields: dict[str, Any], place: str, bundle: Path
+) -> None:
+    change(bundle, **fields)
+    with pytest.raises(DermaError, match=f"{place}: 2 numbers for 3 classes; export"):
+        read_info(bundle)
+
+
+def test_so_have_the_thresholds_with_patient_data(tmp_path: Path) -> None:
+    bundle = write_bundle(tmp_path / "bundle", patient=PATIENT)
+    term = json.loads((bundle / "model.json").read_text())["patient"]
+    term["conformal"]["thresholds"] = [0.7, 0.8]
+    change(bundle, patient=term)
+    place = r"patient\.conformal\.thresholds"
+    with pytest.raises(DermaError, match=f"{place}: 2 numbers for 3 classes; export"):
         read_info(bundle)
 
 

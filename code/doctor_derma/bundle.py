@@ -302,16 +302,24 @@ class BundleInfo(_Strict):
     parity: Parity
 
     @model_validator(mode="after")
-    def _a_threshold_for_each_class(self) -> "BundleInfo":
-        thresholds = self.conformal.thresholds
-        if thresholds is not None and len(thresholds) != len(self.classes):
-            raise ValueError(
-                f"conformal: {len(thresholds)} thresholds for {len(self.classes)} classes"
-            )
+    def _a_number_for_each_class(self) -> "BundleInfo":
+        listed: dict[str, tuple[float, ...] | None] = {
+            "class_shares": self.class_shares,
+            "conformal.thresholds": self.conformal.thresholds,
+            **{
+                f"decision.figures.{rule}.called": of.called
+                for rule, of in self.decision.figures.items()
+            },
+        }
+        if self.patient:
+            listed["patient.conformal.thresholds"] = self.patient.conformal.thresholds
+        for place, numbers in listed.items():
+            if numbers is not None and len(numbers) != len(self.classes):
+                raise ValueError(f"{place}: {len(numbers)} numbers for {len(self.classes)} classes")
         return self
 
     @model_validator(mode="after")
-    def _a_number_for_each_class(self) -> "BundleInfo":
+    def _a_weight_for_each_class(self) -> "BundleInfo":
         term = self.patient
         shape = {len(row) for row in term.weights} if term else set()
         if term and (shape != {len(self.classes)} or len(term.weights) != 4 + len(term.sites)):

@@ -13,7 +13,7 @@ from PIL import Image
 from client.conftest import KEY, Server
 from doctor_derma.client import AsyncClient, Client, ProblemError, Retries, Unreachable
 from doctor_derma.client.answers import UnexpectedAnswer
-from doctor_derma.client.pictures import GROUP_PICTURES
+from doctor_derma.client.pictures import GROUP_PICTURES, encode, grouped
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.inference.classifier import Classifier
@@ -21,6 +21,7 @@ from doctor_derma.inference.patient import Patient
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.app import create_app
 from doctor_derma.server.engine.admission import Overloaded
+from images.test_dicom import dicom
 from server.fake_engine import encoded
 from server.live import serving
 from tiny_bundle import BETWEEN, BLUE, GREEN, PATIENT, RED, write_bundle
@@ -112,6 +113,30 @@ def test_a_batch_has_an_outcome_for_every_picture(ask: Ask, tmp_path: Path) -> N
         assert str(fourth) == "a folder, not a picture"
 
 
+def test_a_group_is_small_enough_for_a_slow_connection() -> None:
+    sizes = [1_500_000, 1_500_000, 1_500_000, 9_000_000, 100]
+    groups = [list(map(len, group)) for group in grouped(bytes(size) for size in sizes)]  # type: ignore[arg-type]
+    assert groups == [[1_500_000, 1_500_000], [1_500_000], [9_000_000], [100]]
+
+
+def test_a_file_that_no_server_takes_is_not_sent(ask: Ask, tmp_path: Path) -> None:
+    large = tmp_path / "large.png"
+    with large.open("wb") as stream:
+        stream.truncate(600_000_000)
+    first, second, third = ask("predict_batch", [encoded(RED), large, encoded(BLUE)])
+    assert (first.label, third.label) == ("mel", "vasc")
+    assert isinstance(second, UnreadableImage)
+    assert second.kind == "large"
+    assert str(second) == "the picture is over 20 MB; send a smaller or more compressed one"
+
+
+def test_a_large_dicom_file_is_sent_as_a_png(tmp_path: Path) -> None:
+    path = tmp_path / "large.dcm"
+    path.write_bytes(dicom(np.full((2600, 2600, 3), RED, np.uint8)))
+    assert path.stat().st_size > 20_000_000
+    assert encode(path).startswith(b"\x89PNG")
+
+
 def test_a_busy_server_is_asked_again(ask: Ask, server: Server) -> None:
     server.engine.errors += [Overloaded(0), Overloaded(0)]
     assert ask("predict", encoded(RED)).label == "mel"
@@ -133,6 +158,16 @@ def test_without_a_key_the_server_says_what_it_wants(ask: Ask) -> None:
     assert refused.value.status == 401
     with pytest.raises(ProblemError, match="not one of the server's"):
         ask("predict_batch", [encoded(RED)], key="another")
+
+
+def test_white_space_around_a_key_is_none_of_it(ask: Ask) -> None:
+    assert ask("predict", encoded(RED), key=f" {KEY}\n").label == "mel"
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "two\nlines", "", " \n"])
+def test_a_key_that_no_header_can_hold_is_one_sentence(key: str) -> None:
+    with pytest.raises(DermaError, match=r"^API key: a key has ASCII letters.*; copy it anew"):
+        Client("http://localhost:5555", key)
 
 
 def test_model_card_and_readiness(ask: Ask, server: Server) -> None:

@@ -126,6 +126,13 @@ def test_coefficients_are_counted_with_their_sampling() -> None:
     assert look_through(jpeg()).coefficients == 0
 
 
+def test_a_frame_without_components_is_left_to_the_decoder() -> None:
+    data = b"\xff\xd8\xff\xc2\0\x08\x08\0\x10\0\x10\0\xff\xd9"
+    assert look_through(data) == file_structure.Structure()
+    with pytest.raises(UnreadableImage, match="damaged header"):
+        open_image(data)
+
+
 def test_compressed_metadata_count_as_what_they_may_become() -> None:
     packed = zlib.compress(bytes(30_000_000), 9)
     bomb = png_with(chunk(b"zTXt", b"k\0\0" + packed), 2)

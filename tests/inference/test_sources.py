@@ -60,6 +60,10 @@ def test_sources_without_a_picture_are_refused(tmp_path: Path) -> None:
         find_images([])
 
 
+def test_a_tilde_before_nobody_s_name_is_part_of_it() -> None:
+    assert find_images(["~lesion.jpg"]).images == [Path("~lesion.jpg")]
+
+
 def test_an_impossible_name_is_left_to_the_decoder() -> None:
     assert find_images(["x" * 5000]).images == [Path("x" * 5000)]
 

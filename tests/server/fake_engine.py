@@ -13,6 +13,7 @@ from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.patient import NOBODY, Patient
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.browser_security import SecurityHeaders, allow_origins
+from doctor_derma.server.engine.admission import Overloaded
 from doctor_derma.server.error_handlers import add_error_handlers
 from doctor_derma.server.metrics import Metrics
 from doctor_derma.server.middleware import RequestLog
@@ -29,6 +30,7 @@ class FakeEngine:
     def __init__(self, classifier: Classifier) -> None:
         self.ready = True
         self.errors: deque[Exception] = deque()
+        self.given_up: list[Overloaded] = []
         self.most_at_once = 0
         self.delays: deque[float] = deque()
         self._at_once = 0
@@ -47,6 +49,11 @@ class FakeEngine:
             return self._classifier.classify([picture])[0]
         finally:
             self._at_once -= 1
+
+    attempt = predict
+
+    def refused(self, busy: Overloaded) -> None:
+        self.given_up.append(busy)
 
 
 def make_api(engine: FakeEngine, bundle: Path, settings: Settings | None = None) -> FastAPI:

@@ -10,7 +10,9 @@ import pytest
 from fastapi.testclient import TestClient
 
 from doctor_derma.inference.classifier import Classifier
+from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.answers import pictures_ahead
+from doctor_derma.server.engine.admission import Overloaded
 from doctor_derma.server.settings import Settings
 from doctor_derma.server.uploads import MAX_IMAGE_BYTES
 from server.fake_engine import FakeEngine, encoded, make_api
@@ -69,11 +71,46 @@ def test_few_pictures_are_ahead_and_their_memory_is_given_back(
     picture = encoded(RED, "BMP").ljust(100_000, b"\0")
     # All 40 together don't fit, the few that are ahead and the form that brings them do.
     monkeypatch.setattr("doctor_derma.server.routes.predict.BATCH_BYTES", 6 * len(picture))
+    monkeypatch.setattr("doctor_derma.server.routes.predict.MAX_IMAGE_BYTES", len(picture))
     engine = FakeEngine(classifier)
     with TestClient(make_api(engine, bundle, SETTINGS)) as client:
         found = lines(client.post("/v1/predict/batch", files=[("images", picture)] * 40))
     assert [line["answer"]["label"] for line in found] == ["mel"] * 40
     assert engine.most_at_once == pictures_ahead(SETTINGS) == 4
+
+
+def test_a_large_picture_is_read_when_there_is_room_for_it(client: TestClient) -> None:
+    picture = encoded(RED).ljust(15_000_000, b"\0")
+    found = lines(client.post("/v1/predict/batch", files=[("images", picture)] * 2))
+    assert [line["answer"] and line["answer"]["label"] for line in found] == ["mel", "mel"]
+
+
+class Crowded(FakeEngine):
+    """Has no room for the first picture before it is asked again; keeps what it is asked for."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__(classifier)
+        self.asked: list[bytes] = []
+
+    async def attempt(self, encoded: bytes, *told: Any) -> Prediction:
+        self.asked.append(encoded)
+        if len(self.asked) == 1:
+            raise Overloaded(1)
+        return await super().attempt(encoded, *told)
+
+
+def test_no_picture_is_taken_while_another_waits_for_room(
+    classifier: Classifier, bundle: Path
+) -> None:
+    engine = Crowded(classifier)
+    first, *others = sent = [encoded(RED), *[encoded(BLUE)] * 11]
+    with TestClient(make_api(engine, bundle, SETTINGS)) as client:
+        found = lines(client.post("/v1/predict/batch", files=[("images", each) for each in sent]))
+    assert [line["answer"]["label"] for line in found] == ["mel", *["vasc"] * 11]
+    # Before it is asked for again, only those that were ahead together with it.
+    assert engine.asked.index(first, 1) <= pictures_ahead(SETTINGS) == 4
+    assert engine.asked.count(others[0]) == 11
+    assert engine.given_up == []
 
 
 def test_a_form_that_breaks_off_tells_so_after_the_answers(client: TestClient) -> None:

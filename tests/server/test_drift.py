@@ -20,10 +20,14 @@ def info(classifier: Classifier) -> BundleInfo:
 
 
 def said(
-    label: str, unfamiliarity: float = 0.5, warnings: tuple = (), rule: Rule = "most-probable"
+    label: str,
+    unfamiliarity: float = 0.5,
+    warnings: tuple = (),
+    rule: Rule = "most-probable",
+    patient_data: tuple = (),
 ) -> Prediction:
-    probabilities, map_ = {label: 1.0}, np.zeros((1, 1))
-    return Prediction(label, rule, probabilities, (label,), unfamiliarity, warnings, map_)
+    seen = ({label: 1.0}, (label,), unfamiliarity, warnings, np.zeros((1, 1)))
+    return Prediction(label, rule, *seen, patient_data)
 
 
 def test_without_more_a_class_is_expected_as_often_as_in_training(info: BundleInfo) -> None:
@@ -49,13 +53,23 @@ def test_expected_are_the_calls_of_the_rule_that_decides(info: BundleInfo) -> No
     assert other == pytest.approx({"mel": 0.1, "nv": 0.85, "vasc": 0.05})
 
 
-def test_what_another_rule_called_is_no_drift(info: BundleInfo) -> None:
+def test_what_another_rule_or_patient_data_called_is_no_drift(info: BundleInfo) -> None:
+    drift, alone = Drift(info, least=1), Drift(info, least=1)
+    for other in ({"rule": "balanced"}, {"patient_data": ("age",)}):
+        drift.add(said("mel", **other))  # type: ignore[arg-type]
+        assert math.isnan(drift.class_stability)
+    for each in (drift, alone):
+        each.add(said("nv"))
+    assert drift.class_stability == alone.class_stability
+
+
+def test_what_a_picture_is_like_counts_whatever_called_it(info: BundleInfo) -> None:
     drift = Drift(info, least=1)
-    for _ in range(5):
-        drift.add(said("mel", rule="balanced", unfamiliarity=2))
-    assert math.isnan(drift.class_stability)
+    drift.add(said("mel", rule="balanced", unfamiliarity=2, warnings=("dark",)))
+    drift.add(said("mel", patient_data=("age",), unfamiliarity=2))
     drift.add(said("nv"))
-    assert drift.share("unfamiliar") == 0
+    drift.add(said("nv"))
+    assert (drift.share("unfamiliar"), drift.share("dark")) == (0.5, 0.25)
 
 
 def test_an_undefined_figure_falls_back_and_no_share_is_zero(info: BundleInfo) -> None:

@@ -29,6 +29,10 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"all of it"})
         return
+    if scope["path"] == "/whole":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * LARGE})
+        return
     size = LARGE if scope["path"] == "/large" else 2
     await send({"type": "http.response.start", "status": 200, "headers": []})
     for _ in range(0, size, 1_000_000):
@@ -135,6 +139,22 @@ def test_who_does_not_read_is_cut_off(address: tuple[str, int]) -> None:
             while data := client.recv(1_000_000):
                 received += len(data)
         assert received < LARGE
+
+
+def test_who_reads_slowly_has_time_for_an_answer_that_is_complete(
+    address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "READING_SECONDS", 30)
+    with socket.create_connection(address) as client:
+        client.settimeout(10)
+        client.sendall(GET.replace(b"/ ", b"/whole ", 1) + b"\r\n")
+        # Longer than the next request may take.
+        time.sleep(1)
+        received = 0
+        while received < LARGE:
+            data = client.recv(1_000_000)
+            assert data
+            received += len(data)
 
 
 POST = b"POST /refused HTTP/1.1\r\nHost: test\r\nContent-Length: 20000000\r\n\r\n"

@@ -192,3 +192,4 @@ def test_several_pictures_wait_for_a_busy_engine(client: TestClient, engine: Fak
     # The first tries again and is answered; nobody waits 100 seconds.
     told = [item["problem"] and item["problem"]["type"] for item in items]
     assert told == [None, "../problems/late", "../problems/overloaded"]
+    assert [busy.retry_after for busy in engine.given_up] == [100]

@@ -91,6 +91,9 @@ def test_an_empty_variable_is_unset(empty: str) -> None:
         ("DERMA_HEALTH_PORT", "70000"),
         ("DERMA_LOG_FORMAT", "xml"),
         ("DERMA_LOG_CLIENTS", "perhaps"),
+        ("DERMA_API_KEYS", ","),
+        ("DERMA_API_KEYS", "good,schlüssel"),
+        ("DERMA_API_KEYS", "two words"),
         ("DERMA_CORS_ORIGINS", "*"),
         ("DERMA_CORS_ORIGINS", "https://a.example/path"),
         ("DERMA_CORS_ORIGINS", "a.example"),
@@ -113,3 +116,10 @@ def test_no_value_is_more_than_a_derma_error(value: str) -> None:
 
 def test_keys_are_not_shown() -> None:
     assert "secret" not in repr(Settings(api_keys=frozenset({"secret"})))
+    with pytest.raises(DermaError) as refused:
+        given_by(DERMA_API_KEYS="geheimer schlüssel")
+    assert "schlüssel" not in str(refused.value)
+
+
+def test_white_space_around_a_key_is_none_of_it() -> None:
+    assert Settings(api_keys=frozenset({" a-key\n"})).api_keys == {"a-key"}

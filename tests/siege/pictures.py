@@ -97,8 +97,8 @@ def _large_of_newer_kinds() -> dict[str, bytes]:
     """Return good files of kinds that take much to decode, as telephones and scanners write."""
     large = _noise(500, 375).resize((4000, 3000))
     return {
-        "heic 12 megapixels": heic(
-            large.resize((4032, 3024)), chroma=420, quality=40, enc_params={"preset": "ultrafast"}
+        "heic 24 megapixels": heic(
+            large.resize((5712, 4284)), chroma=420, quality=40, enc_params={"preset": "ultrafast"}
         ),
         "avif 12 megapixels": _save(large, "AVIF", speed=10),
         "avif 50 megapixels": _save(_plain("RGB"), "AVIF", speed=10),

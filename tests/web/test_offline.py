@@ -1,12 +1,15 @@
 """Nothing leaves the device, and after the first visit nothing has to come."""
 
+import json
 import shutil
+import threading
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from playwright.sync_api import BrowserContext, Page, expect
 
-from browser import ask, hosting
+from browser import Quiet, ask, hosting
 from doctor_derma.server.app import create_app
 from doctor_derma.server.settings import Settings
 from server.live import serving
@@ -17,6 +20,26 @@ NEWER_ALONE = """async () => {
     const others = (keys) => keys.length !== 1 || !keys[0].includes("newer-");
     while (others(await caches.keys())) await new Promise((again) => setTimeout(again, 50));
 }"""
+
+KEPT = """async () => {
+    const { active } = await navigator.serviceWorker.ready;
+    while (active.state !== "activated") await new Promise((again) => setTimeout(again, 50));
+    return caches.keys();
+}"""
+
+
+class WithoutHtml(Quiet):
+    """A host that sends on from card.html to card, as some do."""
+
+    def do_GET(self) -> None:  # noqa: N802
+        if self.path.endswith(".html"):
+            self.send_response(308)
+            self.send_header("Location", self.path.removesuffix("index.html").removesuffix(".html"))
+            self.end_headers()
+            return
+        if self.path.endswith("/card"):
+            self.path += ".html"
+        super().do_GET()
 
 
 def picture(folder: Path, colour: tuple[int, int, int]) -> Path:
@@ -46,6 +69,57 @@ def test_the_policy_of_the_page_lets_no_script_ask_elsewhere(
         assert page.evaluate(ask_elsewhere) == "refused"
 
 
+def test_the_policy_of_the_page_binds_its_worker(
+    context: BrowserContext, address: str, tmp_path: Path
+) -> None:
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(address)
+    page.locator("#model", has_text="trained on").wait_for()
+    [worker] = page.workers
+    ask_elsewhere = "(url) => fetch(url, { mode: 'no-cors' }).then(() => 'sent', () => 'refused')"
+    # Somebody answers there.
+    with hosting(tmp_path) as elsewhere:
+        assert worker.evaluate(ask_elsewhere, elsewhere) == "refused"
+
+
+def test_the_page_says_that_the_model_is_loading(
+    context: BrowserContext, tiny_site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    come = threading.Event()
+
+    class Slow(Quiet):
+        def do_GET(self) -> None:  # noqa: N802
+            if self.path.endswith("model.onnx.gz"):
+                come.wait(30)
+            super().do_GET()
+
+    monkeypatch.setattr("browser.Quiet", Slow)
+    page = context.new_page()
+    with hosting(tiny_site) as address:
+        page.goto(address)
+        choose(page, picture(tmp_path, RED))
+        expect(page.locator("#busy")).to_have_text("Loading the model…")
+        come.set()
+        expect(page.locator("#label")).to_have_text("Melanoma", timeout=60_000)
+
+
+def test_files_of_two_versions_give_no_answer(
+    context: BrowserContext, tiny_site: Path, tmp_path: Path
+) -> None:
+    site = shutil.copytree(tiny_site, tmp_path / "site")
+    info = json.loads((site / "model" / "model.json").read_text())
+    info["weights"]["sha256"] = "0" * 64
+    (site / "model" / "model.json").write_text(json.dumps(info))
+    page = context.new_page()
+    with hosting(site) as address:
+        page.goto(address)
+        choose(page, picture(tmp_path, RED))
+        expect(page.locator("#error-detail")).to_have_text(
+            "Load the page again (its files are of two versions).", timeout=60_000
+        )
+
+
 def test_after_the_first_visit_no_host_is_needed(
     context: BrowserContext, tiny_site: Path, tmp_path: Path
 ) -> None:
@@ -64,6 +138,35 @@ def test_after_the_first_visit_no_host_is_needed(
     page.locator("a", has_text="Upload page").click()
     choose(page, picture(tmp_path, GREEN))
     expect(page.locator("#label")).to_have_text("Melanocytic nevus", timeout=60_000)
+
+
+def test_a_host_that_redirects_is_not_needed_either(
+    context: BrowserContext, tiny_site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("browser.Quiet", WithoutHtml)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    with hosting(tiny_site) as address:
+        page.goto(address)
+        page.locator("#offline").wait_for()
+    context.set_offline(True)
+    page.locator(".links a", has_text="Model card").click()
+    expect(page.locator("h1")).to_have_text("tiny")
+
+
+def test_another_site_of_the_host_stays_kept(
+    context: BrowserContext, tiny_site: Path, tmp_path: Path
+) -> None:
+    site = shutil.copytree(tiny_site, tmp_path / "site")
+    shutil.copytree(tiny_site, site / "int8")
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    with hosting(site) as address:
+        for path in ("int8/", ""):
+            page.goto(f"{address}{path}")
+            page.locator("#offline").wait_for()
+            kept = page.evaluate(KEPT)
+    assert len(kept) == 2
 
 
 def test_browsers_offer_to_install_it(page: Page) -> None:
@@ -92,6 +195,7 @@ def test_a_newer_site_takes_the_place_of_the_kept_one(
         worker.write_text(worker.read_text().replace('VERSION = "', 'VERSION = "newer-'))
         page.evaluate("navigator.serviceWorker.getRegistration().then((found) => found.update())")
         page.evaluate(NEWER_ALONE)
+        expect(page.locator("#note")).to_have_text("A newer version is available: reload the page.")
         page.goto(f"{address}card.html")
         expect(page.locator("h1")).to_have_text("newer")
 

@@ -25,6 +25,22 @@ CHAMPION = ROOT / "deployment" / "models" / "champion"
 EXACT = 1e-3
 CLOSE = 0.01
 WIDE = ((0.68, 0.32), (0.265, 0.69), (0.15, 0.06))
+# As browsers do that keep pages from telling devices apart; it counts what is closed, too.
+HIDING = """() => {
+    const { prototype } = OffscreenCanvasRenderingContext2D;
+    const { getImageData } = prototype;
+    prototype.getImageData = function (...place) {
+        const read = getImageData.apply(this, place);
+        read.data[0] ^= 1;
+        return read;
+    };
+    const { close } = ImageBitmap.prototype;
+    self.closed = 0;
+    ImageBitmap.prototype.close = function () {
+        self.closed += 1;
+        close.call(this);
+    };
+}"""
 MEASURES = ("probability", "map", "unfamiliarity")
 
 
@@ -159,6 +175,16 @@ def test_what_is_no_picture_says_why(page: Page, content: bytes, words: str) -> 
     problem: dict[str, Any] = ask(page, "file", content)["problem"]
     assert problem["title"] == "This file can't be classified."
     assert words in problem["detail"]
+
+
+def test_a_browser_that_hides_pixels_is_told_of_and_reads_png(page: Page, tmp_path: Path) -> None:
+    [worker] = page.workers
+    worker.evaluate(HIDING)
+    assert ask(page, "red.png", solid(RED, tmp_path))["answer"]["label"] == "mel"
+    Image.new("RGB", (40, 30), RED).save(tmp_path / "red.jpg")
+    problem = ask(page, "red.jpg", (tmp_path / "red.jpg").read_bytes())["problem"]
+    assert "This browser hides pixels from pages: allow canvas here" in problem["detail"]
+    assert worker.evaluate("self.closed") == 1
 
 
 def test_a_cut_png_is_not_half_a_picture(page: Page, tmp_path: Path) -> None:

@@ -45,7 +45,7 @@ class Client:
     Raises
     ------
     DermaError
-        When ``url`` is no address, or its proxy can't be used.
+        When ``url`` is no address, ``api_key`` no key, or the proxy can't be used.
 
     Notes
     -----

@@ -13,9 +13,12 @@ from doctor_derma.images.decoding import (
     open_image,
     without_identity,
 )
+from doctor_derma.images.formats import LENGTH, kind_of
+from doctor_derma.server.schemas import MAX_IMAGE_BYTES
 
 GROUP_PICTURES = 32
-GROUP_BYTES = 32_000_000
+# Over a slow connection, of 1 Mbit/s, these take half a minute, and a client is patient for one.
+GROUP_BYTES = 4_000_000
 
 Encoded = bytes | UnreadableImage
 
@@ -28,7 +31,8 @@ def encode(source: ImageSource) -> bytes:
     Raises
     ------
     UnreadableImage
-        When the file can't be read, the array is no picture, or a DICOM file can't be decoded.
+        When the file can't be read or is larger than a server takes, the array is no picture, or
+        a DICOM file can't be decoded.
     """
     if isinstance(source, bytes):
         return without_identity(source)
@@ -37,7 +41,13 @@ def encode(source: ImageSource) -> bytes:
         open_image(source).save(stream, "PNG", compress_level=1)
         return stream.getvalue()
     try:
-        return without_identity(Path(source).read_bytes())
+        path = Path(source)
+        if path.stat().st_size > MAX_IMAGE_BYTES and not _is_dicom(path):
+            size = f"{MAX_IMAGE_BYTES // 1_000_000} MB"
+            raise UnreadableImage(
+                f"the picture is over {size}; send a smaller or more compressed one", "large"
+            )
+        return without_identity(path.read_bytes())
     except FileNotFoundError as error:
         raise UnreadableImage("no such file") from error
     except IsADirectoryError as error:
@@ -65,6 +75,11 @@ def grouped(images: Iterable[ImageSource]) -> Iterator[list[Encoded]]:
         size += length
     if group:
         yield group
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return kind_of(stream.read(LENGTH)) == "DICOM"
 
 
 def _try_encode(image: ImageSource) -> Encoded:

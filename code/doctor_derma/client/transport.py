@@ -9,6 +9,7 @@ import httpx
 from doctor_derma._version import __version__
 from doctor_derma.client.exchange import Reply, Request
 from doctor_derma.errors import DermaError
+from doctor_derma.server.settings import clean_key
 
 _EXAMPLE = "http://localhost:5555"
 
@@ -19,7 +20,7 @@ def settings(url: str, api_key: str | None) -> Mapping[str, Any]:
     Raises
     ------
     DermaError
-        When the address is none of a server.
+        When the address is none of a server, or the key none that can be sent.
     """
     try:
         address = httpx.URL(url)
@@ -28,8 +29,11 @@ def settings(url: str, api_key: str | None) -> Mapping[str, Any]:
     if address.scheme not in ("http", "https") or not address.host:
         raise DermaError(f"{url}: no address of a server; give one such as {_EXAMPLE}")
     headers = {"User-Agent": f"doctor-derma/{__version__}"}
-    if api_key:
-        headers["Authorization"] = f"Bearer {api_key}"
+    if api_key is not None:
+        try:
+            headers["Authorization"] = f"Bearer {clean_key(api_key)}"
+        except ValueError as error:
+            raise DermaError(f"API key: {error}; copy it anew, or give none") from error
     return {"base_url": address, "headers": headers}
 
 

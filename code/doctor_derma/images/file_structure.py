@@ -93,8 +93,8 @@ def look_through(encoded: bytes) -> Structure:
             # Runs, which Pillow goes through in Python.
             (compression,) = struct.unpack_from("<I", encoded, 30)
             return Structure(odd=compression in (1, 2))
-    except (IndexError, struct.error):
-        pass  # It ends too early, as the decoder will say.
+    except (IndexError, ValueError, struct.error):
+        pass  # It ends too early, or is of nothing, as the decoder will say.
     return Structure(odd=eager, eager=eager)
 
 

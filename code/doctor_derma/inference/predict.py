@@ -27,7 +27,6 @@ def run_predict(
     bundle: str | Path,
     format: Format = "table",
     output: Path | None = None,
-    batch_size: int = 32,
     rule: Rule | None = None,
     costs: Costs | None = None,
     patient: Patient = NOBODY,
@@ -40,7 +39,6 @@ def run_predict(
     bundle : folder with the model
     format : ``table``, ``json``, ``csv`` or ``isic``
     output : file that appears when it is whole; standard output when None
-    batch_size : pictures in memory and in the network at a time
     rule, costs : of the decisions, see ``Classifier.load``
     patient : of whom all pictures are, see ``Classifier.predict``
 
@@ -58,7 +56,7 @@ def run_predict(
     classifier = Classifier.load(bundle, rule=rule, costs=costs)
     if format == "isic":
         isic_columns(classifier.info.classes)
-    rows = predict_rows(classifier, paths, batch_size, patient)
+    rows = predict_rows(classifier, paths, patient=patient)
     failed = report_rows(rows, len(paths), classifier.info.classes, format, output)
     say_others(others)
     return failed

@@ -52,7 +52,8 @@ def find_images(sources: Sequence[str]) -> Found:
 
 def _matches(source: str) -> tuple[list[Path], list[Path]]:
     """Return the pictures of a source, and the other files of its folders."""
-    path = Path(source).expanduser()
+    # A file may be called as nobody's home is, such as ~lesion.jpg, which Path.expanduser refuses.
+    path = Path(os.path.expanduser(source))  # noqa: PTH111
     images: list[Path] = []
     others: list[Path] = []
     if _is_folder(path):

@@ -5,6 +5,7 @@ import base64
 import io
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
+from math import inf
 
 import numpy as np
 from anyio import to_thread
@@ -29,7 +30,6 @@ from doctor_derma.server.uploads import Upload
 
 # A request with many pictures can wait this long for a busy engine.
 MAX_WAIT_SECONDS = 10.0
-MAX_AHEAD_BYTES = 20_000_000
 # Viridis (Smith and van der Walt, 2015) at five places, as on the upload page; colour-blind
 # people can read it, and it stays in order when printed in grey.
 VIRIDIS = np.array(
@@ -90,6 +90,7 @@ async def answer_uploads(
     reservation: Reservation,
     *,
     ahead: int,
+    ahead_bytes: float = inf,
     map_format: MapFormat = "none",
     rule: Rule | None = None,
     patient: Patient = NOBODY,
@@ -102,7 +103,8 @@ async def answer_uploads(
     Parameters
     ----------
     reservation : to which the bytes of each picture are given back when it is classified
-    ahead : pictures that the engine works on at a time; also never over ``MAX_AHEAD_BYTES``
+    ahead : pictures that the engine works on at a time
+    ahead_bytes : of these; while they are more, no further upload is read
     map_format : of the activation maps
     rule : by which the pictures are called; the model's own when None
     patient : of whom all of them are
@@ -114,16 +116,17 @@ async def answer_uploads(
     """
     running: asyncio.Queue[asyncio.Task[Prediction | ProblemError] | None] = asyncio.Queue()
     started: set[asyncio.Task[Prediction | ProblemError]] = set()
-    in_flight = _InFlight(ahead)
+    in_flight = _InFlight(ahead, ahead_bytes)
 
     async def start_all() -> None:
         try:
             async for upload in uploads:
                 size = len(upload.picture) if isinstance(upload.picture, bytes) else 0
-                await in_flight.enter(size)
+                in_flight.enter(size)
                 task = asyncio.create_task(classify(upload.picture, size))
                 started.add(task)
                 running.put_nowait(task)
+                await in_flight.room()
         finally:
             running.put_nowait(None)
 
@@ -131,7 +134,7 @@ async def answer_uploads(
         try:
             if isinstance(picture, ProblemError):
                 return picture
-            return await _predict(engine, picture, rule, patient)
+            return await _predict(engine, picture, rule, patient, in_flight)
         finally:
             reservation.give_back(size)
             await in_flight.leave(size)
@@ -158,36 +161,37 @@ async def answer_uploads(
 
 
 async def _predict(
-    engine: Engine, picture: bytes, rule: Rule | None, patient: Patient
+    engine: Engine, picture: bytes, rule: Rule | None, patient: Patient, in_flight: "_InFlight"
 ) -> Prediction | ProblemError:
     clock = asyncio.get_running_loop().time
     end = clock() + MAX_WAIT_SECONDS
     while True:
         try:
-            return await engine.predict(picture, rule, patient)
+            return await engine.attempt(picture, rule, patient)
         except Overloaded as busy:
             wait = busy.retry_after
             if isinstance(busy, Draining) or clock() + wait > end:
+                engine.refused(busy)
                 return to_problem_error(busy)
-            await asyncio.sleep(wait)
+            await in_flight.wait(wait)
         except EXPECTED_ERRORS as error:
             return to_problem_error(error)
 
 
 class _InFlight:
-    """Bounds the pictures of one request, and their bytes, that the engine works on at a time."""
+    """The pictures of one request that the engine works on, and when it may take the next."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, most_bytes: float) -> None:
         self._changed = asyncio.Condition()
         self._most = most
+        self._most_bytes = most_bytes
         self._pictures = 0
         self._bytes = 0
+        self._waiting = 0
 
-    async def enter(self, size: int) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._fits(size))
-            self._pictures += 1
-            self._bytes += size
+    def enter(self, size: int) -> None:
+        self._pictures += 1
+        self._bytes += size
 
     async def leave(self, size: int) -> None:
         async with self._changed:
@@ -195,8 +199,21 @@ class _InFlight:
             self._bytes -= size
             self._changed.notify_all()
 
-    def _fits(self, size: int) -> bool:
+    async def wait(self, seconds: float) -> None:
+        """Let time pass for a picture that found no room, and let no other overtake it."""
+        self._waiting += 1
+        try:
+            await asyncio.sleep(seconds)
+        finally:
+            self._waiting -= 1
+
+    async def room(self) -> None:
+        """Wait until the engine may take the next picture."""
+        async with self._changed:
+            await self._changed.wait_for(self._has_room)
+
+    def _has_room(self) -> bool:
         # One picture always may, so that none waits for ever.
         return self._pictures == 0 or (
-            self._pictures < self._most and self._bytes + size <= MAX_AHEAD_BYTES
+            self._pictures < self._most and self._bytes <= self._most_bytes and not self._waiting
         )

@@ -32,10 +32,11 @@ SECURITY_HEADERS = {
     "X-Frame-Options": "DENY",
     "X-Permitted-Cross-Domain-Policies": "none",
 }
-# The browser edition, whose network is WebAssembly, and which can become an app.
+# The browser edition, whose network is WebAssembly in a worker, and which can become an app.
 LOCAL_PATH = "/local"
 LOCAL_POLICY = SECURITY_HEADERS["Content-Security-Policy"].replace(
-    "script-src 'self'", "script-src 'self' 'wasm-unsafe-eval'; manifest-src 'self'"
+    "script-src 'self'",
+    "script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; manifest-src 'self'",
 )
 # Pages and scripts are asked for again, so that a new release is seen; answers say no-store.
 CACHE_CONTROL = "no-cache"

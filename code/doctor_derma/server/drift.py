@@ -27,23 +27,19 @@ class Drift:
         self._expected = expected_shares(info)
         self._rule = info.decision.default
         self._least = least
-        self._recent: deque[tuple[str, ...]] = deque(maxlen=window)
-        self._counts: Counter[str] = Counter()
+        self._oddities = _Window(window)
+        self._labels = _Window(window)
 
     def add(self, prediction: Prediction) -> None:
         """Count a picture, and forget the one that leaves the window.
 
-        What was called by another rule than the server's own is no sign of drift, and is left out.
+        A label that another rule than the server's own called, or patient data have moved, is no
+        sign of drift, and is left out. What the picture itself is like depends on neither.
         """
-        if prediction.rule != self._rule:
-            return
-        if len(self._recent) == self._recent.maxlen:
-            self._counts.subtract(self._recent[0])
         unfamiliar = (UNFAMILIAR,) if prediction.unfamiliarity > 1 else ()
-        # A class may have the name of an oddity.
-        seen = (_class(prediction.label), *prediction.warnings, *unfamiliar)
-        self._recent.append(seen)
-        self._counts.update(seen)
+        self._oddities.add(*prediction.warnings, *unfamiliar)
+        if prediction.rule == self._rule and not prediction.patient_data:
+            self._labels.add(prediction.label)
 
     @property
     def class_stability(self) -> float:
@@ -59,10 +55,10 @@ class Drift:
         .. [1] B. Yurdakul: Statistical properties of population stability index.
                Western Michigan University, 2018.
         """
-        if (pictures := len(self._recent)) < self._least:
+        if (pictures := len(self._labels)) < self._least:
             return math.nan
         total = pictures + len(self._expected) / 2
-        found = {name: (self._counts[_class(name)] + 0.5) / total for name in self._expected}
+        found = {name: (self._labels.counts[name] + 0.5) / total for name in self._expected}
         return sum(
             (found[name] - share) * math.log(found[name] / share)
             for name, share in self._expected.items()
@@ -74,9 +70,26 @@ class Drift:
         0.2% of the training images are dark, bright or blurred each; the bundle's ``familiar``
         says how many of the validation images are not unfamiliar.
         """
-        if (pictures := len(self._recent)) < self._least:
+        if (pictures := len(self._oddities)) < self._least:
             return math.nan
-        return self._counts[oddity] / pictures
+        return self._oddities.counts[oddity] / pictures
+
+
+class _Window:
+    """Counts what was seen of the last pictures."""
+
+    def __init__(self, size: int) -> None:
+        self.counts: Counter[str] = Counter()
+        self._recent: deque[tuple[str, ...]] = deque(maxlen=size)
+
+    def __len__(self) -> int:
+        return len(self._recent)
+
+    def add(self, *seen: str) -> None:
+        if len(self._recent) == self._recent.maxlen:
+            self.counts.subtract(self._recent[0])
+        self._recent.append(seen)
+        self.counts.update(seen)
 
 
 def expected_shares(info: BundleInfo) -> dict[str, float]:
@@ -106,7 +119,3 @@ def _shares_by_metrics(info: BundleInfo) -> dict[str, float]:
         called = share * sensitivity + (1 - share) * (1 - specificity)
         shares[name] = called if math.isfinite(called) else share
     return shares
-
-
-def _class(name: str) -> str:
-    return f"class {name}"

@@ -59,7 +59,12 @@ class BoundedProtocol(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what comes, unless the answer is out and the end is near."""
-        if self._lingering or self._drop(data) or self._refuse_early(data):
+        if self._lingering:
+            return
+        data = self._drop(data)
+        while data and self._refuse_early(data):
+            data = self._drop(data)
+        if not data:
             return
         if self._is_tiny_chunks(data):
             self.transport.abort()
@@ -70,7 +75,7 @@ class BoundedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request, if it did not come behind the last."""
-        if not self._lingering:
+        if not self._lingering and not self.flow.write_paused:
             self._abort_after(REQUEST_SECONDS)
         super().on_response_complete()
         self._stop_waiting()
@@ -116,19 +121,17 @@ class BoundedProtocol(H11Protocol):
         self._dropped = refusal.end
         if len(data) < refusal.end:
             self._abort_after(REQUEST_SECONDS)
-        return self._drop(data)
+        return True
 
-    def _drop(self, data: bytes) -> bool:
-        """Drop what comes of a request that was refused, and take what follows it."""
+    def _drop(self, data: bytes) -> bytes:
+        """Drop what comes of a request that was refused, and return what follows it."""
         if not self._dropped:
-            return False
+            return data
         rest = data[self._dropped :]
         self._dropped = max(self._dropped - len(data), 0)
         if not self._dropped:
             self._abort_after(REQUEST_SECONDS)
-        if rest:
-            self.data_received(rest)
-        return True
+        return rest
 
     @property
     def _answers(self) -> bool:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from doctor_derma.images.decoding import UnreadableImage
+from doctor_derma.images.decoding import Fault, UnreadableImage
 from doctor_derma.images.formats import NAMES
 from doctor_derma.server.engine.admission import DeadlineExceeded, Draining, Overloaded
 from doctor_derma.server.logs import CURRENT, RequestRecord
@@ -64,7 +64,7 @@ WRONG_METHOD = ProblemType(
 )
 TOO_SLOW = ProblemType(
     *("too-slow", 408, "Upload too slow"),
-    "The picture came too slowly or stopped coming, and the server has let go of it. "
+    "The upload was too slow or stopped, and the server has let go of it. "
     "Send it again over a better connection, or send a smaller one.",
 )
 TOO_LARGE = ProblemType(
@@ -110,6 +110,12 @@ PROBLEM_TYPES = (
     *(MALFORMED, KEY_NEEDED, NOT_FOUND, WRONG_METHOD, TOO_SLOW, TOO_LARGE, WRONG_TYPE),
     *(UNREADABLE, INVALID, TOO_MANY, FAILED, OVERLOADED, LATE, NOT_READY),
 )
+_FAULTS: dict[Fault, ProblemType] = {
+    "damaged": UNREADABLE,
+    "foreign": WRONG_TYPE,
+    "unsupported": WRONG_TYPE,
+    "large": TOO_LARGE,
+}
 
 
 class Problem(BaseModel):
@@ -164,11 +170,8 @@ def to_problem_error(error: Exception) -> ProblemError:
     """Return the problem for an error of one of the types in ``EXPECTED_ERRORS``."""
     match error:
         case UnreadableImage(kind=kind):
-            if kind == "foreign":
-                return ProblemError(WRONG_TYPE, sentence(f"{error}; send {NAMES}"))
-            if kind == "unsupported":
-                return ProblemError(WRONG_TYPE, sentence(str(error)))
-            return ProblemError(TOO_LARGE if kind == "large" else UNREADABLE, sentence(str(error)))
+            advice = f"; send {NAMES}" if kind == "foreign" else ""
+            return ProblemError(_FAULTS[kind], sentence(f"{error}{advice}"))
         case Draining(retry_after=seconds):
             detail = "The server is stopping; send this again in a moment."
             return ProblemError(NOT_READY, detail, retry_after=seconds)

@@ -1,12 +1,13 @@
 """The memory of a server with all its processes, as a figure for Prometheus."""
 
-import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
+
+from doctor_derma.server.decoding_worker import RESIDENT, memory_of
 
 _PROC = Path("/proc")
 
@@ -24,7 +25,7 @@ class ResidentMemory(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """Yield the figure."""
-        if found := sum(map(_resident, _with_children(self._process))):
+        if found := sum(memory_of(each, RESIDENT) for each in _with_children(self._process)):
             yield GaugeMetricFamily(
                 "derma_resident_bytes",
                 "Resident memory of the server's processes, with the one that decodes beside it",
@@ -40,12 +41,3 @@ def _with_children(process: int) -> Iterator[int]:
             with suppress(OSError):
                 for child in (thread / "children").read_text().split():
                     yield from _with_children(int(child))
-
-
-def _resident(process: int) -> int:
-    """Return bytes: the second number of ``statm`` in proc(5), which counts pages."""
-    try:
-        pages = (_PROC / str(process) / "statm").read_text().split()[1]
-    except OSError:
-        return 0
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")

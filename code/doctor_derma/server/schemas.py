@@ -25,6 +25,8 @@ from doctor_derma.server.problems import UNREADABLE, Problem
 
 MODEL_PATH = "/v1/model"
 CARD_PATH = "/v1/model/card"
+# Of one picture.
+MAX_IMAGE_BYTES = 20_000_000
 
 MapFormat = Literal["none", "grid", "png"]
 

@@ -13,6 +13,21 @@ from doctor_derma.inference.providers import CPU, named_providers
 
 PREFIX = "DERMA_"
 _ORIGIN = re.compile(r"https?://[^/\s]+")
+_KEY = re.compile(r"[!-~]+")
+
+
+def clean_key(key: str) -> str:
+    """Return an API key without the white space around it.
+
+    Raises
+    ------
+    ValueError
+        When nothing is left, or what a client can't send in a header.
+    """
+    key = key.strip()
+    if not _KEY.fullmatch(key):
+        raise ValueError("a key has ASCII letters, digits and signs, at least one, and no spaces")
+    return key
 
 
 class Settings(BaseSettings):
@@ -23,7 +38,7 @@ class Settings(BaseSettings):
     queue_limit : pictures that are accepted and not yet answered; past it the answer is 503
     max_batch : pictures that the network takes at a time
     deadline_seconds : after which an accepted picture is given up, with a 503
-    api_keys : one of them is needed to classify, when there are any
+    api_keys : one of them is needed to classify, when there are any; see ``clean_key``
     cors_origins : sites, each scheme and host such as ``https://example.org``, whose pages may
         use the API
     per_client_limit : requests with pictures that one address may have under way. Behind a
@@ -67,7 +82,15 @@ class Settings(BaseSettings):
         """Read several values with commas between."""
         if not isinstance(given, str):
             return given
-        return [part.strip() for part in given.split(",") if part.strip()]
+        parts = [part.strip() for part in given.split(",") if part.strip()]
+        if not parts:
+            raise ValueError("there is nothing between the commas")
+        return parts
+
+    @field_validator("api_keys")
+    @classmethod
+    def _clean_keys(cls, keys: frozenset[str]) -> frozenset[str]:
+        return frozenset(map(clean_key, keys))
 
     @field_validator("providers", mode="before")
     @classmethod

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from time import monotonic
 from typing import NamedTuple
 
 from doctor_derma.server.browser_security import ENCODED_HEADERS
@@ -69,7 +68,6 @@ class Shedding:
         # Passed on in this turn of the event loop, and not under way before the next.
         self._coming: Counter[str] = Counter()
         self._early = 0
-        self._logged = 0.0
 
     @property
     def draining(self) -> bool:
@@ -141,7 +139,10 @@ class Shedding:
         return to_problem_error(busy) if busy and path not in PATIENT_PATHS else None
 
     def _log(self) -> None:
+        if not self._early:
+            asyncio.get_running_loop().call_later(LOG_SECONDS, self._write)
         self._early += 1
-        if (now := monotonic()) - self._logged >= LOG_SECONDS:
-            log_request(logging.INFO, refused=self._early)
-            self._early, self._logged = 0, now
+
+    def _write(self) -> None:
+        log_request(logging.INFO, refused=self._early)
+        self._early = 0

@@ -25,6 +25,7 @@ from doctor_derma.server.problems import (
     WRONG_TYPE,
     ProblemError,
 )
+from doctor_derma.server.schemas import MAX_IMAGE_BYTES
 from doctor_derma.server.upload_memory import Reservation
 
 FORM = "multipart/form-data"
@@ -32,7 +33,6 @@ FIELD = "image"
 MANY_FIELD = "images"
 ANY_BYTES = "application/octet-stream"
 _RAW_TYPES = (*MEDIA_TYPES, ANY_BYTES)
-MAX_IMAGE_BYTES = 20_000_000
 # Boundaries, part headers and a file name around a picture.
 FORM_BYTES = 4_096
 
@@ -275,5 +275,5 @@ def _too_large(most: int) -> ProblemError:
 
 
 def _too_slow() -> ProblemError:
-    detail = "The upload came too slowly; send it again or send less."
+    detail = "The upload was too slow; send it again or send less."
     return ProblemError(TOO_SLOW, detail, _CLOSE)

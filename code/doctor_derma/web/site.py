@@ -27,15 +27,17 @@ MANIFEST = "manifest.webmanifest"
 ENGINE = "engine.js"
 # What the worker loads of onnxruntime-web; the second is sent packed, in a quarter of its size.
 RUNTIME_SCRIPT, RUNTIME_WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
+# To nginx .mjs is no script, and browsers run none that doesn't come as one.
+_SCRIPT_NAME = "ort.wasm.bundle.min.js"
 ICON_SIDES = (180, 192, 512)
 # A folder that holds it is a site, and may be replaced by one.
 _MARKER = "local/worker.js"
 # No other host can be asked, whatever a script may hold; wasm-unsafe-eval lets WebAssembly run,
-# and no text become a script.
+# and no text become a script. The worker starts from a blob; engine.js says why.
 POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; "
-    "connect-src 'self'; img-src 'self' blob:; manifest-src 'self'; base-uri 'none'; "
-    "form-action 'none'"
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
+    "style-src 'self'; connect-src 'self'; img-src 'self' blob:; manifest-src 'self'; "
+    "base-uri 'none'; form-action 'none'"
 )
 _HEAD = f"""<meta http-equiv="Content-Security-Policy" content="{POLICY}">
   <meta name="theme-color" content="{TEAL}">
@@ -129,7 +131,7 @@ def _write_model(folder: Path, bundle: Path, info: BundleInfo) -> None:
 
 def _write_runtime(folder: Path, runtime: Path) -> None:
     folder.mkdir()
-    shutil.copyfile(runtime / RUNTIME_SCRIPT, folder / RUNTIME_SCRIPT)
+    shutil.copyfile(runtime / RUNTIME_SCRIPT, folder / _SCRIPT_NAME)
     _pack(runtime / RUNTIME_WASM, folder / f"{RUNTIME_WASM}.gz")
 
 

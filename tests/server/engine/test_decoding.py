@@ -115,6 +115,20 @@ def test_too_much_memory_is_a_refusal() -> None:
     run(scenario)
 
 
+def test_a_photograph_of_a_telephone_is_decoded() -> None:
+    # 24 megapixels, as recent ones take them if not told else.
+    photograph = NOISE.resize((5712, 4284))
+    data = heic(photograph, chroma=420, quality=40, enc_params={"preset": "ultrafast"})
+
+    async def scenario(decoder: IsolatedDecoder) -> None:
+        found = await decoder.decode(data)
+        assert isinstance(found, Decoded)
+        mean = np.asarray(photograph.reduce(68)).mean()
+        assert found.pixels.mean() == pytest.approx(mean, abs=2)
+
+    run(scenario)
+
+
 def test_too_much_time_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     def forever(*arguments: object) -> None:
         while True:

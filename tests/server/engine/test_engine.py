@@ -98,6 +98,30 @@ def test_a_picture_too_many_is_refused_at_once(acting: ActingClassifier) -> None
     assert figure(metrics, "derma_refused_pictures_total", reason="overloaded") == 1
 
 
+def test_a_picture_that_is_asked_for_again_is_refused_once_at_most(
+    acting: ActingClassifier,
+) -> None:
+    engine, metrics = make_engine(acting, queue_limit=1)
+    overloaded = {"reason": "overloaded"}
+
+    async def scenario() -> None:
+        acting.may_end.clear()
+        first = asyncio.create_task(engine.predict(encoded(RED)))
+        await asyncio.sleep(0)
+        for _ in range(3):
+            with pytest.raises(Overloaded) as busy:
+                await engine.attempt(encoded(GREEN))
+        assert figure(metrics, "derma_refused_pictures_total", **overloaded) == 0
+        engine.refused(busy.value)
+        assert figure(metrics, "derma_refused_pictures_total", **overloaded) == 1
+        acting.may_end.set()
+        await first
+        assert (await engine.attempt(encoded(GREEN))).label == "nv"
+
+    run(engine, scenario)
+    assert figure(metrics, "derma_refused_pictures_total", **overloaded) == 1
+
+
 def test_an_unreadable_picture_passes_through(acting: ActingClassifier) -> None:
     engine, metrics = make_engine(acting)
 

@@ -13,7 +13,7 @@ from PIL import Image
 from doctor_derma.images.decoding import decode
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.server.engine.decoding import Unread, where_to_decode
-from doctor_derma.server.engine.jobs import Classified, Job, Outcome, work
+from doctor_derma.server.engine.jobs import Classified, Failed, Job, Outcome, work
 from images.made import heic, with_size
 from tiny_bundle import BLUE, GREEN, RED, SIZE
 
@@ -64,6 +64,22 @@ def test_each_picture_gets_its_own_prediction(classifier: Classifier) -> None:
 def test_a_picture_that_cannot_be_read_fails_alone(classifier: Classifier) -> None:
     found = outcomes(classifier, [SMALL, b"nonsense", SMALL])
     assert found[1] == Unread("not a picture that can be read", "foreign")
+    assert [found[index].batch for index in (0, 2)] == [2, 2]  # type: ignore[union-attr]
+
+
+def test_a_picture_that_cannot_be_looked_through_fails_alone(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(picture: bytes) -> str:
+        if picture == b"a stone":
+            raise RuntimeError("out of luck")
+        return where_to_decode(picture)
+
+    monkeypatch.setattr("doctor_derma.server.engine.jobs.where_to_decode", stumble)
+    found = outcomes(classifier, [SMALL, b"a stone", SMALL])
+    failed = found[1]
+    assert isinstance(failed, Failed)
+    assert failed.report.strip().endswith("RuntimeError: out of luck")
     assert [found[index].batch for index in (0, 2)] == [2, 2]  # type: ignore[union-attr]
 
 

@@ -84,6 +84,7 @@ def _jpeg(seed: int) -> dict[str, bytes]:
         "jpeg-exif-loop": start + _segment(b"Exif\0\0" + _loop()) + good[2:],
         "jpeg-exif-far": start + _segment(b"Exif\0\0II*\0\xff\xff\xff\x7f") + good[2:],
         "jpeg-mpo": start + _segment(b"MPF\0" + _loop(), 0xE2) + good[2:],
+        "jpeg-progressive-of-nothing": b"\xff\xd8\xff\xc2\0\x08\x08\0\x10\0\x10\0\xff\xd9",
         "jpeg-photoshop": start + _segment(b"Photoshop 3.0\0" + b"8BIM" * 9, 0xED) + good[2:],
     }
 

@@ -143,6 +143,11 @@ def test_what_happens_is_spoken(page: Page, colours: dict[str, Path]) -> None:
     expect(page.get_by_role("img", name="Map of the evidence for Melanoma")).to_be_visible()
 
 
+def test_what_is_told_later_has_its_place_from_the_start(page: Page) -> None:
+    # Screen readers tell of changes in an element that they know, and know none that is hidden.
+    expect(page.get_by_role("status")).to_have_count(2)
+
+
 def test_bars_and_motion_follow_the_readers_settings(
     open_page: Open, colours: dict[str, Path]
 ) -> None:

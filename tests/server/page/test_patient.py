@@ -53,6 +53,28 @@ def test_an_age_that_is_none_is_not_sent(open_page: Open, knowing: str, between:
     assert not [url for url in asked if "age=" in url]
 
 
+def test_an_age_that_is_none_takes_the_place_of_the_one_before(
+    open_page: Open, knowing: str, between: Path
+) -> None:
+    page = open_page(knowing)
+    choose(page, between)
+    page.locator("#patient summary").click()
+    age = page.get_by_role("spinbutton", name="Age")
+    age.fill("90")
+    age.blur()
+    expect_answer(page, "Melanoma")
+    age.fill("200")
+    age.blur()
+    expect_answer(page, "Not sure")
+    expect(page.locator("#report")).not_to_contain_text("Weighed beside the picture")
+
+
+def test_browsers_fill_in_nothing_of_another_person(open_page: Open, knowing: str) -> None:
+    page = open_page(knowing)
+    for field in page.locator("#patient :is(input, select)").all():
+        expect(field).to_have_attribute("autocomplete", "off")
+
+
 def test_a_model_of_pictures_alone_asks_for_nothing(page: Page) -> None:
     expect(page.locator("#rule")).to_be_visible()
     expect(page.locator("#patient")).to_be_hidden()

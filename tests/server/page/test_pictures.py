@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -40,8 +41,16 @@ def test_what_holds_no_file_is_said_or_left_alone(page: Page) -> None:
     hand_over(page, "paste")
     expect(page.locator("#note")).to_be_empty()
     hand_over(page, "drop")
-    expect(page.locator("#note")).to_have_text("What was dropped holds no file.")
+    expect(page.locator("#note")).to_have_text("No file was dropped.")
     expect(page.locator("#empty")).to_be_visible()
+
+
+def test_an_id_of_a_run_is_cut_and_a_name_is_not(page: Page) -> None:
+    expect(page.locator("#model")).to_contain_text("run 01234567)")
+    model = httpx.get(f"{page.url}v1/model", trust_env=False).json()
+    page.route("**/v1/model", lambda route: route.fulfill(json={**model, "run": "eca_lite0"}))
+    page.reload()
+    expect(page.locator("#model")).to_contain_text("run eca_lite0)")
 
 
 def test_a_class_has_its_meaning(page: Page, colours: dict[str, Path]) -> None:

@@ -8,6 +8,10 @@ from playwright.sync_api import Browser, Page, expect
 from doctor_derma.inference.prediction import NOTICE
 from server.page.driving import choose, expect_answer
 
+DECODE_LATER = """() => {
+    HTMLImageElement.prototype.decode = () => new Promise((resolve) => { window.goOn = resolve; });
+}"""
+
 
 def answer(page: Page, colours: dict[str, Path]) -> None:
     choose(page, colours["red"])
@@ -89,6 +93,18 @@ def test_a_report_says_that_a_picture_is_unfamiliar(page: Page, colours: dict[st
     choose(page, colours["red"])
     expect_answer(page, "Melanoma")
     expect(page.locator("#report")).not_to_contain_text("does not know this kind of picture")
+
+
+def test_a_report_never_shows_another_picture(page: Page, colours: dict[str, Path]) -> None:
+    answer(page, colours)
+    drawn = page.locator("#report canvas")
+    expect(drawn).to_have_count(2)
+    page.evaluate(DECODE_LATER)
+    choose(page, colours["green"])
+    expect_answer(page, "Melanocytic nevus")
+    expect(drawn).to_have_count(0)
+    page.evaluate("window.goOn()")
+    expect(drawn).to_have_count(2)
 
 
 def test_names_of_files_are_text(page: Page, colours: dict[str, Path], tmp_path: Path) -> None:

@@ -15,6 +15,19 @@ from server.live import serving
 from server.page.driving import Open, choose, expect_answer, thumbnail
 
 PREDICT = "**/v1/predict**"
+# As many as may be under way at once break, and what a timer calls comes after all that is ready.
+THIRD_AFTER_TWO_BROKEN = """async () => {
+    const { inTurn } = await import(new URL("static/ask.js", document.baseURI));
+    addEventListener("unhandledrejection", (event) => event.preventDefault());
+    const done = [];
+    const queue = inTurn(async (item) => {
+        if (item < 3) throw new Error("broken");
+        done.push(item);
+    });
+    [1, 2, 3].forEach((item) => queue(item));
+    await new Promise((resolve) => setTimeout(resolve));
+    return done;
+}"""
 
 
 def test_a_server_that_is_down_is_asked_again(page: Page, colours: dict[str, Path]) -> None:
@@ -27,6 +40,27 @@ def test_a_server_that_is_down_is_asked_again(page: Page, colours: dict[str, Pat
     expect_answer(page, "Melanoma")
     expect(page.locator("#progress")).to_have_text("2 of 2 answered")
     expect(page.locator("#error")).to_be_hidden()
+
+
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [("text/html", "<!doctype html><title>Log in</title>"), ("application/json", '{"label": "me')],
+)
+def test_what_is_no_whole_answer_is_asked_for_again(
+    page: Page, colours: dict[str, Path], kind: str, body: str
+) -> None:
+    page.route(PREDICT, lambda route: route.fulfill(status=200, content_type=kind, body=body))
+    choose(page, colours["red"], colours["green"])
+    expect(page.locator("#error-title")).to_have_text("The server can't be reached.")
+    expect(thumbnail(page, "green.png")).to_contain_text("The server can't be reached")
+    page.unroute(PREDICT)
+    page.get_by_role("button", name="Try again").click()
+    expect_answer(page, "Melanoma")
+    expect(page.locator("#progress")).to_have_text("2 of 2 answered")
+
+
+def test_what_breaks_leaves_its_turn_to_the_next(page: Page) -> None:
+    assert page.evaluate(THIRD_AFTER_TWO_BROKEN) == [3]
 
 
 def test_a_server_that_fails_says_where_to_look(page: Page, colours: dict[str, Path]) -> None:
@@ -121,6 +155,7 @@ def test_a_key_is_asked_for_and_kept_in_the_tab(
         expect(page.locator("#error-detail")).to_have_text(
             "This API key is not one of the server's."
         )
+        expect(field).to_be_focused()
         field.fill("opensesame")
         page.get_by_role("button", name="Use key").click()
         expect_answer(page, "Melanoma")

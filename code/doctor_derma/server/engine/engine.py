@@ -137,6 +137,19 @@ class Engine:
         NetworkFailed
             When the network failed on the picture's batch.
         """
+        try:
+            return await self.attempt(encoded, rule, patient)
+        except Overloaded as busy:
+            self.refused(busy)
+            raise
+
+    async def attempt(
+        self, encoded: bytes, rule: Rule | None = None, patient: Patient = NOBODY
+    ) -> Prediction:
+        """Do as ``predict`` for a caller that may ask again and calls ``refused`` if it does not.
+
+        A picture that found no room counts as refused only then.
+        """
         self._enter()
         result: Result | None = None
         start = perf_counter()
@@ -161,15 +174,19 @@ class Engine:
             record.add_picture(result.batch)
         return result.prediction
 
+    def refused(self, busy: Overloaded) -> None:
+        """Count a picture whose answer is that there was no room for it."""
+        self._metrics.refused("draining" if isinstance(busy, Draining) else "overloaded")
+
     def _error(self, result: Unread | Failed | Busy | None) -> Exception:
+        if isinstance(result, Busy):
+            return Overloaded(ISOLATED_RETRY_SECONDS)
         error: Exception
         match result:
             case None:
                 reason, error = "late", DeadlineExceeded(f"no answer in {self._deadline:g} s")
             case Unread():
                 reason, error = "unreadable", UnreadableImage(result.reason, result.kind)
-            case Busy():
-                reason, error = "overloaded", Overloaded(ISOLATED_RETRY_SECONDS)
             case Failed():
                 reason, error = "failed", NetworkFailed(result.report)
         self._metrics.refused(reason)
@@ -178,13 +195,8 @@ class Engine:
     def _enter(self) -> None:
         record = CURRENT.get()
         if not self.ready and not (record and record.accepted):
-            self._metrics.refused("draining")
             raise Draining(self._admission.retry_after)
-        try:
-            self._admission.enter()
-        except Overloaded:
-            self._metrics.refused("overloaded")
-            raise
+        self._admission.enter()
         self._metrics.waiting(self._admission.waiting)
 
     def _leave(self, answered: bool) -> None:

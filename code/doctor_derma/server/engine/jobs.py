@@ -98,11 +98,11 @@ def work(jobs: Sequence[Job], read: Read, classify: Classify) -> list[tuple[Job,
         if job.over:
             continue
         start = perf_counter()
-        place = "here" if job.decoded else where_to_decode(job.encoded)
-        if place != "here":
-            outcomes.append((job, TAKES_TOO_MUCH if place == "nowhere" else "isolated"))
-            continue
         try:
+            place = "here" if job.decoded else where_to_decode(job.encoded)
+            if place != "here":
+                outcomes.append((job, TAKES_TOO_MUCH if place == "nowhere" else "isolated"))
+                continue
             picture = read(job.decoded or job.encoded)
             picture = picture._replace(rule=job.rule, patient=job.patient)
         except UnreadableImage as error:

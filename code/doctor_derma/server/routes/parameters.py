@@ -23,8 +23,8 @@ from doctor_derma.server.problems import (
     describe_problems,
     sentence,
 )
-from doctor_derma.server.schemas import MapFormat
-from doctor_derma.server.uploads import ANY_BYTES, FIELD, FORM, MAX_IMAGE_BYTES
+from doctor_derma.server.schemas import MAX_IMAGE_BYTES, MapFormat
+from doctor_derma.server.uploads import ANY_BYTES, FIELD, FORM
 
 POST_PROBLEMS = describe_problems(
     *(each for each in PROBLEM_TYPES if each not in (NOT_FOUND, WRONG_METHOD))

@@ -2,9 +2,9 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
@@ -27,6 +27,7 @@ from doctor_derma.server.routes.parameters import (
     raw_pictures,
 )
 from doctor_derma.server.schemas import (
+    MAX_IMAGE_BYTES,
     Answer,
     Answers,
     Item,
@@ -40,7 +41,7 @@ from doctor_derma.server.uploads import (
     FIELD,
     FORM_BYTES,
     MANY_FIELD,
-    MAX_IMAGE_BYTES,
+    PIECE_BYTES,
     Limits,
     Upload,
     read_pictures,
@@ -77,8 +78,20 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
     """Return the routes that classify pictures."""
     router = APIRouter(tags=["prediction"], dependencies=key_needed(settings.api_keys))
     ahead = pictures_ahead(settings)
+    # What is being read comes on top: the largest picture, and the beginning of the one behind it.
+    ahead_bytes = BATCH_BYTES - MAX_IMAGE_BYTES - PIECE_BYTES
     memory = UploadMemory(reserved=RESERVED_BYTES)
     batch_memory = UploadMemory(BATCH_BYTES)
+
+    async def asked(
+        rule: RuleQuery = None,
+        age: AgeQuery = None,
+        sex: SexQuery = None,
+        site: SiteQuery = None,
+    ) -> tuple[Rule | None, Patient]:
+        patient = Patient(age, sex, site)
+        check_asked(rule, patient, info)
+        return rule, patient
 
     @router.post(
         "/v1/predict",
@@ -96,11 +109,8 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
     async def predict(
         request: Request,
         response: Response,
+        given: Annotated[tuple[Rule | None, Patient], Depends(asked)],
         activation_map: MapQuery = "none",
-        rule: RuleQuery = None,
-        age: AgeQuery = None,
-        sex: SexQuery = None,
-        site: SiteQuery = None,
     ) -> Answer | Answers:
         """Several pictures are each answered or refused; a bad one doesn't fail the others.
 
@@ -108,8 +118,7 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
 
         Pictures are decoded in memory, classified and forgotten: never stored or logged.
         """
-        patient = Patient(age, sex, site)
-        check_asked(rule, patient, info)
+        rule, patient = given
         response.headers["Cache-Control"] = "no-store"
         with memory.reservation() as reservation:
             uploads = [upload async for upload in read_pictures(request, SOME, reservation)]
@@ -149,11 +158,8 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
     )
     async def predict_batch(
         request: Request,
+        given: Annotated[tuple[Rule | None, Patient], Depends(asked)],
         activation_map: MapQuery = "none",
-        rule: RuleQuery = None,
-        age: AgeQuery = None,
-        sex: SexQuery = None,
-        site: SiteQuery = None,
     ) -> _LinesResponse:
         """At most 1,000 pictures and 500 MB; each line is an Item in JSON (NDJSON).
 
@@ -161,9 +167,7 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
         later pictures are still being sent. A last line with a problem and without an index
         says why the rest of the request could not be read.
         """
-        patient = Patient(age, sex, site)
-        check_asked(rule, patient, info)
-        lines = batch_lines(request, activation_map, rule, patient)
+        lines = batch_lines(request, activation_map, *given)
         # An error before the first answer gets the right status.
         first = await anext(lines)
         return _LinesResponse(_chain(first, lines), headers={"Cache-Control": "no-store"})
@@ -177,6 +181,7 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
             answers = answer_uploads(
                 *(engine, info, uploads, reservation),
                 ahead=ahead,
+                ahead_bytes=ahead_bytes,
                 map_format=map_format,
                 rule=rule,
                 patient=patient,

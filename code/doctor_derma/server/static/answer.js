@@ -1,6 +1,7 @@
 // One answer in full: verdict, how sure, faults of the picture, ranked bars; or what is shown instead.
 
 import { byId, part, show } from "./dom.js";
+import { activity } from "./engine.js";
 
 export function showAnswer(answer) {
   const possible = new Set(answer.prediction_set);
@@ -120,13 +121,14 @@ export function showState({ state, busy, problem }) {
   const open = ["waiting", "asking", "busy"].includes(state);
   if (open) byId("busy").textContent = sentence(state, busy);
   show("busy", open);
-  show("error", state === "failed");
-  if (state !== "failed") return;
+  const failed = state === "failed";
+  show("error", failed);
+  const asked = !byId("key-form").hidden;
+  show("key-form", failed && problem.key);
+  if (!failed) return;
   byId("error-title").textContent = problem.title;
   byId("error-detail").textContent = problem.detail;
   show("retry", problem.again);
-  const asked = !byId("key-form").hidden;
-  show("key-form", problem.key);
   if (problem.key && !asked) byId("key").focus();
 }
 
@@ -134,5 +136,5 @@ function sentence(state, busy) {
   if (state === "busy") {
     return `The server is busy. Asking again in ${busy.seconds} s (${busy.repeat} of ${busy.of}).`;
   }
-  return state === "asking" ? "Looking at the picture…" : "Waiting for its turn…";
+  return state === "asking" ? activity() : "Waiting for its turn…";
 }

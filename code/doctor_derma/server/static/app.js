@@ -7,6 +7,7 @@ import { ask } from "./engine.js";
 import { currentPatient, currentRule, describeModel, offerPatient, offerRules } from "./model.js";
 import {
   addThumbnail, drawScale, removeThumbnail, setStrength, showEvidence, showPicture, takePictures, updateStrip,
+  visiblePicture,
 } from "./pictures.js";
 import { fillReport, saveReport } from "./report.js";
 
@@ -123,7 +124,7 @@ function render() {
   byId("report").replaceChildren();
   if (shown.state !== "answered") return;
   showAnswer(shown.answer);
-  fillReport(byId("report"), shown, byId("preview"));
+  fillReport(byId("report"), shown, visiblePicture());
 }
 
 function speak({ file }, sentence) {
@@ -142,6 +143,7 @@ byId("save").addEventListener("click", () => saveReport(byId("report"), shown.fi
 setStrength();
 drawScale(byId("scale"));
 describeModel(byId("model")).then((model) => {
+  if (shown) showState(shown);
   if (!model) return;
   const askAllAgain = () => askAbout(entries.filter(({ state }) => state === "answered"));
   offerRules(model, askAllAgain);

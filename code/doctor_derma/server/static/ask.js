@@ -44,7 +44,7 @@ function stored() {
 
 const AT_ONCE = 2;
 
-// work: async function of one item that handles its own errors; returns what queues an item.
+// work: async function of one item; returns what queues an item.
 export function inTurn(work) {
   const waiting = [];
   let underWay = 0;
@@ -52,9 +52,12 @@ export function inTurn(work) {
   async function next() {
     if (underWay === AT_ONCE || !waiting.length) return;
     underWay += 1;
-    await work(waiting.shift());
-    underWay -= 1;
-    next();
+    try {
+      await work(waiting.shift());
+    } finally {
+      underWay -= 1;
+      next();
+    }
   }
 
   return (item) => {

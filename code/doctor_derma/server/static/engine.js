@@ -1,6 +1,8 @@
 // What the page asks about pictures, and whom: the server. The browser edition has a file of this
 // name with the same functions, see doctor_derma/web.
 
+import { no, unreadable } from "./problems.js";
+
 const MAX_BYTES = 20_000_000;
 const MOST_REPEATS = 5;
 const LONGEST_WAIT_SECONDS = 10;
@@ -18,8 +20,12 @@ export async function describe() {
   }
 }
 
-// Returns { answer } or { problem }; a problem has a title and a detail in sentences, and says
-// with `again` or `key` whether trying again or a key can help.
+// Returns what is done about a picture that was asked about.
+export function activity() {
+  return "Looking at the picture…";
+}
+
+// Returns { answer }, or { problem } as problems.js has it.
 // onBusy is told { seconds, repeat, of } before each wait.
 // rule is the decision rule, the server's own when null; patient has what is known of the person,
 // as in { age: "50" }.
@@ -28,8 +34,8 @@ export async function ask(file, { key, rule, patient, signal, onBusy }) {
     return no("This picture is too large.", "It is over 20 MB; choose a smaller or more compressed one.");
   }
   // A folder, or a file that has gone, would look like a server that is down.
-  const readable = await file.slice(0, 1).arrayBuffer().then(() => true, () => false);
-  if (!readable) return no("This file can't be read.", "It is a folder, or has moved or changed; choose it again.");
+  const unread = await unreadable(file);
+  if (unread) return unread;
   try {
     for (let repeat = 1; ; repeat += 1) {
       const response = await post(file, { key, rule, patient, signal });
@@ -39,7 +45,8 @@ export async function ask(file, { key, rule, patient, signal, onBusy }) {
       await sleep(seconds, signal);
     }
   } catch {
-    return no("The server can't be reached.", "See whether it is still running, then try again.", { again: true });
+    const advice = "See whether it is still running and you are connected, then try again.";
+    return no("The server can't be reached.", advice, { again: true });
   }
 }
 
@@ -52,9 +59,10 @@ function post(file, { key, rule, patient, signal }) {
 }
 
 async function outcome(response) {
+  // One that was cut off, or the login page of a network, throws: it did not come from the server.
+  if (response.ok) return { answer: await response.json() };
   const { status } = response;
-  const { detail, instance, ...body } = await response.json().catch(() => ({}));
-  if (response.ok) return { answer: body };
+  const { detail, instance } = await response.json().catch(() => ({}));
   const said = detail ?? `The server answers ${status}.`;
   if (status === 401) return no("This server asks for an API key.", said, { key: true });
   if (BUSY.has(status)) {
@@ -65,12 +73,8 @@ async function outcome(response) {
     const id = instance ? `, under the request ${instance}` : "";
     return no("The server has failed.", `It answers ${status}; its log says why${id}.`, { again: true });
   }
-  if (status === 408) return no("The picture came too slowly.", said, { again: true });
+  if (status === 408) return no("The upload was too slow.", said, { again: true });
   return no(status === 413 ? "This picture is too large." : "This file can't be classified.", said);
-}
-
-function no(title, detail, help = {}) {
-  return { problem: { title, detail, again: false, key: false, ...help } };
 }
 
 function waitOf(response) {

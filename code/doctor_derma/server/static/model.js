@@ -19,7 +19,9 @@ export async function describeModel(paragraph) {
 }
 
 function sentence(model) {
-  const trained = `Model: ${model.name} (${model.architecture}, run ${model.run.slice(0, 8)}), ` +
+  // MLflow's ids are long; other runs have a name.
+  const run = model.run.replace(/^([0-9a-f]{8})[0-9a-f]+$/, "$1");
+  const trained = `Model: ${model.name} (${model.architecture}, run ${run}), ` +
     `trained on ${model.data.name} (${model.data.licence}).`;
   const split = Object.keys(SPLITS).find((key) => model.metrics[key]);
   if (!split) return trained;
@@ -64,9 +66,9 @@ export function offerPatient({ patient_sites: sites }, onChange) {
   if (!sites) return;
   byId("site").append(...sites.map((name) => new Option(name)));
   byId("patient").addEventListener("change", () => {
-    if (!byId("age").reportValidity()) return;
-    const given = ["age", "sex", "site"].map((name) => [name, byId(name).value]);
-    patient = Object.fromEntries(given.filter(([, value]) => value));
+    byId("age").reportValidity();
+    const given = ["age", "sex", "site"].map((id) => byId(id)).filter(({ validity, value }) => validity.valid && value);
+    patient = Object.fromEntries(given.map(({ id, value }) => [id, value]));
     onChange();
   });
   show("patient", true);

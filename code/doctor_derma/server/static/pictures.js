@@ -25,7 +25,7 @@ export function takePictures(add) {
     document.body.classList.remove("dragging");
     const files = [...event.dataTransfer.files];
     if (files.length) add(files);
-    else byId("note").textContent = "What was dropped holds no file.";
+    else byId("note").textContent = "No file was dropped.";
   });
 }
 
@@ -97,6 +97,11 @@ export async function showPicture({ file, url }) {
   if (visible) byId("frame").style.setProperty("--aspect", aspect());
   show("preview", visible);
   show("no-preview", !visible);
+}
+
+// Returns the element that shows the picture; null while, or where, the browser can't show it.
+export function visiblePicture() {
+  return visible ? byId("preview") : null;
 }
 
 export function showEvidence({ state, answer }) {

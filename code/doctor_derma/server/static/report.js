@@ -8,9 +8,8 @@ import { drawEvidence } from "./pictures.js";
 const LONG_SIDE = 900;
 const MAP_STRENGTH = 0.5;
 const UNFAMILIAR = "The network does not know this kind of picture; what it says is worth little.";
-const SVG = "http://www.w3.org/2000/svg";
 
-// image: the element that shows the picture; without a size if the browser can't show it.
+// image: the element that shows the picture; null while, or where, the browser can't show it.
 export function fillReport(article, entry, image) {
   const { answer, answeredAt, file } = entry;
   article.replaceChildren(
@@ -41,7 +40,7 @@ export function fillReport(article, entry, image) {
 
 function figures(image, answer) {
   const row = part("div", "report-figures");
-  if (!image.naturalWidth || image.hidden) return row;
+  if (!image) return row;
   const scale = Math.min(1, LONG_SIDE / Math.max(image.naturalWidth, image.naturalHeight));
   const plain = part("canvas", "");
   plain.width = Math.round(image.naturalWidth * scale) || 1;
@@ -68,7 +67,7 @@ function table(answer) {
   const rows = answer.probabilities.map((row) => part("tr", row.name === answer.label ? "called" : "",
     part("th", "", row.full_name),
     part("td", "", percentText(row.probability)),
-    part("td", "report-bar", bar(row.probability)),
+    bar(row.probability),
     part("td", "", marksOf(row, answer).join(", ")),
   ));
   for (const row of rows) row.firstChild.scope = "row";
@@ -77,18 +76,12 @@ function table(answer) {
 
 // Drawn, as browsers print no backgrounds unless they are told to.
 function bar(probability) {
-  const drawing = document.createElementNS(SVG, "svg");
-  drawing.setAttribute("viewBox", "0 0 100 6");
-  drawing.setAttribute("preserveAspectRatio", "none");
-  drawing.setAttribute("aria-hidden", "true");
-  for (const [className, width] of [["report-track", 100], ["report-fill", 100 * probability]]) {
-    const box = document.createElementNS(SVG, "rect");
-    box.setAttribute("class", className);
-    box.setAttribute("width", width);
-    box.setAttribute("height", 6);
-    drawing.append(box);
-  }
-  return drawing;
+  const cell = part("td", "report-bar");
+  cell.innerHTML = `<svg viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
+    <rect class="report-track" width="100" height="6"/>
+    <rect class="report-fill" width="${100 * probability}" height="6"/>
+  </svg>`;
+  return cell;
 }
 
 function facts(named) {

@@ -10,6 +10,7 @@ const LEAST_SIDE = 1024;
 const WEBP_BYTES = 32; // What a pixel of it takes there, see images/large_pictures.py.
 // A picture of the browser's is copied out so many rows at a time.
 const BAND_ROWS = 128;
+const TRIED_SIDE = 16;
 
 // By its first bytes, what a browser may not be able to read.
 const KINDS = [
@@ -72,8 +73,19 @@ async function readByBrowser(file, side, head, known = 0) {
   // Multiplied by its alpha a picture would come rounded down.
   const image = await createImageBitmap(file, { premultiplyAlpha: "none" }).catch(() => null);
   if (image === null) throw new UnreadablePicture(reason(head));
+  try {
+    return { ...shrunk(drawn(image, head, known), side), close: () => image.close() };
+  } catch (error) {
+    image.close();
+    throw error;
+  }
+}
+
+// Returns what `shrunk` takes; rows come from the image, which is closed after the last one.
+function drawn(image, head, known) {
   const { width, height } = image;
   checkSize(width, height);
+  checkCanvas();
   const canvas = new OffscreenCanvas(width, Math.min(height, BAND_ROWS));
   const context = canvas.getContext("2d", { willReadFrequently: true });
   let band = null, start = -1;
@@ -89,7 +101,28 @@ async function readByBrowser(file, side, head, known = 0) {
   }
   const kind = head.startsWith("\xff\xd8") ? "JPEG" : "other";
   const bytes = /^RIFF/.test(head) ? width * height * WEBP_BYTES : known;
-  return { ...shrunk({ width, height, row, kind, bytes }, side), close: () => image.close() };
+  return { width, height, row, kind, bytes };
+}
+
+// Some browsers change what a page reads from a canvas, as it would tell devices apart.
+let isHonest = null;
+
+function checkCanvas() {
+  isHonest ??= readsAsDrawn();
+  if (isHonest) return;
+  const advice = "allow canvas here, or save the picture as PNG without a colour profile";
+  throw new UnreadablePicture(`This browser hides pixels from pages: ${advice}`);
+}
+
+function readsAsDrawn() {
+  const canvas = new OffscreenCanvas(TRIED_SIDE, TRIED_SIDE);
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  const given = context.createImageData(TRIED_SIDE, TRIED_SIDE);
+  // Opaque, as the rest is rounded, and of many colours, as a plain one is left as it is.
+  for (let at = 0; at < given.data.length; at += 1) given.data[at] = at % 4 === 3 ? 255 : (37 * at) % 256;
+  context.putImageData(given, 0, 0);
+  const read = context.getImageData(0, 0, TRIED_SIDE, TRIED_SIDE).data;
+  return given.data.every((value, at) => value === read[at]);
 }
 
 // On white here, as the canvas itself would round down.

@@ -17,7 +17,7 @@ export function isPng(bytes) {
 // What Pillow takes for a pixel, see images/large_pictures.py: of what is over a limit a smaller
 // picture is made while it is read.
 export const LARGE_BYTES = 24_000_000;
-const BYTES = { plain: 4, grey: 5, clear: 20, deepGrey: 10, deepColour: 16 };
+const BYTES = { plain: 4, grey: 5, clear: 20, deepGrey: 10, deepColour: 16, turned: 4, converted: 4 };
 
 // Returns { width, height, depth, type, interlaced, bytes, chunks }: what IHDR says, the bytes that
 // the picture takes, and by their names the contents of all chunks.
@@ -42,6 +42,14 @@ export function readChunks(bytes) {
 }
 
 function pixelCost(type, depth, chunks) {
+  // EXIF behind the pixels turns a picture as well, but Python counts before it has read them.
+  const names = [...chunks.keys()];
+  const isTurned = names.indexOf("eXIf") < names.indexOf("IDAT") && orientation(chunks) !== 1;
+  const converted = chunks.has("iCCP") ? BYTES.converted : 0;
+  return storedCost(type, depth, chunks) + (isTurned ? BYTES.turned : 0) + converted;
+}
+
+function storedCost(type, depth, chunks) {
   const deep = depth === 16 && type !== GREY ? BYTES.deepColour : 0;
   if (type > PALETTE || chunks.has("tRNS")) return BYTES.clear + deep;
   if (type === COLOUR) return BYTES.plain + deep;

@@ -21,13 +21,14 @@ async function keepAll() {
 }
 
 async function dropOlder() {
-  const older = (await caches.keys()).filter((key) => key.startsWith(registration.scope) && key !== name());
+  const older = (await caches.keys()).filter((key) => key.startsWith(`${registration.scope} `) && key !== name());
   await Promise.all(older.map((key) => caches.delete(key)));
 }
 
 async function answer(request) {
-  const cache = await caches.open(name());
-  return (await cache.match(request, { ignoreSearch: true })) ?? fetch(request);
+  const kept = await caches.match(request, { cacheName: name(), ignoreSearch: true });
+  // Some hosts redirect card.html to card, and no page opens with what a redirect led to.
+  return kept?.redirected ? new Response(kept.body, kept) : kept ?? fetch(request);
 }
 
 // Of this address, as others of the same host have theirs.

@@ -1,6 +1,6 @@
 // The model in a worker of the page: pictures come in and answers go out, and nothing else.
 
-import * as ort from "../runtime/ort.wasm.bundle.min.mjs";
+import * as ort from "../runtime/ort.wasm.bundle.min.js";
 import { answerOf } from "./answering.js";
 import { decode, UnreadablePicture } from "./decoding.js";
 
@@ -23,9 +23,19 @@ async function load() {
     json(`${MODEL}description.json`),
     json(`${MODEL}model.json`),
   ]);
+  await check(graph, model, info);
   Object.assign(ort.env.wasm, { wasmBinary: wasm, numThreads: 1 });
   const session = await ort.InferenceSession.create(graph, { executionProviders: ["wasm"] });
   return { bundle: { model, info }, session };
+}
+
+// While a site is replaced, or from a cache, they may come from two versions of it.
+async function check(graph, model, info) {
+  if (!crypto.subtle) return; // Browsers have it with HTTPS and on localhost.
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", graph));
+  const found = Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const told = [info.weights.sha256, model.weights_sha256];
+  if (told.some((sha256) => sha256 !== found)) throw new Error("its files are of two versions");
 }
 
 async function reply({ id, file, rule, patient }) {
@@ -58,7 +68,7 @@ async function unpacked(path) {
 }
 
 async function fetched(path) {
-  const response = await fetch(new URL(path, import.meta.url));
+  const response = await fetch(new URL(path, import.meta.url), { cache: "no-cache" });
   if (!response.ok) throw new Error(`${path.replace("../", "")}: ${response.status}`);
   return response;
 }
