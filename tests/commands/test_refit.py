@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 from doctor_derma.commands import runs
+from doctor_derma.commands.export import export
 from doctor_derma.commands.train import train
-from doctor_derma.training.runs import Run
-from project import RECIPE
+from doctor_derma.errors import DermaError
+from doctor_derma.training.runs import Run, open_run
+from project import RECIPE, new_run
 
 EPOCH = {"train_loss": 1.0, "val_loss": 1.0, "learning_rate": 0.1}
 SCORES = {"val_balanced_accuracy": 0.5, "val_macro_auc": 0.5}
@@ -44,3 +46,12 @@ def test_a_refit_is_finished_and_names_the_export_with_a_twin(
     assert "Next: derma export everything --twin NAME" in capsys.readouterr().out
     assert CALLS == ["start", "log_run", "finish"]
     assert not (root / "mlflow" / "runs" / "everything" / "bundle").exists()
+
+
+def test_a_twin_that_is_not_there_is_not_kept(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DERMA_ROOT", str(root))
+    run = new_run(root, "everything", refit=True)
+    run.best_checkpoint.write_bytes(b"weights")
+    with pytest.raises(DermaError, match="mistyped: no such run"):
+        export("everything", twin="mistyped")
+    assert open_run(run.folder.parent, "everything").info.twin is None

@@ -99,6 +99,30 @@ def test_same_file_names_in_several_folders_stay_apart(tmp_path: Path) -> None:
         assert (tmp_path / "data" / path).read_bytes() == image.read()
 
 
+def test_a_name_that_two_paths_come_to_is_given_once(tmp_path: Path) -> None:
+    for number, name in enumerate(("mel/1.jpg", "nv/1.jpg", "nv-1.jpg")):
+        write(tmp_path / name, encoded(picture(number)))
+    names = [image.image for image in read_folder(tmp_path)]
+    assert names == ["mel-1", "nv-1.jpg", "nv-1.jpg-2"]
+
+
+def test_sexes_are_words_and_numbers_of_lesions_have_the_folder_before_them(
+    tmp_path: Path,
+) -> None:
+    source = tmp_path / "graz"
+    class_folders(source, {"a": 2, "b": 2})
+    (source / "metadata.csv").write_text(
+        "image,lesion,sex\na_0,7,F\na_1,L7,Female\nb_0,,m\nb_1,,\n"
+    )
+    images = {image.image: image for image in read_folder(source)}
+    assert {name: (image.lesion, image.sex) for name, image in images.items()} == {
+        "a_0": ("graz 7", "female"),
+        "a_1": ("L7", "female"),
+        "b_0": (None, "male"),
+        "b_1": (None, None),
+    }
+
+
 def _written_paths(images, table) -> list[str]:
     return table.set_index("image").loc[[image.image for image in images], "path"].tolist()
 

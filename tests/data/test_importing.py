@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from data.pictures import encoded, picture, source, sources, write
 from doctor_derma.data.importers.folder import read_folder
-from doctor_derma.data.importers.importing import ImportSummary, import_images
+from doctor_derma.data.importers.importing import ImportSummary, end_renames, import_images
 from doctor_derma.data.importers.records import SourceImage
 from doctor_derma.data.manifest import DatasetInfo, read_dataset
 from doctor_derma.errors import DermaError
@@ -358,9 +358,10 @@ def test_a_full_disk_is_one_sentence_and_leaves_the_old_data(
     assert files(tmp_path) == before
 
 
-@pytest.mark.parametrize("failing", range(1, 11))
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), KeyboardInterrupt()])
+@pytest.mark.parametrize("failing", range(1, 13))
 def test_a_swap_that_fails_midway_is_undone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int, error: BaseException
 ) -> None:
     import_images(sources({"c": 4, "d": 4}), INFO, tmp_path)
     before = files(tmp_path)
@@ -370,14 +371,36 @@ def test_a_swap_that_fails_midway_is_undone(
         nonlocal calls
         calls += 1
         if calls == failing:
-            raise OSError(5, "Input/output error")
+            raise error
         return replace(path, target)
 
     monkeypatch.setattr(Path, "replace", failing_once)
-    with pytest.raises(DermaError, match="Input/output error"):
+    with pytest.raises((DermaError, KeyboardInterrupt)):
         import_images(sources({"a": 4, "b": 4}), INFO, tmp_path)
 
     assert files(tmp_path) == before
+
+
+def test_a_swap_that_can_not_be_undone_is_ended_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import_images(sources({"c": 4, "d": 4}), INFO, tmp_path)
+    replace, calls = Path.replace, 0
+
+    def failing_ever_after(path: Path, target: Path) -> Path:
+        nonlocal calls
+        calls += 1
+        if calls > 8:
+            raise OSError(5, "Input/output error")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", failing_ever_after)
+    with pytest.raises(DermaError, match="Input/output error"):
+        import_images(sources({"a": 4, "b": 4}), INFO, tmp_path)
+    monkeypatch.undo()
+
+    end_renames(tmp_path)
+    assert read_dataset(tmp_path).classes == ("a", "b")
 
 
 KILLED_IMPORT = """
@@ -454,6 +477,15 @@ def test_added_images_join_the_split_of_their_lesion(tmp_path: Path) -> None:
     assert after.groupby("lesion")["split"].nunique().max() == 1
     assert after.loc["new0", "source"] == "second"
     assert after.loc[test, "source"] == "test"
+
+
+def test_names_of_a_third_set_are_told_apart_too(tmp_path: Path) -> None:
+    import_images(sources({"a": 9, "b": 9}), INFO, tmp_path)
+    for seed in (600, 601):
+        again = source("a000", "a", encoded(picture(seed)))
+        import_images([again], DatasetInfo("more", "x", "y", 0), tmp_path, add=True)
+    names = Counter(read_dataset(tmp_path).table["image"])
+    assert (names["a000"], names["more-a000"], names["more-a000-2"]) == (1, 1, 1)
 
 
 def test_added_pictures_that_are_nearly_there_join_their_split(tmp_path: Path) -> None:

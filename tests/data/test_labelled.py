@@ -110,6 +110,64 @@ def test_one_picture_in_two_places_is_one_and_two_of_a_name_are_a_question(
         table_source(tmp_path / "x.csv", both, settings=FLAGS)
 
 
+def test_two_pictures_of_one_name_and_size_stay_two(tmp_path: Path) -> None:
+    contents = [encoded(picture(number)) for number in (1, 2)]
+    most = max(map(len, contents))
+    first, second = (content.ljust(most, b"\0") for content in contents)
+    write(tmp_path / "in" / "p1" / "1.jpg", first)
+    write(tmp_path / "in" / "p2" / "1.jpg", second)
+    table = tmp_path / "x.csv"
+    table.write_text("image,label\np1/1.jpg,mel\np2/1.jpg,nv\n")
+    images = table_source(table, [tmp_path / "in"]).images
+    assert [(image.dx, image.read and image.read()) for image in images] == [
+        *(("mel", first), ("nv", second))
+    ]
+    table.write_text("image,label\n1.jpg,mel\n")
+    with pytest.raises(DermaError, match=r"x\.csv: '1\.jpg' can be .*p1/1\.jpg or .*p2/1\.jpg"):
+        table_source(table, [tmp_path / "in"])
+
+
+def test_every_picture_has_a_name_of_its_own(tmp_path: Path) -> None:
+    files = ["p1/left/1.jpg", "p2/left/1.jpg", "d/a.jpg", "d/a.png", "d/b.jpg"]
+    for number, file in enumerate(files):
+        write(tmp_path / "in" / file, encoded(picture(number)))
+    rows = [f"{file},mel" for file in files]
+    (tmp_path / "x.csv").write_text("\n".join(["image,label", *rows]))
+    images = table_source(tmp_path / "x.csv", [tmp_path / "in"]).images
+    assert [image.image for image in images] == [
+        *("p1-left-1", "p2-left-1", "d-a.jpg", "d-a.png", "b")
+    ]
+
+
+def test_numbers_of_lesions_have_the_name_of_the_set_before_them(
+    folder: Path, tmp_path: Path
+) -> None:
+    """The lesion 3 of one table is not that of another."""
+    rows = ROWS.rename(columns={"file": "image", "finding": "label", "mole": "lesion"})
+    for name in ("graz", "perth"):
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+        images = table_source(tmp_path / f"{name}.csv", [folder]).images
+        assert images[23].lesion == f"{name} 3"
+    rows.to_csv(folder / "notes.csv", index=False)
+    assert find_source(folder).images[23].lesion == "in 3"
+
+
+def test_a_word_that_is_no_split_beside_some_that_are_is_named(
+    folder: Path, tmp_path: Path
+) -> None:
+    def splits(*written: str | None) -> list[str | None]:
+        ROWS.assign(split=[written[0]] * 22 + [*written]).to_csv(tmp_path / "x.csv", index=False)
+        images = table_source(tmp_path / "x.csv", [folder], settings=FLAGS).images
+        return [image.split for image in images[-2:]]
+
+    assert splits("Training", "test") == ["train", "test"]
+    assert splits("train", None) == ["train", None]
+    assert splits("left", "right") == [None, None]
+    message = r"x\.csv: 'holdout' is no split by its name, as 'train' of other rows are; write"
+    with pytest.raises(DermaError, match=message):
+        splits("train", "holdout")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

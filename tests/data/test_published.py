@@ -405,9 +405,14 @@ def test_dermamnist_is_read_from_its_arrays(tmp_path: Path) -> None:
         *(("nv", "train"), ("mel", "train"), ("akiec", "val"), ("vasc", "test"))
     ]
     assert len({image.image for image in source.images}) == 4
-    (tmp_path / "dermamnist.npz").write_bytes(b"nothing")
-    with pytest.raises(DermaError, match=r"dermamnist\.npz: not a file of DermaMNIST"):
-        table_source(tmp_path / "dermamnist.npz")
+    for side in (64, 128):
+        np.savez(tmp_path / f"dermamnist_{side}.npz", **arrays)
+    largest = tmp_path / "dermamnist_128.npz"
+    assert find_source(tmp_path).images[0].origin == f"{largest}:train_images[0]"
+    for content in (b"nothing", b""):
+        (tmp_path / "dermamnist.npz").write_bytes(content)
+        with pytest.raises(DermaError, match=r"dermamnist\.npz: not a file of DermaMNIST"):
+            table_source(tmp_path / "dermamnist.npz")
 
 
 def test_pictures_in_an_archive_are_read_without_being_unpacked(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +57,7 @@ def test_the_first_rows_of_a_long_table_are_those_of_all(encoding: str, tmp_path
         (b"\n\n", "it is empty"),
         (b"PK\x03\x04\x14\x00\x06\x00", "it is no text"),
         (b"image,lesion,site\nx,1,left, arm\n", "line 2 has 4 cells under 3 columns; put a cell"),
+        (b'image,label\nx,"mel\ny,nv\nz,nv\n', "unexpected end of data"),
     ],
 )
 def test_what_is_no_table_says_why(content: bytes, message: str, tmp_path: Path) -> None:
@@ -63,6 +65,14 @@ def test_what_is_no_table_says_why(content: bytes, message: str, tmp_path: Path)
     path.write_bytes(content)
     with pytest.raises(DermaError, match=rf"metadata\.csv: not a readable table \({message}"):
         read_table(path)
+
+
+def test_a_class_of_a_sheet_may_look_like_a_missing_value(tmp_path: Path) -> None:
+    rows = [["x", "NA"], ["y", None], ["z", "None"]]
+    pd.DataFrame(rows, columns=["image", "label"]).to_excel(tmp_path / "x.xlsx", index=False)
+    assert read_table(tmp_path / "x.xlsx").to_numpy().tolist() == [
+        *(["x", "NA"], ["y", ""], ["z", "None"])
+    ]
 
 
 def test_ages_have_a_comma_where_cells_have_semicolons() -> None:

@@ -9,7 +9,7 @@ import pytest
 from filelock import FileLock, Timeout
 from mlflow.tracking import MlflowClient
 
-from doctor_derma.bundle import read_info
+from doctor_derma.bundle import read_info, write_info
 from doctor_derma.errors import DermaError
 from doctor_derma.tracking import registry
 from doctor_derma.tracking.registry import fetch_champion, model_name, register_bundle
@@ -60,7 +60,7 @@ def test_of_two_that_end_at_once_the_better_one_is_champion(
     """Between looking at the champion and taking its place, no other process may do so."""
     looks = []
 
-    def look(client: MlflowClient, name: str) -> float:
+    def look(client: MlflowClient, name: str, fingerprint: str) -> float:
         lock = FileLock(f"{workspace.tracking_database}.lock", is_singleton=False)
         with pytest.raises(Timeout):
             lock.acquire(timeout=0)
@@ -70,6 +70,26 @@ def test_of_two_that_end_at_once_the_better_one_is_champion(
     monkeypatch.setattr(registry, "_champion_score", look)
     register(workspace, write_bundle(tmp_path / "bundle"), "raced", 0.5)
     assert looks == ["doctor-derma-raced"]
+
+
+def test_a_champion_of_the_data_before_a_change_gives_way(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    """Scores on other images are no measure, even where the set has kept its name."""
+    name, bundle = "doctor-derma-corrected", write_bundle(tmp_path / "bundle")
+
+    def champion_after(fingerprint: str, score: float) -> int:
+        info = read_info(bundle)
+        data = info.data.model_copy(update={"fingerprint": fingerprint * 64})
+        write_info(bundle, info.model_copy(update={"data": data}))
+        register(workspace, bundle, "corrected", score)
+        return int(MlflowClient().get_model_version_by_alias(name, "champion").version)
+
+    scored = [("1", 0.6), ("2", 0.5), ("2", 0.4), ("2", 0.55)]
+    assert [champion_after(*each) for each in scored] == [1, 2, 2, 4]
+    # As versions of before were: ranked with all others.
+    MlflowClient().delete_model_version_tag(name, "4", "data_fingerprint")
+    assert [champion_after("3", score) for score in (0.5, 0.7)] == [4, 6]
 
 
 def test_other_data_have_a_champion_of_their_own(workspace: Workspace, tmp_path: Path) -> None:

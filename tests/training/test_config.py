@@ -77,6 +77,13 @@ def test_shipped_recipes_are_valid(path: Path) -> None:
             {},
             "{path}: leave_source_out: 'here': a run leaves out a fold or a source;",
         ),
+        ("folds: 5\nrefit: true", {}, "{path}: refit: True: a refit leaves out no fold; leave one"),
+        (
+            "refit: true",
+            {"leave_source_out": "here"},
+            "--leave-source-out: 'here': a refit leaves out no source; leave one of the two",
+        ),
+        ("weights: x.pth", {}, "{path}: weights: 'x.pth': nothing reads it without pretrained;"),
         ("image_size: 144*192", {}, "{path}: image_size: '144*192': write a number of pixels, or"),
         ("image_size: 16x64", {}, "{path}: image_size: '16x64': a side is under 32 pixels; use"),
         ("image_size: true", {}, "{path}: image_size: True: write a number of pixels"),

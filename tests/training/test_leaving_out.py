@@ -226,6 +226,21 @@ def test_the_summary_by_hand() -> None:
     assert all(row[3] == str(len(classes)) for row in shown.rows if row[3])
 
 
+def test_a_source_of_one_class_does_not_take_the_mean_away() -> None:
+    table = pd.DataFrame(
+        {
+            "image": [f"i{n}" for n in range(60)],
+            "lesion": [f"l{n}" for n in range(60)],
+            "class": ["df"] * 20 + ["mel"] * 20 + ["mel"] * 20,
+            "source": ["both"] * 40 + ["one"] * 20,
+            "logit_df": [1.0] * 20 + [-1.0] * 20 + [-1.0] * 20,
+            "logit_mel": [0.0] * 60,
+        }
+    )
+    shown = {row[0]: row for row in summary_table(table, "away", resamples=20).rows}
+    assert shown["mean of the sources"][-1] == "1.000"
+
+
 def test_classes_of_a_few_images_in_a_source_do_not_count() -> None:
     count = {"df": 3, "mel": 20, "nv": 25}
     labels = [name for name, images in count.items() for _ in range(images)]

@@ -16,7 +16,7 @@ from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.training import loop
 from doctor_derma.training.loop import train
 from doctor_derma.training.module import LesionModule
-from doctor_derma.training.runs import open_run
+from doctor_derma.training.runs import Run, open_run
 from doctor_derma.workspace import Workspace
 from project import DERMA, copy_data, flags, new_run, own_environment, recipe
 
@@ -87,6 +87,27 @@ def test_a_finished_run_goes_on_to_the_same(root: Path) -> None:
     before = run.metrics_file.read_text()
     assert train(open_run(run.folder.parent, "done"), dataset)
     assert run.metrics_file.read_text() == before
+
+
+def test_a_run_that_was_moved_goes_on_where_it_is(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run may have its name by then."""
+    monkeypatch.setattr(Tracker, "log_run", lambda *_: None)
+    epoch = {"epoch": 0, "train_loss": 1.0, "val_loss": 1.0, "learning_rate": 0.1}
+    scores = {"val_balanced_accuracy": 0.5, "val_macro_auc": 0.5}
+
+    def fit(run: Run, *_: object) -> bool:
+        pd.DataFrame([epoch | scores]).to_csv(run.metrics_file, index=False)
+        return True
+
+    moved = tmp_path / "moved"
+    # A refit, as that ends without a bundle.
+    new_run(root, "first", refit=True).folder.rename(moved)
+    new_run(root, "first")
+    run = resume_run(Workspace(root), str(moved), fit)
+    assert run is not None
+    assert run.folder == moved
 
 
 def test_an_interrupted_run_says_how_to_go_on(

@@ -28,6 +28,25 @@ def test_what_was_created_is_opened_by_name_and_by_path(dataset: Dataset, tmp_pa
     assert open_run(tmp_path, "first").info.tracking_id == "abc" == tracked.info.tracking_id
 
 
+def test_weights_of_a_file_are_in_what_is_opened(dataset: Dataset, tmp_path: Path) -> None:
+    made = create_run(tmp_path, recipe(pretrained=True, weights="x.pth"), dataset, "first")
+    assert made.config.weights == Path("x.pth")
+    assert open_run(tmp_path, "first") == made
+
+
+@pytest.mark.parametrize("error", [OSError, ValueError, KeyboardInterrupt])
+def test_what_can_not_be_written_leaves_no_folder(
+    error: type[BaseException], dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> str:
+        raise error
+
+    monkeypatch.setattr(runs.yaml, "safe_dump", fail)
+    with pytest.raises(error):
+        create_run(tmp_path, recipe(), dataset, "first")
+    assert not (tmp_path / "first").exists()
+
+
 def test_a_name_is_made_from_model_and_time(dataset: Dataset, tmp_path: Path) -> None:
     made = create_run(tmp_path, recipe(model="timm/test_resnet"), dataset, None)
     assert made.name.startswith("timm-test_resnet-20")

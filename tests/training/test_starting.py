@@ -107,6 +107,13 @@ def test_a_run_is_told_by_its_name(tiny_run: Project) -> None:
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
+def test_a_run_without_a_validated_epoch_is_refused(root: Path) -> None:
+    run = new_run(root, "begun")
+    message = r"initial: .*begun/checkpoints/best\.ckpt is missing, .*derma train --resume begun"
+    with pytest.raises(DermaError, match=message):
+        weights_to_start_from("begun", run.folder.parent, run.config.model, no_images)
+
+
 def _other_run(project: Project, folder: Path, classes: int | None = None) -> Path:
     """Copy a run, with all its weights doubled, and a head for ``classes``."""
     copy = folder / "other"

@@ -1,5 +1,6 @@
 """``derma export``."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -56,8 +57,9 @@ def export(
 
     workspace = Workspace.find()
     found, dataset = open_run(workspace.runs, run), read_dataset(workspace.data)
-    if twin:
-        found = found.with_twin(twin)
+    twinned = replace(found, info=replace(found.info, twin=twin)) if twin else found
     settings = (prior_weight, tta, rule, costs_in(costs), sets or "marginal")
-    bundle = export(found, dataset, to, precision, *settings)
+    bundle = export(twinned, dataset, to, precision, *settings)
+    if twin:  # Only now: a mistyped one would be asked for ever after.
+        found.with_twin(twin)
     terminal().print(f"Bundle: {bundle}")

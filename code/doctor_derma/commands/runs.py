@@ -73,7 +73,8 @@ def _train_locked(workspace: Workspace, run: Run, dataset: Dataset, fit: Fit) ->
     try:
         if not fit(run, dataset, tracker.log_epoch):
             return None
-        run = open_run(workspace.runs, run.name)  # Training has noted where weights are from.
+        # Training has noted where weights are from. Another run may have the name of a moved one.
+        run = open_run(run.folder.parent, run.folder.name)
         plot_curves(run.metrics_file, run.folder / CURVES_FILE, run.name)
         if run.config.refit and run.info.twin is None:
             # No image is left to fit thresholds to: ``derma export`` asks for its twin.

@@ -1,11 +1,6 @@
 """Lesion masks: which pixels of an image are lesion, kept as ``masks/<image>.png``."""
 
-import os
-import zipfile
-import zlib
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -16,7 +11,9 @@ from PIL import Image
 from rich.progress import track
 
 from doctor_derma.atomic import replacing_own_folder
-from doctor_derma.data.importers.pictures import PictureFile, find_pictures
+from doctor_derma.cpus import usable_cpus
+from doctor_derma.data.importers.importing import one_sentence
+from doctor_derma.data.importers.pictures import READ_ERRORS, PictureFile, find_pictures
 from doctor_derma.data.importers.records import ReportedImage, count_reasons, write_report
 from doctor_derma.data.importers.tables import same_name
 from doctor_derma.data.manifest import REPORT_FILE, read_dataset
@@ -119,7 +116,8 @@ def import_masks(source: Path, folder: Path) -> MaskSummary:
     )
     files = _find_masks(source)
     chosen, reported = _choose(files, sizes)
-    with _one_sentence(folder), replacing_own_folder(folder / MASKS_FOLDER, REPORT_FILE) as staging:
+    masks = folder / MASKS_FOLDER
+    with one_sentence(masks), replacing_own_folder(masks, REPORT_FILE) as staging:
         unusable = _write_masks(chosen, sizes, staging)
         reported += unusable
         kept = len(chosen) - len(unusable)
@@ -135,17 +133,6 @@ def import_masks(source: Path, folder: Path) -> MaskSummary:
         ]
         write_report(staging / REPORT_FILE, reported, kept=False)
     return MaskSummary(len(files), kept, tuple(reported))
-
-
-@contextmanager
-def _one_sentence(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise DermaError(
-            f"{folder / MASKS_FOLDER}: can't be written ({error.strerror or error}); free some "
-            "space or check who owns it"
-        ) from error
 
 
 def _find_masks(source: Path) -> list[tuple[str, PictureFile]]:
@@ -193,7 +180,7 @@ def _write_masks(
         Image.fromarray(mask).save(_mask_path(staging, image))
         return None
 
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
+    with ThreadPoolExecutor(usable_cpus()) as threads:
         outcomes = track(
             threads.map(write, chosen),
             "Importing masks",
@@ -211,8 +198,7 @@ def _usable(image: str, file: PictureFile, size: tuple[int, int]) -> np.ndarray 
 
     try:
         picture = open_image(file.read(), least_side=None).convert("L")
-    # A member of an archive that is encrypted, or packed in an unknown way, is a RuntimeError.
-    except (UnreadableImage, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+    except (UnreadableImage, *READ_ERRORS) as error:
         return bad(MaskReason.UNREADABLE, error)
     width, height = size
     if abs(picture.width * height / (picture.height * width) - 1) > ASPECT_TOLERANCE:

@@ -14,13 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from doctor_derma.bundle import QualityLimits
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.data.corrections import DROP, RELABEL
-from doctor_derma.data.importers.screening import near_identical_pairs
+from doctor_derma.data.importers.screening import connected_groups, near_identical_pairs
 from doctor_derma.data.manifest import SPLITS, Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import UnreadableImage, open_image
@@ -129,7 +127,7 @@ def find_contradictions(
     lesions = table["lesion"].to_numpy(dtype=str)
     of_patient = np.char.startswith(lesions, "patient ")
     alike = {
-        Problem.DUPLICATE_LABELS: _linked(pairs, len(table)),
+        Problem.DUPLICATE_LABELS: _several(connected_groups(pairs, len(table))),
         Problem.LESION_LABELS: (rows for rows in _several(lesions) if not of_patient[rows[0]]),
     }
     found: dict[int, Finding] = {}
@@ -184,13 +182,6 @@ def _several(keys: np.ndarray) -> Iterator[np.ndarray]:
     order = np.argsort(keys, kind="stable")
     _, starts = np.unique(keys[order], return_index=True)
     return (rows for rows in np.split(order, starts[1:]) if len(rows) > 1)
-
-
-def _linked(pairs: np.ndarray, count: int) -> Iterator[np.ndarray]:
-    """Yield the places that pairs link, directly or by others."""
-    links = (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1]))
-    _, groups = connected_components(coo_array(links, shape=(count, count)), directed=False)
-    return _several(groups)
 
 
 def _most_likely(

@@ -18,6 +18,8 @@ CARD_FILE = "README.md"
 UNKNOWN = "unknown"
 # Licences by the names that the hub has for them; any other is 'other' there.
 _KNOWN = {"cc0-1.0", "cc-by-4.0", "cc-by-sa-4.0", "cc-by-nc-4.0", "cc-by-nc-sa-4.0", "mit"}
+# Such as doi: and https:, and anything but a path.
+_REFERENCE = re.compile(r"[a-z][a-z0-9+.-]*:|[^/]*$")
 
 
 def table_files(dataset: Dataset, licence: str | None, pictures: bool) -> dict[str, Path | bytes]:
@@ -125,6 +127,6 @@ def _slug(text: str) -> str:
 
 
 def _without_place(source: str) -> str:
-    """Leave the name of a folder of this machine only; a reference stays as it is."""
-    place = Path(source)
-    return place.name if place.is_absolute() or place.exists() else source
+    """Leave the names of folders of this machine only; references stay as they are."""
+    parts = source.split(", ")
+    return ", ".join(part if _REFERENCE.match(part) else Path(part).name for part in parts)

@@ -12,6 +12,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, TensorSpec
 
 from doctor_derma._version import __version__
+from doctor_derma.bundle import read_info
 from doctor_derma.errors import DermaError
 from doctor_derma.tracking.store import locked, open_store
 from doctor_derma.workspace import Workspace
@@ -20,6 +21,7 @@ CHAMPION = "champion"
 # What MLflow runs to serve a logged model; it is never imported here.
 MODEL_CODE = "doctor_derma.inference.mlflow_model"
 SCORE_TAG = "val_balanced_accuracy"
+FINGERPRINT_TAG = "data_fingerprint"
 # What the logged model needs where it is loaded, the package itself being logged with it.
 _REQUIREMENTS = ("numpy", "onnxruntime", "pandas", "pillow", "pydantic", "rich", "typer")
 
@@ -28,9 +30,9 @@ def register_bundle(bundle: Path, data_name: str, classes: list[str], score: flo
     """Log a bundle to the active run as an MLflow pyfunc and register it.
 
     It takes the alias ``champion`` when its validation balanced accuracy is better than that
-    of the present champion on the same data set.
+    of the present champion on the same data set, or when that one is of other data of this name.
     """
-    name = model_name(data_name)
+    name, fingerprint = model_name(data_name), read_info(bundle).data.fingerprint
     # MLflow says on standard error that it registers a model, whatever the level of its logs.
     with redirect_stderr(io.StringIO()):
         logged = mlflow.pyfunc.log_model(
@@ -46,9 +48,10 @@ def register_bundle(bundle: Path, data_name: str, classes: list[str], score: flo
     client = MlflowClient()
     version = str(logged.registered_model_version)
     client.set_model_version_tag(name, version, SCORE_TAG, f"{score:.6f}")
+    client.set_model_version_tag(name, version, FINGERPRINT_TAG, fingerprint)
     # Of two that end at once, the worse one must not be the last to look.
     with locked(mlflow.get_tracking_uri()):
-        if score > _champion_score(client, name):
+        if score > _champion_score(client, name, fingerprint):
             client.set_registered_model_alias(name, CHAMPION, version)
 
 
@@ -82,10 +85,13 @@ def fetch_champion(workspace: Workspace, data_name: str) -> Path:
     return Path(model) / "artifacts" / "bundle"
 
 
-def _champion_score(client: MlflowClient, name: str) -> float:
+def _champion_score(client: MlflowClient, name: str, fingerprint: str) -> float:
     try:
         champion = client.get_model_version_by_alias(name, CHAMPION)
     except MlflowException:
+        return float("-inf")
+    # Versions of before there was the tag are ranked with all others.
+    if champion.tags.get(FINGERPRINT_TAG, fingerprint) != fingerprint:
         return float("-inf")
     return float(champion.tags.get(SCORE_TAG, "-inf"))
 

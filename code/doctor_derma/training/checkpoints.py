@@ -98,7 +98,8 @@ def weights_to_start_from(
     Raises
     ------
     DermaError
-        When there is no such run or bundle, or its network is another one.
+        When there is no such run or bundle, no epoch of the run was validated, or its network is
+        another one.
     """
     found = {
         name: _weights(name, runs, model, sample)
@@ -123,9 +124,15 @@ def _weights(
     reference: str, runs: Path, model: str, sample: Callable[[], np.ndarray]
 ) -> dict[str, Tensor]:
     graph = Path(reference) / GRAPH_FILE
-    if not graph.is_file():
-        return averaged_weights(open_run(runs, reference).best_checkpoint)
-    return bundle_weights(graph, model, sample())
+    if graph.is_file():
+        return bundle_weights(graph, model, sample())
+    checkpoint = open_run(runs, reference).best_checkpoint
+    if not checkpoint.is_file():
+        raise DermaError(
+            f"initial: {checkpoint} is missing, as no epoch of the run was validated; go on with "
+            f"it (derma train --resume {reference}), or name another one"
+        )
+    return averaged_weights(checkpoint)
 
 
 def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:

@@ -224,6 +224,13 @@ class TrainConfig(BaseModel):
     def _in_new_names(cls, values: Any) -> Any:
         return in_new_names(values) if isinstance(values, dict) else values
 
+    @field_validator("weights")
+    @classmethod
+    def _weights_of_pretrained(cls, weights: Path | None, info: ValidationInfo) -> Path | None:
+        if weights is not None and not info.data.get("pretrained", True):
+            raise ValueError("nothing reads it without pretrained; set that, too, or leave it out")
+        return weights
+
     @field_validator("folds")
     @classmethod
     def _enough_folds(cls, folds: int) -> int:
@@ -240,11 +247,20 @@ class TrainConfig(BaseModel):
             raise ValueError(f"no such fold; {known}")
         return fold
 
+    @field_validator("refit")
+    @classmethod
+    def _refit_without_folds(cls, refit: bool, info: ValidationInfo) -> bool:
+        if refit and info.data.get("folds", 0):
+            raise ValueError("a refit leaves out no fold; leave one of refit and folds")
+        return refit
+
     @field_validator("leave_source_out")
     @classmethod
     def _one_kind_of_part(cls, source: str | None, info: ValidationInfo) -> str | None:
         if source is not None and info.data.get("folds", 0):
             raise ValueError("a run leaves out a fold or a source; leave one of the two settings")
+        if source is not None and info.data.get("refit"):
+            raise ValueError("a refit leaves out no source; leave one of the two settings")
         return source
 
     @field_validator("validate_every")

@@ -192,7 +192,7 @@ def create_run(folder: Path, config: TrainConfig, dataset: Dataset, name: str | 
     try:
         _write_config(run)
         _write_info(run)
-    except OSError:
+    except BaseException:
         shutil.rmtree(run.folder, ignore_errors=True)
         raise
     return run
@@ -252,7 +252,7 @@ def git_commit() -> str:
 
 def _write_config(run: Run) -> None:
     with replacing_file(run.folder / CONFIG_FILE) as scratch:
-        scratch.write_text(yaml.safe_dump(run.config.model_dump(), sort_keys=False))
+        scratch.write_text(yaml.safe_dump(run.config.model_dump(mode="json"), sort_keys=False))
 
 
 def _write_info(run: Run) -> None:

@@ -66,6 +66,13 @@ def test_weights_come_from_the_other_and_rates_are_its_own(root: Path, given: Pa
     assert run.best_checkpoint.is_file()
 
 
+def test_weights_of_a_file_are_handed_over_with_the_settings(root: Path) -> None:
+    donor = new_run(root, "donor", pretrained=True, weights="x.pth")
+    donor.last_checkpoint.write_bytes(b"state")
+    with hand_over(donor, 1) as folder:
+        assert read_handover(folder).config == donor.config
+
+
 def test_a_trial_is_opened_where_it_was(root: Path) -> None:
     dataset = read_dataset(root / "data")
     runs = root / "mlflow" / "runs"

@@ -49,6 +49,12 @@ def test_base_may_be_the_path_of_a_recipe(tmp_path: Path) -> None:
         sweep(tmp_path, base="missing.yaml")
 
 
+def test_weights_of_a_file_in_a_recipe_are_written_again(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("pretrained: true\nweights: x.pth\n")
+    written = yaml.safe_dump(sweep(tmp_path, base="recipe.yaml").written())
+    assert yaml.safe_load(written)["base"] == {"pretrained": True, "weights": "x.pth"}
+
+
 def test_older_names_of_settings_are_read_with_a_warning(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

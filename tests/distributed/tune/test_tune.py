@@ -10,6 +10,8 @@ from mlflow.entities import Run as TrackedRun
 from distributed.tune.sweeps import children, store, sweep, tracked_as
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.distributed.cluster import cluster
+from doctor_derma.distributed.tune.folder import SweepFolder, SweepInfo
+from doctor_derma.distributed.tune.results import TrialRecord, write_results
 from doctor_derma.distributed.tune.run import Tuned, tune
 from doctor_derma.errors import DermaError
 from doctor_derma.training.config import load_config
@@ -67,6 +69,14 @@ def parent(tuned: Tuned, root: Path) -> TrackedRun:
 @pytest.fixture(scope="module")
 def tracked(parent: TrackedRun, root: Path) -> dict[str, TrackedRun]:
     return children(store(root), parent.info.run_id)
+
+
+def test_weights_of_a_file_are_in_the_best_recipe(tmp_path: Path) -> None:
+    asked = sweep(tmp_path, base=RECIPE | {"pretrained": True, "weights": "x.pth"})
+    made = SweepFolder(tmp_path, asked, SweepInfo("made", "now", "unknown", "lesions", "0" * 64))
+    record = TrialRecord("made_01", "complete", {"learning_rate": 1e-3}, {1: 0.5}, 1.0, None)
+    write_results(made, [record])
+    assert load_config(made.best_file, {}).weights == Path("x.pth")
 
 
 def scores(root: Path, name: str) -> list[float]:

@@ -6,20 +6,20 @@ say which pictures are of one lesion, and its splits part some.
 """
 
 import io
-import zipfile
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from doctor_derma.data.importers.pictures import READ_ERRORS
 from doctor_derma.data.importers.records import SourceImage
+from doctor_derma.data.manifest import SPLITS
 from doctor_derma.errors import DermaError
 
 # Name, source and licence.
 DERMAMNIST = ("dermamnist", "doi:10.5281/zenodo.10519652", "CC BY-NC 4.0")
 CLASSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
-SPLITS = ("train", "val", "test")
 
 
 def read_dermamnist(path: Path) -> list[SourceImage]:
@@ -46,7 +46,7 @@ def read_dermamnist(path: Path) -> list[SourceImage]:
             for split, (pictures, labels) in zip(SPLITS, parts, strict=True)
             for number, (picture, label) in enumerate(zip(pictures, labels.ravel(), strict=True))
         ]
-    except (OSError, ValueError, KeyError, IndexError, zipfile.BadZipFile) as error:
+    except (*READ_ERRORS, EOFError, ValueError, KeyError, IndexError) as error:
         raise DermaError(
             f"{path}: not a file of DermaMNIST ({error}); download dermamnist.npz again"
         ) from error

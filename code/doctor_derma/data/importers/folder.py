@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from doctor_derma.data.importers.label_tables import contradicting_labels
 from doctor_derma.data.importers.pictures import reader
-from doctor_derma.data.importers.records import SourceImage
+from doctor_derma.data.importers.records import SourceImage, lesion_id, unique_names
 from doctor_derma.data.importers.tables import (
     TEXT_SUFFIXES,
     as_age,
+    as_sex,
     as_text,
     match_names,
     read_table,
@@ -68,9 +69,9 @@ def read_folder(source: Path, *, train: bool = True) -> list[SourceImage]:
     places = {path: _place(path, splits) for path in below}
     paths = [path for path in below if places[path].dx or path.suffix.lower() in IMAGE_SUFFIXES]
     _refuse_other_layouts(source, below, [places[path] for path in below], splits)
-    rows = _read_metadata(source, paths)
+    rows, of_folder = _read_metadata(source, paths), shown(source.resolve().name)
     images = []
-    for path, name in zip(paths, _unique_names(paths), strict=True):
+    for path, name in zip(paths, unique_names(paths), strict=True):
         row = rows.of.get(path, {})
         images.append(
             SourceImage(
@@ -78,11 +79,11 @@ def read_folder(source: Path, *, train: bool = True) -> list[SourceImage]:
                 origin=shown(str(files[path])),
                 read=reader(files[path]),
                 suffix=path.suffix.lower(),
-                lesion=as_text(row.get("lesion", "")),
+                lesion=lesion_id(row.get("lesion", ""), of_folder),
                 dx=places[path].dx,
                 split=places[path].split,
                 age=as_age(row.get("age", "")),
-                sex=as_text(row.get("sex", "")),
+                sex=as_sex(row.get("sex", "")),
                 site=as_text(row.get("site", "")),
                 source=as_text(row.get("source", "")),
             )
@@ -179,18 +180,6 @@ def _refuse_unknown_splits(
 def _listed(names: Sequence[str] | dict[str, str], most: int = 4) -> str:
     shown = [f"'{name}'" for name in list(names)[:most]]
     return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def _unique_names(paths: Sequence[PurePosixPath]) -> list[str]:
-    """Name each image by its file, with the folders before it where that is not enough."""
-    stems = Counter(path.stem for path in paths)
-    longer = Counter("-".join(path.with_suffix("").parts) for path in paths)
-    names = []
-    for path in paths:
-        long = "-".join(path.with_suffix("").parts)
-        short = path.stem if stems[path.stem] == 1 else long
-        names.append(short if longer[long] == 1 else "-".join(path.parts))
-    return names
 
 
 class _Rows(NamedTuple):

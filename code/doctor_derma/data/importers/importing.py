@@ -20,6 +20,7 @@ from doctor_derma.data.importers.records import (
     ReportedImage,
     SourceImage,
     count_reasons,
+    free_name,
     write_report,
 )
 from doctor_derma.data.importers.screening import Screened, inspect_images, screen
@@ -169,14 +170,11 @@ def _added(
             )
         )
     taken = {image.image for image in before}
-    after = [
-        replace(
-            image,
-            image=f"{info.name}-{image.image}" if image.image in taken else image.image,
-            source=image.source or info.name,
-        )
-        for image in images
-    ]
+    after = []
+    for image in images:
+        name = f"{info.name}-{image.image}" if image.image in taken else image.image
+        source = image.source or info.name
+        after.append(replace(image, image=free_name(name, taken), source=source))
     both = {
         name: ", ".join(dict.fromkeys([getattr(earlier.info, name), getattr(info, name)]))
         for name in ("name", "source", "licence")
@@ -272,8 +270,9 @@ def staged_dataset(destination: Path) -> Iterator[Path]:
 
     What the new one lacks of ``PARTS`` stays. The folder lies inside ``destination``, so the
     last step only renames. When the block raises, nothing but the folder itself was touched,
-    and it goes. When the process is killed, the old data set stays; killed between two
-    renames, it leaves no manifest, and the next import first finishes these renames.
+    and it goes; when a rename fails or is interrupted, those before it are undone. When the
+    process is killed, the old data set stays; killed between two renames, it leaves no manifest,
+    and the next import first finishes these renames.
 
     Raises
     ------
@@ -288,9 +287,11 @@ def staged_dataset(destination: Path) -> Iterator[Path]:
     new.mkdir(parents=True)
     try:
         yield new
-        _swap(new, destination, old)
-    finally:
+    except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
+        raise
+    _swap(new, destination, old)
+    shutil.rmtree(staging, ignore_errors=True)
 
 
 def end_renames(destination: Path) -> None:
@@ -317,16 +318,18 @@ def _refuse_foreign_files(destination: Path) -> None:
 
 
 def _swap(new: Path, destination: Path, old: Path) -> None:
-    old.mkdir()
     replaced = [part for part in PARTS if (new / part).exists()]
     try:
+        old.mkdir()
         _move_in(new, destination, old)
-    except OSError:
+    except BaseException:
         for part in replaced:
             if not (new / part).exists():
                 (destination / part).replace(new / part)
             if (old / part).exists():
                 (old / part).replace(destination / part)
+        # Not where one of these fails: the old data set is still in there.
+        shutil.rmtree(new.parent, ignore_errors=True)
         raise
 
 

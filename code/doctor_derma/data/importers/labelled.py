@@ -4,18 +4,21 @@
 images of them, as `doctor_derma.data.importers.importing` takes them.
 """
 
+import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from pathlib import Path
+from itertools import takewhile
+from pathlib import Path, PurePosixPath
 
-from doctor_derma.data.importers.pictures import PictureFile
+from doctor_derma.data.importers.pictures import READ_ERRORS, PictureFile
 from doctor_derma.data.importers.presets import COLUMNS, DROP, Layout, presets, usual_layout
-from doctor_derma.data.importers.records import SourceImage
+from doctor_derma.data.importers.records import SourceImage, lesion_id, unique_names
 from doctor_derma.data.importers.tables import (
     TABLE_SUFFIXES,
     as_age,
+    as_sex,
     match_names,
     read_table,
     same_name,
@@ -28,7 +31,6 @@ from doctor_derma.images.walking import files_below
 # Enough to see what a folder is.
 _MOST_TABLES = 50
 _MARKED = frozenset({"1", "1.0", "x", "true", "yes"})
-_SEXES = {"f": "female", "m": "male", "w": "female"}
 # Where the split stands of which other files tell; no column is called so.
 _SPLIT = "\0split"
 Row = dict[str, str]
@@ -141,18 +143,18 @@ def read_labelled(labels: Labels, pictures: Sequence[PictureFile]) -> list[Sourc
 
     Parameters
     ----------
-    pictures : in order of preference: of several of one name and size the first is taken
+    pictures : in order of preference: of several of one name and the same bytes the first is taken
 
     Raises
     ------
     DermaError
         When no row names a picture, a name can mean several pictures, two rows say otherwise of
-        one picture, or a table can't be read.
+        one picture, some rows name a split and others something else, or a table can't be read.
     """
     rows = list(_rows(labels))
     layout, table = labels.layout, labels.tables[0]
     named = [row for row in rows if _cell(row, layout.image)]
-    pictures = list({(same_name(p.path), p.size): p for p in reversed(pictures)}.values())[::-1]
+    pictures = _without_copies(pictures)
     names = [_cell(row, layout.image) for row in named]
     found = match_names(table, names, [picture.path for picture in pictures])
     if not any(found):
@@ -163,23 +165,59 @@ def read_labelled(labels: Labels, pictures: Sequence[PictureFile]) -> list[Sourc
         )
     files = [pictures[positions[0]] if positions else None for positions in found]
     images: dict[str, SourceImage] = {}
+    splits: set[str] = set()
     for row, written, file in zip(named, names, files, strict=True):
         image = _image(row, written, file, layout)
         if image.left_out and not file:
             continue
+        if file and not image.left_out:
+            splits.add(_split(row, layout))
         known = images.setdefault(image.origin, image)
         if (known.dx, known.lesion) != (image.dx, image.lesion):
             raise DermaError(
                 f"{table}: two rows are of {image.origin}, '{known.dx}' of lesion '{known.lesion}' "
                 f"and '{image.dx}' of lesion '{image.lesion}'; leave one of them"
             )
-    stems = Counter(image.image for image in images.values())
-    return [
-        image
-        if stems[image.image] == 1
-        else replace(image, image="-".join(Path(image.origin).with_suffix("").parts[-2:]))
-        for image in images.values()
-    ]
+    _refuse_unknown_splits(table, splits)
+    return _told_apart(list(images.values()))
+
+
+def _without_copies(pictures: Sequence[PictureFile]) -> list[PictureFile]:
+    """Leave out what has the name and the bytes of a picture before it."""
+    looks = [(same_name(picture.path), picture.size) for picture in pictures]
+    alike = Counter(looks)
+    first: dict[tuple[str, int, str], PictureFile] = {}
+    for picture, look in zip(pictures, looks, strict=True):
+        first.setdefault((*look, _digest(picture) if alike[look] > 1 else ""), picture)
+    return list(first.values())
+
+
+def _digest(picture: PictureFile) -> str:
+    """Return the SHA-256 of a picture; one that can't be read is like no other."""
+    try:
+        return hashlib.sha256(picture.read()).hexdigest()
+    except READ_ERRORS:
+        return picture.path
+
+
+def _refuse_unknown_splits(table: Path, written: set[str]) -> None:
+    """Stop where some rows name a split and others what is none: these would be divided anew."""
+    known = [f"'{word}'" for word in sorted(written) if split_named(word)]
+    unknown = [word for word in sorted(written) if word and not split_named(word)]
+    if known and unknown:
+        raise DermaError(
+            f"{table}: '{unknown[0]}' is no split by its name, as {', '.join(known)} of other rows "
+            "are; write train, val or test, or leave the cell empty"
+        )
+
+
+def _told_apart(images: Sequence[SourceImage]) -> list[SourceImage]:
+    """Give each picture a name of its own, if need be with the folders that not all lie in."""
+    paths = [PurePosixPath(image.origin.lstrip("/")) for image in images if image.read]
+    levels = zip(*(path.parts[:-1] for path in paths), strict=False)
+    shared = len(list(takewhile(lambda folders: len(set(folders)) == 1, levels)))
+    names = iter(unique_names([PurePosixPath(*path.parts[shared:]) for path in paths]))
+    return [replace(image, image=next(names)) if image.read else image for image in images]
 
 
 def _rows(labels: Labels) -> Iterator[Row]:
@@ -225,11 +263,8 @@ def _image(row: Row, written: str, file: PictureFile | None, layout: Layout) -> 
     for column, value in layout.keep.items():
         if (cell := row.get(column.casefold(), "")) and cell.casefold() != value.casefold():
             left_out = f"its {column} is '{cell}', not '{value}'"
-    lesion, patient = _cell(row, layout.lesion), _cell(row, layout.patient)
-    if lesion.isdecimal():
-        # A mere number is another lesion in the next data set.
-        lesion = f"{layout.name} {lesion}"
-    sex = _cell(row, layout.sex).casefold()
+    lesion = lesion_id(_cell(row, layout.lesion), layout.name)
+    patient = _cell(row, layout.patient)
     tone = _cell(row, layout.skin_tone).removesuffix(".0")
     return SourceImage(
         image=file.stem if file else shown(written),
@@ -238,9 +273,9 @@ def _image(row: Row, written: str, file: PictureFile | None, layout: Layout) -> 
         suffix=file.suffix if file else ".jpg",
         lesion=lesion or (f"patient {patient}" if patient else None),
         dx=None if left_out else dx,
-        split=split_named(row.get(_SPLIT) or _cell(row, layout.split)),
+        split=split_named(_split(row, layout)),
         age=as_age(_cell(row, layout.age)),
-        sex=_SEXES.get(sex, sex) or None,
+        sex=as_sex(_cell(row, layout.sex)),
         site=_cell(row, layout.site) or None,
         source=_cell(row, layout.source) or None,
         patient=patient or None,
@@ -256,6 +291,11 @@ def _label(row: Row, layout: Layout) -> str:
     known = [label for label in (*written, *marked) if label]
     meant = (label for label in known if layout.class_of(label) != DROP)
     return next(meant, known[0] if known else "")
+
+
+def _split(row: Row, layout: Layout) -> str:
+    """Return what the table's name or other files say is the split, or else the row."""
+    return row.get(_SPLIT) or _cell(row, layout.split)
 
 
 def _cell(row: Row, column: str) -> str:

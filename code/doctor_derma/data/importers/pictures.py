@@ -1,6 +1,7 @@
 """The picture files of a source: in folders and in zip archives."""
 
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -10,6 +11,10 @@ from doctor_derma.data.importers.tables import shown
 from doctor_derma.errors import DermaError
 from doctor_derma.images.formats import IMAGE_SUFFIXES
 from doctor_derma.images.walking import files_below
+
+# What reading a picture may raise: a member of an archive that is encrypted, or packed in an
+# unknown way, is a RuntimeError.
+READ_ERRORS = (OSError, zipfile.BadZipFile, zlib.error, RuntimeError)
 
 
 class PictureFile(NamedTuple):

@@ -2,10 +2,10 @@
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -88,6 +88,38 @@ class ReportedImage:
     reason: StrEnum
     detail: str
     kept: bool = False
+
+
+def unique_names(paths: Sequence[PurePosixPath]) -> list[str]:
+    """Name each image by its file, with the folders before it where that is not enough."""
+    stems = Counter(path.stem for path in paths)
+    longer = Counter("-".join(path.with_suffix("").parts) for path in paths)
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in paths:
+        long = "-".join(path.with_suffix("").parts)
+        short = path.stem if stems[path.stem] == 1 else long
+        names.append(free_name(short if longer[long] == 1 else "-".join(path.parts), taken))
+    return names
+
+
+def free_name(name: str, taken: set[str]) -> str:
+    """Return a name, with a number after it where it is taken, and take it."""
+    free, copy = name, 1
+    while free in taken:
+        copy += 1
+        free = f"{name}-{copy}"
+    taken.add(free)
+    return free
+
+
+def lesion_id(written: str, source: str) -> str | None:
+    """Return what a table calls a lesion, None where it says nothing.
+
+    A mere number is another lesion in the next data set, so the name of the source goes before it.
+    """
+    lesion = written.strip()
+    return f"{source} {lesion}" if lesion.isdecimal() else lesion or None
 
 
 def count_reasons(reported: Iterable[ReportedImage]) -> dict[str, int]:

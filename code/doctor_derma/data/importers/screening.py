@@ -8,8 +8,6 @@ pictures of different lesions differ by 4.9, and the next by 6.4.
 """
 
 import hashlib
-import zipfile
-import zlib
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -22,6 +20,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from doctor_derma.cpus import usable_cpus
+from doctor_derma.data.importers.pictures import READ_ERRORS
 from doctor_derma.data.importers.records import InspectedImage, Reason, ReportedImage, SourceImage
 from doctor_derma.data.manifest import SPLITS
 from doctor_derma.images.decoding import UnreadableImage, open_image, without_identity
@@ -88,8 +87,7 @@ def _inspect(source: SourceImage) -> InspectedImage | ReportedImage:
         picture = open_image(encoded, least_side=None)
     except UnreadableImage as error:
         return ReportedImage(source.image, _reason(error), f"{source.origin}: {error}")
-    # A member of an archive that is encrypted, or packed in an unknown way, is a RuntimeError.
-    except (OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
+    except READ_ERRORS as error:
         return ReportedImage(source.image, Reason.CORRUPT, f"{source.origin}: {error}")
     return InspectedImage(
         source=source,
@@ -180,13 +178,30 @@ def _contradicting_copies(
 def _joined_lesions(
     images: Sequence[InspectedImage], pairs: Iterable[tuple[int, int]]
 ) -> list[str]:
+    if not images:
+        return []
     links = np.array([*_linked(_groups([image.lesion for image in images])), *pairs]).reshape(-1, 2)
-    graph = coo_array((np.ones(len(links)), (links[:, 0], links[:, 1])), shape=(len(images),) * 2)
-    _, groups = connected_components(graph, directed=False) if images else (0, [])
+    groups = connected_groups(links, len(images))
     name: dict[int, str] = {}
     for image, group in zip(images, groups, strict=True):
         name[group] = min(name.get(group, image.lesion), image.lesion)
     return [name[group] for group in groups]
+
+
+def connected_groups(pairs: np.ndarray, count: int) -> np.ndarray:
+    """Return the group of each of so many things that pairs link, directly or by others.
+
+    Parameters
+    ----------
+    pairs : places of what is linked, int of shape (pairs, 2)
+
+    Returns
+    -------
+    int of shape (count,), equal for what is in one group
+    """
+    links = (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1]))
+    _, groups = connected_components(coo_array(links, shape=(count, count)), directed=False)
+    return groups
 
 
 def _report_conflict(

@@ -1,7 +1,8 @@
 """What a person points at, a table or a folder, read by whichever reader it is for."""
 
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,9 @@ def table_source(
     layout = adapted(adapted(base, written, str(columns)), settings or {}, str(table))
     named = {name: getattr(layout, name) for name in {**written, **(settings or {})}}
     found = require_layout(table, layout, [named[name] for name in COLUMNS if named.get(name)])
+    labels = _named(found, table)
     pictures = [picture for folder in images or [table.parent] for picture in find_pictures(folder)]
-    return _labelled(found, table, read_labelled(found, pictures))
+    return _labelled(labels, table, read_labelled(labels, pictures))
 
 
 def find_source(folder: Path, *, train: bool = True) -> Source:
@@ -107,7 +109,7 @@ def find_source(folder: Path, *, train: bool = True) -> Source:
         if labels.layout is presets()["ham10000"]:
             return _labelled(labels, folder, read_ham10000(folder))
         return _labelled(labels, folder, read_labelled(labels, find_pictures(folder)))
-    if arrays := sorted(folder.glob("dermamnist*.npz")):
+    if arrays := sorted(folder.glob("dermamnist*.npz"), key=_side):
         return _dermamnist(arrays[-1])
     try:
         name, place = shown(folder.resolve().name), shown(str(folder))
@@ -117,16 +119,31 @@ def find_source(folder: Path, *, train: bool = True) -> Source:
     except DermaError:
         if not found:
             raise
-        return _labelled(found[0], folder, read_labelled(found[0], find_pictures(folder)))
+        labels = _named(found[0], folder)
+        return _labelled(labels, folder, read_labelled(labels, find_pictures(folder)))
+
+
+def _named(labels: Labels, place: Path) -> Labels:
+    """Name the layout that most people's tables have after the table or folder."""
+    if labels.layout.name != usual_layout().name:
+        return labels
+    name = shown(place.resolve().stem)
+    return replace(labels, layout=replace(labels.layout, name=name))
 
 
 def _labelled(labels: Labels, place: Path, images: list[SourceImage]) -> Source:
     layout = labels.layout
-    name = layout.name if layout.name != usual_layout().name else shown(place.resolve().stem)
     tables = ", ".join(path.name for path in (*labels.tables, *labels.joined))
     reference = layout.reference or shown(str(place))
-    return Source(name, reference, layout.licence, f"{place}, {layout.title} ({tables})", images)
+    title = f"{place}, {layout.title} ({tables})"
+    return Source(layout.name, reference, layout.licence, title, images)
 
 
 def _dermamnist(path: Path) -> Source:
     return Source(*DERMAMNIST, f"{path}, DermaMNIST", read_dermamnist(path))
+
+
+def _side(path: Path) -> int:
+    """Return the side of the pictures in a file of DermaMNIST, in its name unless it is 28."""
+    found = re.search(r"_(\d+)$", path.stem)
+    return int(found[1]) if found else 28

@@ -23,6 +23,7 @@ TABLE_SUFFIXES = (*TEXT_SUFFIXES, ".txt", ".xlsx", ".parquet")
 _MOST_IN_ROW = 10_000
 # Rows above the head of a table, such as a title and a legend.
 _MOST_ABOVE = 30
+_SEXES = {"f": "female", "m": "male", "w": "female"}
 
 
 def read_table(path: Path, rows: int | None = None, *, head: Sequence[str] = ()) -> pd.DataFrame:
@@ -47,9 +48,10 @@ def read_table(path: Path, rows: int | None = None, *, head: Sequence[str] = ())
         if path.suffix.lower() == ".parquet":
             return _as_cells(pd.read_parquet(path).head(rows) if rows else pd.read_parquet(path))
         if path.suffix.lower() in (".xlsx", ".xlsm"):
-            sheet = _as_cells(pd.read_excel(path, header=None, dtype=object))
+            cells = pd.read_excel(path, header=None, dtype=object, keep_default_na=False)
+            sheet = _as_cells(cells)
             return _table(
-                [(row, list(cells)) for row, cells in enumerate(sheet.values, 1)], rows, head
+                [(number, list(row)) for number, row in enumerate(sheet.values, 1)], rows, head
             )
         text = _decode(_start(path, rows))
         first, _, rest = text.partition("\n")
@@ -57,7 +59,8 @@ def read_table(path: Path, rows: int | None = None, *, head: Sequence[str] = ())
         if hint := re.fullmatch(r"sep=(.)\r?", first):
             text = rest
         separator = hint[1] if hint else _separator(text)
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator)
+        # Else a quote that is never closed would swallow all rows after it.
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
         return _table(((lines.line_num, cells) for cells in lines), rows, head, separator)
     except FileNotFoundError as error:
         raise DermaError(f"{path}: no such file; name a table") from error
@@ -164,6 +167,12 @@ def as_age(cell: str) -> float | None:
     except ValueError:
         return None
     return years if math.isfinite(years) and years >= 0 else None
+
+
+def as_sex(cell: str) -> str | None:
+    """Return ``female``, ``male`` or else a cell in small letters, or None where it is empty."""
+    written = cell.strip().casefold()
+    return _SEXES.get(written, written) or None
 
 
 # Endings that a name may have or lack; ".2" in "lesion 1.2" is none.

@@ -117,7 +117,8 @@ def hand_over(run: Run, epochs: int) -> Iterator[Path]:
             os.link(run.last_checkpoint, folder / _STATE_FILE)
         except OSError:
             shutil.copyfile(run.last_checkpoint, folder / _STATE_FILE)
-        origin = {"trial": run.name, "epochs": epochs, "config": run.config.model_dump()}
+        config = run.config.model_dump(mode="json")
+        origin = {"trial": run.name, "epochs": epochs, "config": config}
         (folder / _ORIGIN_FILE).write_text(json.dumps(origin))
         yield folder
 

@@ -77,10 +77,17 @@ def read_record(made: SweepFolder, runs: Path, trial: "Trial") -> TrialRecord:
         state=_state(trial, run, scores),
         settings={setting: trial.config[setting] for setting in made.sweep.space},
         scores=scores,
-        seconds=sum(metrics["seconds"] for _, metrics in rows),
+        seconds=_training_seconds(run) if run else 0.0,
         run=run,
         failure=_failure(trial),
     )
+
+
+def _training_seconds(run: Run) -> float:
+    """Add up all epochs, also those that were not validated."""
+    if not run.metrics_file.is_file():
+        return 0.0
+    return float(pd.read_csv(run.metrics_file)["seconds"].sum())
 
 
 def _state(trial: "Trial", run: Run | None, scores: dict[int, float]) -> State:
@@ -183,8 +190,9 @@ def _write_best(made: SweepFolder, best: TrialRecord) -> None:
     if sweep.scheduler == "pbt":
         comment += "# Under PBT these are its last settings; earlier epochs may have had others.\n"
     recipe = TrainConfig.model_validate(sweep.base | best.settings)
+    written = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
     with replacing_file(made.best_file) as scratch:
-        scratch.write_text(comment + yaml.safe_dump(recipe.model_dump(), sort_keys=False))
+        scratch.write_text(comment + written)
 
 
 def _values(record: TrialRecord, sweep: Sweep) -> dict[str, Any]:

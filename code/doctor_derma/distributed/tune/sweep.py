@@ -198,7 +198,7 @@ def read_sweep(path: Path) -> Sweep:
     values = {str(key): value for key, value in values.items()}
     if isinstance(base := values.get("base"), str):
         recipe = load_config(path.parent / base, {})
-        values["base"] = recipe.model_dump(exclude_unset=True)
+        values["base"] = recipe.model_dump(mode="json", exclude_unset=True)
     parts = [part for part in ("base", "space") if isinstance(values.get(part), dict)]
     warn_of_older_names((name for part in parts for name in values[part]), path)
     values |= {part: in_new_names(values[part]) for part in parts}
