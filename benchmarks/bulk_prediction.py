@@ -94,11 +94,13 @@ def on_ray(source: Path, bundle: Path, out: Path, block: int | None = None) -> d
         started, used = time.perf_counter(), time.process_time()
         predicted = predict_on_ray([str(source)], bundle, out, sizes=Sizes(block=block))
         seconds, used = time.perf_counter() - started, time.process_time() - used
+        # Inside the block, whose end takes Ray down.
+        with_start = time.perf_counter() - begun
     return {
         "images": predicted.images,
         "failed": predicted.failed,
         "seconds": seconds,
-        "with_start": time.perf_counter() - begun,
+        "with_start": with_start,
         "steady": _steady(out),
         "driver_cpu": used,
     }

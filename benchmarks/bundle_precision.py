@@ -1,6 +1,6 @@
 """A run's bundle in fp32, fp16 and int8: file size, validation scores and images a second.
 
-The bundles of fewer bits are exported to a scratch folder as ``derma export RUN --precision``
+The quantized bundles are exported to a scratch folder as ``derma export RUN --precision``
 does, and refused as there. All are run as the server runs them, by one thread, in turn and
 several times, and timed in seconds of the processor, which other work on the machine changes
 least; trust the ratios more than the speeds. Run it after training:
@@ -33,7 +33,7 @@ IMAGES = 32
 
 
 def bundles(run: Run, dataset: Dataset, scratch: Path) -> dict[Precision, Classifier]:
-    """Load the run's own bundle and those of fewer bits that aren't refused."""
+    """Load the run's own bundle and the quantized ones that aren't refused."""
     found: dict[Precision, Classifier] = {"fp32": Classifier.load(run.bundle, threads=1)}
     for precision in ("fp16", "int8"):
         try:

@@ -1,6 +1,6 @@
-"""Validation scores of runs by the weight that the classes' shares get in the probabilities.
+"""Validation scores of runs by the weight of the class priors in the probabilities.
 
-Shows what a loss for rare classes gives and costs: train one run a loss, then
+Shows what a loss for rare classes gives and costs: train one run per loss, then
 python benchmarks/class_imbalance.py RUN RUN ...
 """
 
@@ -15,7 +15,7 @@ from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import Workspace
 from validation import Validation
 
-PREVALENCES = (0.0, 0.25, 0.5, 0.75, 1.0)
+PRIOR_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)
 METRICS = ("macro_auc", "balanced_accuracy", "accuracy", "ece")
 
 
@@ -26,23 +26,23 @@ def main() -> None:
     validation = Validation.read(workspace)
     labels, classes = validation.labels, validation.dataset.classes
     table = Table(title=f"Validation split, {len(labels)} images")
-    for heading in ("run", "loss", "prevalence", *METRICS):
+    for heading in ("run", "loss", "prior weight", *METRICS):
         table.add_column(heading)
     for name in parser.parse_args().runs:
         run = open_run(workspace.runs, name)
         logits = validation.logits(run)
-        for prevalence in PREVALENCES:
+        for prior_weight in PRIOR_WEIGHTS:
             calibration = calibrate(
                 logits,
                 labels,
                 validation.class_counts,
                 balanced=run.config.balanced,
-                prior_weight=prevalence,
+                prior_weight=prior_weight,
             )
             probabilities = calibration.probabilities(logits)
             found = classification_metrics(labels, probabilities, classes)
             scores = [f"{found[metric]:.3f}" for metric in METRICS]
-            table.add_row(run.name, run.config.imbalance, f"{prevalence:g}", *scores)
+            table.add_row(run.name, run.config.imbalance, f"{prior_weight:g}", *scores)
     Console().print(table)
 
 

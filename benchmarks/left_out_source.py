@@ -19,7 +19,7 @@ import torch
 from rich.table import Table
 from sklearn.metrics import recall_score
 
-from doctor_derma.export.ood import fit_ood
+from doctor_derma.export.ood import fit_distance, ood_threshold
 from doctor_derma.export.out_of_fold import network_outputs
 from doctor_derma.models.networks import create_network
 from doctor_derma.terminal import terminal
@@ -93,11 +93,9 @@ def share_flagged(path: Path, table: pd.DataFrame, source: str, images: int) -> 
         rows = np.sort(random.choice(rows, min(count, len(rows)), replace=False))
         return network_outputs(network, pixels, rows)[1]
 
-    fitted = fit_ood(
-        features(~left_out & (split == "train"), 2000),
-        features(~left_out & (split == "val"), images),
-    )
-    return float((fitted(features(left_out & (split != "test"), images)) > 1).mean())
+    distance = fit_distance(features(~left_out & (split == "train"), 2000))
+    threshold = ood_threshold(distance(features(~left_out & (split == "val"), images)))
+    return float((distance(features(left_out & (split != "test"), images)) > threshold).mean())
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What ``derma predict --rank`` puts first, of the validation images, whose labels are known.
+"""What ``derma predict --rank`` puts first, of images that the model has not seen in training.
 
 Of the first images of each order: how many the model gets wrong, of how many lesions they are, and
 how many are malignant. Then ten copies are added of each of the 20 images with the greatest score,
@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +24,8 @@ from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.predict import predict_pictures
 from doctor_derma.inference.ranking import RankedRow, rank_rows
 from doctor_derma.terminal import with_progress
+from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.folds import parts_of
 from doctor_derma.workspace import Workspace
 
 FIRST = (50, 150, 300)
@@ -52,16 +55,22 @@ def figures(
     return cells
 
 
-def print_orders(dataset: Dataset, ranked: list[RankedRow]) -> None:
-    rows = dataset.split("val").set_index("path").loc[[row.path for row in ranked]]
+def unseen_images(dataset: Dataset, classifier: Classifier) -> pd.DataFrame:
+    """Return the rows of the manifest that the model was validated with."""
+    recipe = TrainConfig.model_validate(classifier.info.recipe)
+    if recipe.refit:
+        raise SystemExit(f"{classifier.name}: trained on the validation images; name another model")
+    return dataset.table.iloc[parts_of(dataset, recipe).val]
+
+
+def print_orders(unseen: pd.DataFrame, ranked: list[RankedRow]) -> None:
+    rows = unseen.set_index("path").loc[[row.path for row in ranked]]
     labels, lesions = rows["class"].to_numpy(str), rows["lesion"].to_numpy(str)
     called = [
         max(row.prediction.probabilities.items(), key=lambda item: item[1])[0] for row in ranked
     ]
     wrong, malignant = np.array(called) != labels, np.isin(labels, list(MALIGNANT))
-    table = Table(
-        title=f"{len(ranked):,} validation images, {wrong.mean():.1%} of them called wrong"
-    )
+    table = Table(title=f"{len(ranked):,} unseen images, {wrong.mean():.1%} of them called wrong")
     table.add_column("order")
     for first in FIRST:
         for name in (f"first {first}: wrong", "lesions", "malignant"):
@@ -91,12 +100,13 @@ def main() -> None:
     given = parser.parse_args()
     workspace = Workspace(given.root) if given.root else Workspace.find()
     dataset, classifier = read_dataset(workspace.data), Classifier.load(given.model)
-    paths = [str(path) for path in dataset.split("val")["path"]]
+    unseen = unseen_images(dataset, classifier)
+    paths = [str(path) for path in unseen["path"]]
     sources: list[tuple[str, ImageSource]] = [(path, dataset.folder / path) for path in paths]
     pictures = predict_pictures(classifier, sources)
     read = list(with_progress(pictures, "Predicting", len(sources)))
     ranked, _ = rank_rows(read)
-    print_orders(dataset, ranked)
+    print_orders(unseen, ranked)
     best = sorted(ranked, key=lambda row: -row.score)[:BEST]
     again: list[tuple[str, ImageSource]] = [
         (f"copy of {row.path}", copy) for row in best for copy in copies(dataset.folder / row.path)

@@ -44,6 +44,7 @@ SLOW_TESTS = {
     *("test_kept_and_left_out_make_up_what_was_seen", "test_no_body_breaks_the_server"),
     *("test_plot_and_table_show_both_curves_also_with_an_absent_class",),
     *("test_plot_and_table_show_every_class_also_an_absent_one", "test_sizes_of_residual_networks"),
+    *("test_a_photograph_of_a_telephone_is_decoded",),
     *("test_plot_and_table_show_the_gaps", "test_plot_is_one_picture_with_something_on_it"),
     *("test_the_clients_of_a_proxy_have_a_limit_each", "test_the_plot_counts_the_bands"),
     *("test_too_much_memory_is_a_refusal", "test_unknown_patients_are_said_to_be_unknown"),

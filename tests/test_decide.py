@@ -7,9 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from doctor_derma import Classifier
 from doctor_derma.bundle import read_card, read_info, write_info
-from doctor_derma.commands.decide import decide_model, unseen_predictions
+from doctor_derma.commands.decide import decide_model
 from doctor_derma.commands.models import predict
 from doctor_derma.errors import DermaError
 from doctor_derma.server.schemas import Provenance
@@ -110,14 +109,3 @@ def test_mistakes_are_one_sentence_and_change_nothing(tiny_run: Project, bundle:
     write_info(bundle, info.model_copy(update={"data": data}))
     with pytest.raises(DermaError, match="not the data that tiny was trained on"):
         decide_model(workspace, str(bundle), sensitivity=0.9)
-
-
-def test_the_unseen_images_are_the_validation_split(tiny_run: Project, bundle: Path) -> None:
-    dataset = tiny_run.dataset
-    found = unseen_predictions(tiny_run.workspace, bundle, read_info(bundle), dataset)
-    assert found.images.tolist() == dataset.split("val")["image"].tolist()
-    paths = [dataset.folder / path for path in dataset.split("val")["path"][:3]]
-    expected = [of.probabilities for of in Classifier.load(bundle).predict(paths)]
-    got = [dict(zip(found.classes, row, strict=True)) for row in found.probabilities[:3]]
-    for one, other in zip(got, expected, strict=True):
-        assert one == pytest.approx(other, abs=1e-5)

@@ -58,8 +58,9 @@ def parse() -> argparse.Namespace:
         default=os.environ.get("DERMA_BENCH_PEERS"),
         help="Python of the peers' environment (or DERMA_BENCH_PEERS)",
     )
-    parser.add_argument("--model", type=Path, help="bundle, else the champion")
+    parser.add_argument("--model", type=Path, help="bundle; default: the champion")
     parser.add_argument("--previous", type=Path, help="another bundle, to compare throughput with")
+    parser.add_argument("--int8", type=Path, help="the model in 8 bits, to compare throughput with")
     parser.add_argument("--soak", type=int, help="requests while our memory is watched")
     parser.add_argument("--peer-soak", type=int, help="the same for peers")
     parser.add_argument("--seconds", type=float, help="of each measurement")
@@ -149,10 +150,11 @@ def measure(given: argparse.Namespace, scratch: Path) -> dict[str, Any]:
                     raise
                 found = {"not_measured": str(error)}
         results["servers"][contender.name] = found
-    if given.previous:
-        ours, *_ = contenders(given.previous.resolve(), python, given.port, scratch)
-        SAY.print(f"the bundle {given.previous}")
-        results["previous"] = throughput(ours, plan, given.previous.resolve(), pictures, scratch)
+    for name in ("previous", "int8"):
+        if other := getattr(given, name):
+            ours, *_ = contenders(other.resolve(), python, given.port, scratch)
+            SAY.print(f"the bundle {other}")
+            results[name] = throughput(ours, plan, other.resolve(), pictures, scratch / name)
     return results
 
 

@@ -5,7 +5,7 @@ from serving_bench.ceiling import LAYOUTS, ways
 
 def test_ways_of_two_processors() -> None:
     tried = list(ways(2, (1, 8)))
-    assert ("own batches", 2, 1, False, 8) in tried
+    assert ("a batch per thread", 2, 1, False, 8) in tried
     assert ("before one network", 2, 2, False, 1) in tried
     assert len(set(tried)) == len(tried) == 10
     assert {layout for layout, *_ in tried} == set(LAYOUTS)

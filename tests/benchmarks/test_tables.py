@@ -44,7 +44,7 @@ def server(title: str, speed: float) -> dict[str, Any]:
 
 @pytest.fixture
 def results() -> dict[str, Any]:
-    way = {"layout": "own batches", "threads_around": 2, "threads_inside": 1,
+    way = {"layout": "a batch per thread", "threads_around": 2, "threads_inside": 1,
            "spinning": False, "batch": 8, "per_second": 160.0}  # fmt: skip
     return {
         "ceiling": {"best": way, "best_at_batch_1": {**way, "batch": 1, "per_second": 140.0},
@@ -52,6 +52,7 @@ def results() -> dict[str, Any]:
         "servers": {"ours": server("Doctor Derma", 152), "flask": server("Flask + torch", 50),
                     "bentoml": {"not_measured": "bentoml is not installed"}},
         "previous": {"bundle": "older", "answered_per_second": 38.0},
+        "int8": {"bundle": "a-int8", "answered_per_second": 171.0, "not_200": 1, "broken": 2},
     }  # fmt: skip
 
 
@@ -81,6 +82,7 @@ def test_tables_name_what_was_not_measured(results: dict[str, Any]) -> None:
     assert "| bentoml | bentoml is not installed |" in text
     assert "| Doctor Derma | 76.0 | 136.8 | 152.0 | 0.950 | 0 |" in text
     assert "| ceiling, batch 1 | - | - | 140.0 | 0.875 | - |" in text
+    assert "| Doctor Derma, a-int8 | - | - | 171.0 | - | 3 |" in text
     assert "| Doctor Derma | 10.0 | 13.0 | 11.0 | 20.0 | none | none |" in text
     assert "| Doctor Derma | 1520 | 144.4 | 0.950 | 90.0% | 0.5% | 400.0 |" in text
     for block in blocks(results):

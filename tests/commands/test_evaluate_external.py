@@ -4,7 +4,9 @@ import csv
 import hashlib
 import json
 from pathlib import Path
+from zipfile import ZipFile
 
+import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
@@ -17,8 +19,10 @@ from doctor_derma.data.manifest import COLUMNS, DatasetInfo, write_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.predictions import read_predictions_csv
 from doctor_derma.evaluation.report import write_evaluation
+from doctor_derma.images.decoding import without_identity
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.workspace import Workspace
+from images.test_dicom import dicom
 from tiny_bundle import BLUE, GREEN, RED, write_bundle
 
 WHITE = (255, 255, 255)
@@ -107,6 +111,47 @@ def test_a_table_names_labels_and_groups(workspace: Workspace, tmp_path: Path) -
     assert kept["lesions"] == 6
     assert kept["left_out"] == {"missing": 1}
     assert kept["metrics"]["accuracy"]["value"] == 1
+
+
+def test_a_damaged_picture_of_an_archive_is_left_out(workspace: Workspace, tmp_path: Path) -> None:
+    pictures = tmp_path / "pictures.zip"
+    with ZipFile(pictures, "w") as archive:
+        for index, colour in enumerate((RED, GREEN, RED)):
+            draw(tmp_path / f"p{index}.png", colour, index)
+            archive.write(tmp_path / f"p{index}.png", f"p{index}.png")
+    content = bytearray(pictures.read_bytes())
+    # Of the first one, behind its name: not what the archive's checksum is of.
+    content[content.index(b"IDAT")] ^= 1
+    pictures.write_bytes(content)
+    table = tmp_path / "labels.csv"
+    table.write_text("image,label\np0,mel\np1,nv\np2,mel\n")
+    _, _, out = evaluate_external(workspace, "champion", table, images=[pictures])
+    kept = results(out)
+    assert kept["images"] == 2
+    assert kept["left_out"] == {"unreadable": 1}
+
+
+def test_a_dicom_of_the_training_is_known_by_what_an_import_keeps_of_it(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    folder = tmp_path / "clinic D" / "mel"
+    folder.mkdir(parents=True)
+    shades = [np.full((16, 16, 3), (200 - shade, 0, 0), np.uint8) for shade in range(2)]
+    files = [dicom(shade) for shade in shades]
+    for index, encoded in enumerate(files):
+        (folder / f"{index}.dcm").write_bytes(encoded)
+    kept = hashlib.sha256(without_identity(files[0])).hexdigest()
+    rows = [
+        {"image": name, "lesion": name, "class": name, "split": split, "sha256": sha}
+        for name, split, sha in (("mel", "train", kept), ("nv", "val", "0"), ("vasc", "test", "1"))
+    ]
+    table = pd.DataFrame(rows).reindex(columns=list(COLUMNS)).fillna("")
+    write_dataset(workspace.data, DatasetInfo("colours", "drawn", "CC0-1.0", 0), table)
+    fingerprint = hashlib.sha256((workspace.data / "manifest.csv").read_bytes()).hexdigest()
+    path = workspace.champion / INFO_FILE
+    path.write_text(path.read_text().replace("0" * 64, fingerprint))
+    _, _, out = evaluate_external(workspace, "champion", folder.parent)
+    assert results(out)["left_out"] == {"seen in training": 1}
 
 
 @pytest.mark.parametrize(("left_out", "seen_of_it"), [(None, 2), ("clinic A", 1)])
@@ -203,6 +248,8 @@ def test_the_command_takes_a_set_and_refuses_its_flags_without_one(
     monkeypatch.setenv("COLUMNS", "120")
     with pytest.raises(DermaError, match="belong to --data"):
         evaluate("champion", map=["naevus=nv"])
+    with pytest.raises(DermaError, match=r"--split: is of the data in data/; leave it out with"):
+        evaluate("champion", split="val", data=folder)
     evaluate("champion", data=folder, map=["naevus=nv"], name="B", gallery=False)
     written = capsys.readouterr().out.replace("\n", "")  # A long path is broken into lines.
     for text in ("Malignant, ROC AUC", "Corrected", "Estimated", "external/B/report.html"):

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from data.pictures import encoded, picture
-from doctor_derma.data.importers.screening import near_identical_pairs
-from doctor_derma.images.thumbnails import thumbnail
+from doctor_derma.images.thumbnails import near_identical_pairs, thumbnail
 
 
 def thumbnails(images: list[Image.Image]) -> np.ndarray:

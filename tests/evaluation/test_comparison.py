@@ -142,3 +142,20 @@ def test_models_that_can_not_be_compared_are_named(other: Predictions, sentence:
 def test_one_model_is_no_comparison() -> None:
     with pytest.raises(DermaError, match="two or more"):
         compare([FAIR])
+
+
+def test_mcnemar_does_not_mix_the_classes_of_a_patient() -> None:
+    # A data set that knows patients alone: one has a melanoma and two nevi.
+    right = np.array([[0.9, 0.1], [0.1, 0.9], [0.1, 0.9]])
+    first = Predictions(
+        "first",
+        ("mel", "nv"),
+        images=np.array(["1", "2", "3"]),
+        lesions=np.full(3, "patient 7"),
+        paths=np.full(3, ""),
+        labels=np.array([0, 1, 1]),
+        probabilities=right,
+    )
+    second = replace(first, name="second", probabilities=1 - right)
+    found = mcnemar(first, second)
+    assert (found.only_first_right, found.only_second_right) == (2, 0)

@@ -17,6 +17,7 @@ class Clocked:
     name = "clocked"
     class_names = ("benign", "malignant")
     height, width = 4, 6
+    info = SimpleNamespace(tta=1)
 
     def __init__(self, clock: list[float], calls: list[str], mark: str, seconds: list[float]):
         self.clock, self.calls, self.mark, self.seconds = clock, calls, mark, seconds
@@ -69,3 +70,7 @@ def test_costs_belong_to_architectures(clock: list[float]) -> None:
     assert costs["resnet18"].parameters == 11_176_512 + 2 * (512 + 1)
     assert costs["eca_resnet18"].macs > costs["resnet18"].macs
     assert costs["resnet18"].images_per_second == {1: 1.0, 32: 1.0}
+    twice = Clocked(clock, [], "", [])
+    twice.info = SimpleNamespace(tta=2)
+    [looked_at_twice] = measure_costs({"resnet18": twice}, repeats=1).values()
+    assert looked_at_twice.macs == 2 * costs["resnet18"].macs

@@ -176,3 +176,17 @@ def test_one_class_alone_is_judged_by_what_it_has(tmp_path: Path) -> None:
     assert np.isnan(found.metrics["sensitivity_malignant"].value)
     assert 0 < found.metrics["specificity_malignant"].value <= 1
     assert found.home is None
+
+
+def test_sets_may_have_a_threshold_for_each_class(there: Predictions) -> None:
+    limits = np.linspace(0.3, 0.95, len(CLASSES))
+    found = evaluate_external(there, None, np.array(SHARES), limits, resamples=20).metrics
+    # A class is in the set if what is more probable adds up to its own threshold at most.
+    covered = [
+        row[row > row[label]].sum() <= limits[label] or label == called
+        for row, label, called in zip(
+            there.probabilities, there.labels, there.predicted, strict=True
+        )
+    ]
+    assert 0 < np.mean(covered) < 1
+    assert found["set_coverage"].value == pytest.approx(np.mean(covered))

@@ -1,5 +1,7 @@
 """Thresholds, net benefit and costs of ten pictures that can be counted by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,16 @@ def test_the_score_is_the_sum_over_the_positive_classes() -> None:
     assert positive.sum() == 3
     with pytest.raises(DermaError, match="ten: malignant against benign can't be asked"):
         asked("malignant", ten_pictures().take(np.arange(4)))
+
+
+def test_scores_that_add_up_to_more_than_1_by_rounding_are_1() -> None:
+    sure = replace(
+        ten_pictures(), probabilities=np.array([[0.6, 0.4000001, 0.0], *[[0.2, 0.2, 0.6]] * 9])
+    )
+    scores, _ = asked("malignant", sure)
+    assert scores[0] == 1
+    # Of ten pictures one may be reviewed: that one.
+    assert (scores > threshold_for_review_rate(scores, 0.1)).sum() == 1
 
 
 @pytest.mark.parametrize(

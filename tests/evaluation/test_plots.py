@@ -15,6 +15,7 @@ from doctor_derma.evaluation.plots.curves import macro_roc
 from doctor_derma.evaluation.plots.style import DPI, class_colours, save_png
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.report import comparison_plots, evaluation_plots
+from drawing import assert_drawn
 from evaluation.fake_predictions import fake_predictions
 
 FAKE = fake_predictions(200)
@@ -43,8 +44,9 @@ def test_every_plot_is_drawn(make: Callable[[], Predictions], tmp_path: Path) ->
     fake = make()
     for name, figure in evaluation_plots(fake, bootstrap_metrics(fake, resamples=20)).items():
         path = tmp_path / f"{name}.png"
+        width, height = figure.get_size_inches()
         save_png(figure, path)
-        assert path.stat().st_size > 5_000
+        assert_drawn(path, (width, height))
 
 
 def test_axes_are_titled_and_legends_tell_the_area() -> None:

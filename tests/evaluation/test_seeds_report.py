@@ -22,6 +22,7 @@ from doctor_derma.evaluation.seeds_report import (
     seed_comparison_tables,
     write_seed_comparison,
 )
+from drawing import assert_drawn
 from evaluation.test_seeds import make_runs
 
 SKILLS = {"resnet18": 2.0, "eca_resnet18": 4.0}
@@ -67,7 +68,8 @@ def test_every_file_is_left(folder: Path) -> None:
         *("replicates.csv", "differences.csv", "cost.csv"),
         *("metrics.json", "replicates.png", "report.html"),
     }
-    assert (folder / "replicates.png").stat().st_size > 10_000
+    # Five panels with one difference each.
+    assert_drawn(folder / "replicates.png", (7.2, 7.5))
     report = (folder / "report.html").read_text()
     assert "split &#39;val&#39;" in report
     assert "What the data say" in report

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from doctor_derma.export.ood import fit_distance, fit_ood
+from doctor_derma.export.ood import OodScore, fit_distance, ood_threshold
 
 
 def normal(count: int, seed: int) -> np.ndarray:
@@ -11,15 +11,20 @@ def normal(count: int, seed: int) -> np.ndarray:
     return generator.normal(size=(count, 3)) @ np.array([[2, 0, 0], [1, 0.5, 0], [0, 0, 0.1]]) + 5
 
 
+def fit(training: np.ndarray, validation: np.ndarray) -> OodScore:
+    distance = fit_distance(training)
+    return distance.scaled(ood_threshold(distance(validation)))
+
+
 def test_the_threshold_is_one() -> None:
     validation = normal(400, 1)
-    found = fit_ood(normal(1000, 0), validation, 0.9)(validation)
-    assert (found > 1).mean() == pytest.approx(0.1, abs=0.005)
+    found = fit(normal(1000, 0), validation)(validation)
+    assert (found > 1).mean() == pytest.approx(0.05, abs=0.005)
 
 
 def test_distance_is_proportional_to_mahalanobis() -> None:
     training = normal(5000, 0)
-    fitted = fit_ood(training, normal(400, 1))
+    fitted = fit(training, normal(400, 1))
     some = normal(20, 2) * 1.5
     from_mean = some - training.mean(axis=0)
     inverse = np.linalg.inv(np.cov(training.T))
@@ -29,7 +34,7 @@ def test_distance_is_proportional_to_mahalanobis() -> None:
 
 
 def test_a_step_across_is_scores_more_than_one_along() -> None:
-    fitted = fit_ood(normal(1000, 0), normal(400, 1))
+    fitted = fit(normal(1000, 0), normal(400, 1))
     centre = np.full(3, 5.0)
     along, across = fitted(centre + np.array([[2, 0, 0], [0, 0, 2]]))
     assert across > 50 * along
@@ -37,10 +42,10 @@ def test_a_step_across_is_scores_more_than_one_along() -> None:
 
 def test_constant_features_do_no_harm() -> None:
     training = np.concatenate([normal(10, 0), np.zeros((10, 8))], axis=1)
-    fitted = fit_ood(training, training)
+    fitted = fit(training, training)
     found = fitted(training)
     assert bool(np.isfinite(found).all())
-    assert bool(np.isfinite(fit_ood(np.zeros((4, 2)), np.zeros((4, 2))).directions).all())
+    assert bool(np.isfinite(fit(np.zeros((4, 2)), np.zeros((4, 2))).directions).all())
 
 
 def test_all_but_the_largest_directions_count_alike() -> None:

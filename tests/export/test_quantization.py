@@ -1,4 +1,4 @@
-"""A bundle of fewer bits: fitted to its own outputs, as good as the fp32 one, or not there."""
+"""A quantized bundle: fitted to its own outputs, as good as the fp32 one, or not there."""
 
 import shutil
 from dataclasses import replace
@@ -11,7 +11,16 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from doctor_derma import Classifier
-from doctor_derma.bundle import BundleInfo, file_sha256, read_card, read_info
+from doctor_derma.bundle import (
+    BundleInfo,
+    Expected,
+    OperatingPoint,
+    PatientTerm,
+    file_sha256,
+    read_card,
+    read_info,
+    write_info,
+)
 from doctor_derma.commands.export import export
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.decisions import melanoma_threshold
@@ -24,7 +33,7 @@ from doctor_derma.export.ood import OodScore
 from doctor_derma.export.quantization import check_loss, export_quantized
 from doctor_derma.inference.conformal import conformal_threshold
 from project import Project
-from tiny_bundle import SIZE, tiny_graph
+from tiny_bundle import PATIENT, SIZE, tiny_graph
 
 KEPT = (
     "classes",
@@ -46,7 +55,7 @@ def precision(request: pytest.FixtureRequest) -> Any:
 
 @pytest.fixture(scope="module")
 def quantized(tiny_run: Project, precision: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A bundle of fewer bits of the tiny run, whatever it lost on its 14 pictures."""
+    """A quantized bundle of the tiny run, whatever it lost on its 14 pictures."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(quantization, "MOST_LOST", {"balanced_accuracy": 1.0, "macro_auc": 1.0})
         target = tmp_path_factory.mktemp("quantized") / "bundle"
@@ -205,6 +214,49 @@ def test_what_can_not_be_quantized_is_one_sentence(
     (tmp_path / "bundle").symlink_to(quantized)
     with pytest.raises(DermaError, match=r"already; export fp32 first: derma export tiny"):
         export_quantized(replace(run, folder=tmp_path), dataset, "int8")
+
+
+def test_an_operating_point_is_not_taken_over(tiny_run: Project, tmp_path: Path) -> None:
+    copy = replace(tiny_run.run, folder=tmp_path)
+    shutil.copytree(tiny_run.run.bundle, copy.bundle)
+    info = read_info(copy.bundle)
+    share = Expected(value=0.9, low=0.8, high=1.0, images=10)
+    point = OperatingPoint(
+        question="melanoma",
+        classes=("mel",),
+        target="a sensitivity of 90%",
+        threshold=0.1,
+        sensitivity=share,
+        specificity=share,
+        review_rate=share,
+    )
+    decision = info.decision.model_copy(
+        update={"default": "operating-point", "operating_point": point}
+    )
+    write_info(copy.bundle, info.model_copy(update={"decision": decision}))
+    with pytest.raises(DermaError, match=r"the operating point of tiny holds for its fp32 bundle"):
+        export_quantized(copy, tiny_run.dataset, "fp16", tmp_path / "fp16")
+    assert not (tmp_path / "fp16").exists()
+
+
+def test_patient_data_are_weighed_as_the_quantized_network_needs_it(
+    tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The tiny set has too few patients for a term to be fitted.
+    classes = len(tiny_run.dataset.classes)
+    term = PATIENT.model_copy(update={"weights": ((0.5,) * classes,) * len(PATIENT.weights)})
+    given: list[np.ndarray] = []
+
+    def fit(probabilities: np.ndarray, *others: object) -> PatientTerm:
+        given.append(probabilities)
+        return term
+
+    monkeypatch.setattr(quantization, "fit_patient_term", fit)
+    monkeypatch.setattr(quantization, "MOST_LOST", {"balanced_accuracy": 1, "macro_auc": 1})
+    bundle = export_quantized(tiny_run.run, tiny_run.dataset, "fp16", tmp_path / "bundle")
+    assert read_info(bundle).patient == term
+    found = Classifier.load(bundle).outputs(validation(tiny_run)[0])
+    np.testing.assert_allclose(given[0], found.probabilities, atol=1e-5)
 
 
 def test_cut_and_joined_again_a_graph_answers_by_hand() -> None:

@@ -1,5 +1,6 @@
 """A network that is trained on all but the test split, and the twin that says how sure it is."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -110,6 +111,27 @@ def test_fewer_bits_are_fitted_to_the_twin_in_fewer_bits(
     assert info.weights.bytes < read_info(bundle).weights.bytes / 2
 
 
+def test_what_fewer_bits_cost_is_measured_by_the_rule_of_the_run(
+    pair: tuple[Project, Run, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, both, twin = pair
+    shutil.copytree(both.folder.parent, tmp_path / "runs")
+    copy = open_run(tmp_path / "runs", "both").with_twin("twin")
+    export_run(copy, project.dataset, rule="most-probable")
+    assert read_info(twin.bundle).decision.default == "balanced"
+    given: list[dict[str, float]] = []
+    monkeypatch.setattr(
+        "doctor_derma.export.quantization.check_loss", lambda before, *others: given.append(before)
+    )
+    export_quantized(copy, project.dataset, "fp16")
+    rows = parts_of(project.dataset, twin.config).val
+    found, _ = Classifier.load(twin.bundle).predict_pixels(
+        pixel_cache(project.dataset, 32, 32)[rows]
+    )
+    labels = np.array(project.dataset.targets(project.dataset.table))[rows]
+    assert given[0]["accuracy"] == pytest.approx(np.mean(found.argmax(axis=1) == labels))
+
+
 @pytest.fixture(scope="module")
 def family(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, Run]:
     """A root with both folds of a recipe, and a network trained on everything."""
@@ -173,3 +195,13 @@ def test_a_family_goes_by_its_name_and_only_whole(family: tuple[Project, Run]) -
             twins_of(named)
     finally:
         written.with_suffix(".away").rename(written)
+
+
+def test_a_fold_that_was_trained_alone_is_a_twin(family: tuple[Project, Run]) -> None:
+    _, everything = family
+    first = everything.folder.parent / "cv-fold0"
+    first.rename(first.with_name("elsewhere"))
+    try:
+        assert [twin.name for twin in twins_of(everything)] == ["cv-fold1"]
+    finally:
+        first.with_name("elsewhere").rename(first)

@@ -4,6 +4,7 @@ import io
 import random
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -192,24 +193,25 @@ def test_a_damaged_profile_never_stops_a_picture(changes: list[tuple[float, int]
 
 
 def test_a_profile_is_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    built = []
-    build = colour_profiles._build
-    monkeypatch.setattr(
-        colour_profiles, "_build", lambda profile: (built.append(profile), build(profile))[1]
-    )
-    monkeypatch.setattr(colour_profiles, "_conversions", type(colour_profiles._conversions)())
-    content = saved(skin(), icc_profile=DISPLAY_P3)
-    for _ in range(3):
+    opened = []
+
+    def note(profile: io.BytesIO) -> ImageCms.ImageCmsProfile:
+        opened.append(profile.getvalue())
+        return ImageCms.ImageCmsProfile(profile)
+
+    noting = SimpleNamespace(**{**vars(ImageCms), "ImageCmsProfile": note})
+    monkeypatch.setattr(colour_profiles, "ImageCms", noting)
+    # Profiles of no other test.
+    whole, broken = rgb_profile(SRGB_PRIMARIES, 1.37), b"broken once"
+    pictures = [saved(skin(), icc_profile=profile) for profile in (whole, broken)]
+    for content in pictures * 3:
         open_image(content)
-    assert built == [DISPLAY_P3]
-    broken = saved(skin(), icc_profile=b"broken")
-    for _ in range(3):
-        open_image(broken)
-    assert built == [DISPLAY_P3, b"broken"]
-    # Any number of profiles may come; only some are kept.
-    for number in range(2 * colour_profiles._KEPT):
+    assert opened == [whole, broken]
+    # Any number of profiles may come; those that came first are forgotten.
+    for number in range(100):
         colour_profiles.conversion_to_srgb(b"broken %d" % number)
-    assert len(colour_profiles._conversions) <= colour_profiles._KEPT
+    open_image(pictures[0])
+    assert opened.count(whole) == 2
 
 
 def test_threads_share_a_conversion() -> None:

@@ -16,8 +16,8 @@ import doctor_derma
 from doctor_derma.decisions import RULES
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import DECODER, UnreadableImage
+from doctor_derma.images.quality import quality_warnings
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.inference.image_quality import quality_warnings
 from tiny_bundle import (
     ALL_RULES,
     BETWEEN,

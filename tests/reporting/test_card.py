@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -191,10 +192,15 @@ def test_what_was_not_measured_is_said_to_be_so(info: BundleInfo, tmp_path: Path
         ({"dataset_fingerprint": "f" * 64}, "is of other data than those of its training"),
         ({"split": "val"}, "is of the val split"),
         ({"rule": "balanced"}, "is of the decision rule balanced"),
+        (
+            {"decision": {"default": "most-probable", "costs": {"mel": {"nv": 2.0}}}},
+            "is of other thresholds or costs of the decision rule",
+        ),
+        ({"sets": "class-conditional"}, "is of class-conditional prediction sets"),
     ],
 )
 def test_what_is_not_of_these_weights_is_left_out(
-    changes: dict[str, str], reason: str, info: BundleInfo, tmp_path: Path
+    changes: dict[str, Any], reason: str, info: BundleInfo, tmp_path: Path
 ) -> None:
     audits = write_audits(tmp_path, info)
     (audits / "coverage" / "provenance.json").write_text(json.dumps(provenance(info) | changes))
@@ -360,6 +366,43 @@ def test_classes_short_of_the_target(high: float, sentence: str, info: BundleInf
 def test_no_gap(info: BundleInfo) -> None:
     frame = pd.DataFrame({"flagged": np.array([False]), "difference": [-0.5]})
     assert readings.read_groups(frame) == "No group is shown to differ from the others."
+
+
+def test_a_more_overconfident_group_is_worse_and_a_less_overconfident_one_is_not() -> None:
+    frame = pd.DataFrame(
+        {
+            "attribute": "sex",
+            "group": ["male", "female"],
+            "metric": "overconfidence",
+            "difference": [0.1, -0.1],
+            "flagged": True,
+        }
+    )
+    told = readings.read_groups(frame)
+    assert told.startswith("2 gaps are flagged. Worse than the others: sex, male (")
+    assert "+0.100" in told
+    assert "female" not in told
+
+
+@pytest.mark.parametrize(
+    ("recipe", "told"),
+    [
+        ({}, "fitted on the training split. The best epoch, the temperature"),
+        (
+            {"fold": 0, "folds": 5},
+            "fitted on the training and the validation split without fold 0 of 5. The best epoch,",
+        ),
+        (
+            {"leave_source_out": "clinic A"},
+            "fitted on the training split, without the source clinic A.",
+        ),
+    ],
+)
+def test_what_the_weights_are_fitted_on(
+    recipe: dict[str, object], told: str, info: BundleInfo
+) -> None:
+    card = model_card(info.model_copy(update={"recipe": recipe}))
+    assert told in " ".join(section(card, "Training data").split())
 
 
 def test_by_default_nothing_is_known() -> None:

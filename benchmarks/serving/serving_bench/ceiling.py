@@ -111,16 +111,16 @@ def before_one_network(
 def ways(cpus: int, batches: tuple[int, ...]) -> Iterator[tuple[str, int, int, bool, int]]:
     """Yield layout, threads before or around the network, those in it, spinning, batch."""
     for batch in batches:
-        yield "own batches", cpus, 1, False, batch
-        yield "own batches", cpus + 1, 1, False, batch
+        yield "a batch per thread", cpus, 1, False, batch
+        yield "a batch per thread", cpus + 1, 1, False, batch
         if cpus > 1:
-            yield "own batches", 1, cpus, True, batch
-            yield "own batches", cpus, cpus, False, batch
+            yield "a batch per thread", 1, cpus, True, batch
+            yield "a batch per thread", cpus, cpus, False, batch
             yield "before one network", cpus, cpus, False, batch
 
 
 LAYOUTS: dict[str, Callable[[Raw, list[bytes], float, int, int], float]] = {
-    "own batches": own_batches,
+    "a batch per thread": own_batches,
     "before one network": before_one_network,
 }
 

@@ -92,7 +92,7 @@ def throughput(
     contender: Contender, plan: Plan, bundle: Path, pictures: Sequence[Path], scratch: Path
 ) -> dict[str, Any]:
     """Start a server with another bundle, and measure its answers a second with most clients."""
-    requests = write_requests(contender, pictures, scratch / "requests" / "previous")
+    requests = write_requests(contender, pictures, scratch / "requests")
     with served(contender, bundle, scratch):
         closed_loop(contender.port, requests, SOAK_CLIENTS, plan.seconds / 4)
         found = closed_loop(contender.port, requests, CLIENTS[-1], plan.seconds)

@@ -74,6 +74,11 @@ def _throughput(results: dict[str, Any], measured: Mapping[str, Any]) -> Block:
         share = f"{speeds[-1] / ceiling['best']['per_second']:.3f}" if ceiling else "-"
         failed = sum(step["not_200"] + step["broken"] for step in found["closed_loop"])
         rows.append([found["title"], *(f"{speed:.1f}" for speed in speeds), share, str(failed)])
+    if (int8 := results.get("int8")) and counts:
+        blank = ["-"] * (len(counts) - 1)
+        failed = str(int8["not_200"] + int8["broken"])
+        speed = f"{int8['answered_per_second']:.1f}"
+        rows.append([f"Doctor Derma, {int8['bundle']}", *blank, speed, "-", failed])
     return Block(title, [*headings, "of the ceiling", "failed"], rows)
 
 

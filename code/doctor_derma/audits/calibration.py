@@ -87,7 +87,8 @@ def calibration_table(frame: pd.DataFrame, temperature: float, prior_weight: flo
             (title, *(str(found.get((version, name), "\N{EN DASH}")) for version in stages))
             for name, title in MEASURES.items()
         ),
-        "The temperature was fitted on the validation split, last. A prior weight below 1 calls "
-        "rare classes more often than they are there. ECE is never 0: even exact probabilities "
-        "miss in each bin by luck, with so many images by as much as the second row says.",
+        "The temperature was fitted last, to images that training has not seen. A prior weight "
+        "below 1 calls rare classes more often than they are there. ECE is never 0: even exact "
+        "probabilities miss in each bin by luck, with so many images by as much as the second row "
+        "says.",
     )

@@ -1,7 +1,7 @@
 """Does a model notice that a picture is not dermatoscopic?"""
 
 from collections.abc import Hashable, Iterator, Mapping
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +35,11 @@ _BATCH = 64
 def score_pictures(
     classifier: Classifier, predictions: Predictions, each: int = 200, seed: int = 0
 ) -> pd.DataFrame:
-    """Score the pictures of the data set, and pictures that are not dermatoscopic.
+    """Score pictures that are not dermatoscopic, beside those of the data set.
 
     Parameters
     ----------
-    predictions : gives the paths of the data set's pictures
+    predictions : with the scores and paths of the data set's pictures
     each : pictures of each kind of ``DRAWN`` and ``CHANGED``; the changed ones are made from
         pictures of the data set, one a lesion
     seed : of what is drawn and chosen
@@ -53,19 +53,16 @@ def score_pictures(
     DermaError
         When a picture path is unknown or a picture can't be decoded.
     """
-    own = zip(predictions.lesions, predictions.paths, strict=True)
-    pictures = chain(
-        ((OWN, str(lesion), open_picture(Path(path))) for lesion, path in own),
-        _made(predictions, each, seed),
-    )
-    total = len(predictions.paths) + each * (len(DRAWN) + len(CHANGED))
-    steps = iter(with_progress(pictures, "Scoring pictures", total))
-    rows, scores = [], []
+    own = pd.DataFrame({"kind": OWN, "lesion": predictions.lesions})
+    total = each * (len(DRAWN) + len(CHANGED))
+    steps = iter(with_progress(_made(predictions, each, seed), "Scoring pictures", total))
+    rows, scores = [], [np.asarray(predictions.ood)]
     while batch := list(islice(steps, _BATCH)):
         rows += [(kind, lesion) for kind, lesion, _ in batch]
         pixels = [fit_pixels(picture, classifier.height, classifier.width) for *_, picture in batch]
         scores.append(classifier.unfamiliarity(np.stack(pixels)))
-    frame = pd.DataFrame(rows, columns=["kind", "lesion"])
+    made = pd.DataFrame(rows, columns=["kind", "lesion"])
+    frame = pd.concat([own, made], ignore_index=True)
     return frame.assign(unfamiliarity=np.concatenate(scores).astype(float))
 
 
@@ -109,8 +106,9 @@ def ood_table(frame: pd.DataFrame) -> Table:
         "Pictures that are not dermatoscopic",
         ("Pictures", "Number", "Called out of distribution", "AUROC against the data set"),
         tuple(rows),
-        "Called out of distribution: over the threshold that 95% of the validation images are "
-        "under. Intervals: 95%, percentile bootstrap over lesions and pictures.",
+        "Called out of distribution: over the threshold that 95% of images which "
+        "training has not seen are under. Intervals: 95%, percentile bootstrap over lesions and "
+        "pictures.",
     )
 
 

@@ -74,18 +74,17 @@ def measure_robustness(
 
     Returns
     -------
-    One row a value:
+    DataFrame, one row per value
+        - ``corruption``: a name of ``CORRUPTIONS``, ``clean``, or ``all`` for their mean
+        - ``severity``: ``"0"`` for clean, ``"1"`` to ``"5"``, or ``"mean"`` over the five
+        - ``metric``: ``accuracy``, ``balanced_accuracy``, ``macro_auc``, ``ece``, or
+          ``decisions_changed``, the share of images that are called another class
+        - ``value``, ``low``, ``high``: with its 95% interval
+        - ``drop``, ``drop_low``, ``drop_high``: how much worse than clean, on the same draws of
+          lesions; above 0 is worse for every metric
+        - ``images``, ``lesions``: behind the value
 
-    - ``corruption``: a name of ``CORRUPTIONS``, ``clean``, or ``all`` for their mean
-    - ``severity``: ``"0"`` for clean, ``"1"`` to ``"5"``, or ``"mean"`` over the five
-    - ``metric``: ``accuracy``, ``balanced_accuracy``, ``macro_auc``, ``ece``, or
-      ``decisions_changed``, the share of images that are called another class
-    - ``value``, ``low``, ``high``: with its 95% interval
-    - ``drop``, ``drop_low``, ``drop_high``: how much worse than clean, on the same draws of
-      lesions; above 0 is worse for every metric
-    - ``images``, ``lesions``: behind the value
-
-    A mean's interval is that of the mean of the same draws.
+        A mean's interval is that of the mean of the same draws.
 
     Raises
     ------

@@ -88,7 +88,7 @@ def measure_subgroups(
     predictions : n images of the data set
     dataset : gives sex, age and site, and, where imported, masks and confirmations; an
         attribute that is known of no image is left out
-    resamples, seed : of the bootstrap over lesions
+    resamples : of the bootstrap over lesions
 
     Returns
     -------

@@ -1,1 +1,1 @@
-"""The command line, ``derma``: one file a command, which joins the rooms."""
+"""The command line, ``derma``: one file per command, which joins the packages below."""

@@ -35,8 +35,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data.app, name="data")
-# In the order of the help. What they need of the rooms they import when they are called, so that
-# the help loads none of it.
+# In the order of the help. They import the packages that they need when they are called, so that
+# the help loads none of them.
 for _command in (
     *(train, tune, evaluate, compare, audit, decide),
     *(export, promote, card, push, predict, serve, web),

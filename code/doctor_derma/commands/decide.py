@@ -1,8 +1,7 @@
 """``derma decide``: curves of sensitivity, net benefit and cost, and the rule that is chosen."""
 
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 import typer
@@ -16,7 +15,6 @@ from doctor_derma.workspace import Workspace
 
 if TYPE_CHECKING:
     from doctor_derma.audits.suite import Audit
-    from doctor_derma.data.manifest import Dataset
     from doctor_derma.evaluation.bootstrap import Interval
     from doctor_derma.evaluation.predictions import Predictions
 
@@ -33,7 +31,7 @@ def decide(
     ] = None,
     cost: Annotated[
         Path | None,
-        typer.Option("--cost", "--costs", help="YAML file of what mistakes cost, for that rule."),
+        typer.Option("--cost", "--costs", help="YAML file with the costs, for the rule 'costs'."),
     ] = None,
     review_rate: Annotated[
         float | None, typer.Option(help="Largest share of all images to be called positive.")
@@ -84,6 +82,7 @@ def decide_model(
     from doctor_derma.commands.publishing import write_model_card
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.evaluation import operating_points as points
+    from doctor_derma.export.unseen import unseen_predictions
 
     shares = {"--sensitivity": sensitivity, "--review-rate": review_rate}
     given = [flag for flag, share in (shares | {"--costs": costs}).items() if share is not None]
@@ -96,7 +95,7 @@ def decide_model(
         refuse_hub(reference, "a rule")
     bundle, dataset = find_bundle(workspace, reference), read_dataset(workspace.data)
     info = read_info(bundle)
-    predictions = unseen_predictions(workspace, bundle, info, dataset)
+    predictions = unseen_predictions(workspace.runs, bundle, info, dataset)
     scores, positive = points.asked(question, predictions)
     classes = tuple(name for name in info.class_names if name in points.QUESTIONS[question])
     threshold, target = None, ""
@@ -136,55 +135,6 @@ def decide_model(
     write_info(bundle, info)
     write_model_card(workspace, str(bundle))
     return drawn, folder, info
-
-
-def unseen_predictions(
-    workspace: Workspace, bundle: Path, info: BundleInfo, dataset: "Dataset"
-) -> "Predictions":
-    """Predict the images that the temperature was fitted to, by networks that have not seen them.
-
-    Those are the model's own validation images, or, where it was trained on them, those of its
-    twins, each by its own bundle.
-
-    Raises
-    ------
-    DermaError
-        When the data are not those of the training, or there is no such network here.
-    """
-    from pydantic import ValidationError
-
-    from doctor_derma.evaluation.predictions import predict_split
-    from doctor_derma.inference.classifier import Classifier
-    from doctor_derma.training.config import TrainConfig
-    from doctor_derma.training.folds import parts_of
-    from doctor_derma.training.runs import open_run
-
-    if dataset.fingerprint != info.data.fingerprint:
-        raise DermaError(
-            f"{dataset.folder}: not the data that {info.name} was trained on; import those again"
-        )
-    twins = (info.twin,) if isinstance(info.twin, str) else info.twin or ()
-    if info.recipe.get("refit") and not twins:
-        raise DermaError(
-            f"{info.name}: trained on the validation images too and without a twin, so nothing is "
-            "left to choose an operating point on; train one with a validation split"
-        )
-    parts = []
-    for folder in [open_run(workspace.runs, name).bundle for name in twins] or [bundle]:
-        classifier = Classifier.load(folder)
-        try:
-            config = TrainConfig.model_validate(classifier.info.recipe)
-        except ValidationError as error:
-            raise DermaError(f"{folder}: its recipe can't be read; export the run again") from error
-        rows = dataset.table.iloc[parts_of(dataset, config).val]
-        parts.append(
-            predict_split(classifier, replace(dataset, table=rows.assign(split="val")), "val")
-        )
-    pooled: dict[str, Any] = {
-        name: np.concatenate([getattr(part, name) for part in parts])
-        for name in ("images", "lesions", "paths", "labels", "probabilities")
-    }
-    return replace(parts[0], name=info.name, activation_maps=None, rulebook=info.rulebook, **pooled)
 
 
 def _operating_point(

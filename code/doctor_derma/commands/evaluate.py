@@ -50,8 +50,9 @@ def evaluate(
 ) -> None:
     """Measure a model with 95% intervals; pictures and report in evaluation_images/."""
     if data is not None:
-        if patient_data:
-            raise DermaError("--patient-data: is of the data in data/; leave it out with --data")
+        for flag, given in (("--patient-data", patient_data), ("--split", split != "test")):
+            if given:
+                raise DermaError(f"{flag}: is of the data in data/; leave it out with --data")
         from doctor_derma.commands.evaluate_external import evaluate_external
 
         mapping = parse_map(map or [])

@@ -87,7 +87,7 @@ def evaluate_external(
         predictions if gallery else without_pictures(predictions),
         _at_home(workspace, classifier.info),
         assumed_shares(np.array(info.class_shares), info.prior_weight, info.temperature),
-        info.conformal.threshold,
+        info.conformal.limit,
         {
             "set": title,
             "layout": source.description,
@@ -174,13 +174,17 @@ def _unseen(
     judged: list[tuple["SourceImage", str]], known: set[str]
 ) -> tuple[list[tuple["SourceImage", str]], int]:
     """Leave out the pictures whose SHA-256 is known; also return how many they are."""
+    from doctor_derma.data.importers.pictures import READ_ERRORS
+    from doctor_derma.images.decoding import UnreadableImage, without_identity
 
     def is_new(one: tuple["SourceImage", str]) -> bool:
         assert one[0].read is not None
         try:
-            return hashlib.sha256(one[0].read()).hexdigest() not in known
-        except OSError:  # Decoding it will tell.
+            # As an import keeps it.
+            kept = without_identity(one[0].read())
+        except (UnreadableImage, *READ_ERRORS):  # Decoding it will tell.
             return True
+        return hashlib.sha256(kept).hexdigest() not in known
 
     with ThreadPoolExecutor(usable_cpus()) as pool:
         new = list(

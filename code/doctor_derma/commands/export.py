@@ -17,14 +17,14 @@ def export(
     run: Annotated[str, typer.Argument(help="A run's name or folder.")],
     to: Annotated[Path | None, typer.Option(help="Folder of the bundle.")] = None,
     prior_weight: Annotated[
-        float | None, typer.Option(min=0, max=1, help="Another weight of the classes' shares.")
+        float | None, typer.Option(min=0, max=1, help="Another weight of the class priors.")
     ] = None,
     tta: Annotated[
-        int | None, typer.Option(help="Another number of views to average: 1, 2, 4 or 8.")
+        int | None, typer.Option(help="Test-time augmentation: 1, 2, 4 or 8 views to average.")
     ] = None,
     precision: Annotated[
         Literal["fp32", "fp16", "int8"],
-        typer.Option(help="Bits of the network; fewer are a second bundle, beside the first."),
+        typer.Option(help="Of the weights; a quantized bundle is written beside the fp32 one."),
     ] = "fp32",
     rule: RuleChoice = None,
     costs: CostsFile = None,

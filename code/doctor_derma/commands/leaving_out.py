@@ -35,7 +35,7 @@ class LeftOut:
     Attributes
     ----------
     file : predictions of all images by the finished runs; None where folds are missing
-    table : how good they are, likewise
+    table : how good they are; None where folds are missing
     unfinished : names of the runs that have not come to their end
     """
 

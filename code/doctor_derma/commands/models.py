@@ -71,6 +71,11 @@ def predict(
             f"this {split} split may have been in its training, so don't trust the figures",
             style="yellow",
         )
+    if split == "val" and info.recipe.get("refit"):
+        terminal(error=True).print(
+            f"{info.name} was trained on this val split too, so don't trust the figures",
+            style="yellow",
+        )
     if split == "val" and info.recipe.get("folds"):
         terminal(error=True).print(
             f"{info.name} was validated with a fold and trained on the others, with images "
@@ -93,6 +98,8 @@ def provenance(info: BundleInfo, dataset: Dataset, split: str) -> dict[str, Any]
         "temperature": round(info.temperature, 4),
         "prior_weight": info.prior_weight,
         "rule": info.decision.default,
+        "decision": info.decision.model_dump(mode="json", exclude={"figures"}),
+        "sets": info.conformal.sets,
         "git_commit": info.code.git_commit,
         "recipe": info.recipe,
     }

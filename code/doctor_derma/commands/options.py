@@ -22,21 +22,21 @@ Split = Annotated[str, typer.Option(help="Which split to evaluate on: test, val 
 Gallery = Annotated[bool, typer.Option(help="Show pictures of the data set in the report.")]
 Bundle = Annotated[
     str | None,
-    typer.Option(metavar="FOLDER", help="Bundle: a folder or hf://USER/NAME, else the champion."),
+    typer.Option(metavar="FOLDER", help="Bundle: a folder or hf://USER/NAME; default: champion."),
 ]
 RuleChoice = Annotated[
-    Rule | None, typer.Option(help="Rule that decides the label, else the model's own.")
+    Rule | None, typer.Option(help="Decision rule for the label; default: the model's own.")
 ]
 CostsFile = Annotated[
     Path | None,
-    typer.Option("--costs", help="YAML file of what mistakes cost, for the rule 'costs'."),
+    typer.Option("--costs", help="YAML file with the costs of mistakes, for the rule 'costs'."),
 ]
 Engine = Annotated[
-    Literal["local", "ray"], typer.Option(help="Where to work: here, or on a Ray cluster.")
+    Literal["local", "ray"], typer.Option(help="Where to run: here, or on a Ray cluster.")
 ]
 Address = Annotated[
     str | None,
-    typer.Option(help="host:port of a Ray cluster ($RAY_ADDRESS), else one is started here."),
+    typer.Option(help="host:port of a Ray cluster ($RAY_ADDRESS); default: one started here."),
 ]
 
 

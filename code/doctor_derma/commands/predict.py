@@ -30,14 +30,14 @@ def predict(
         Literal["table", "json", "csv", "isic", "label-studio"],
         typer.Option(help="Output; isic is a submission to the ISIC challenge; see --rank."),
     ] = "table",
-    output: Annotated[Path | None, typer.Option(help="File, else the screen.")] = None,
+    output: Annotated[Path | None, typer.Option(help="File; default: the screen.")] = None,
     engine: Engine = "local",
     out: Annotated[
         Path | None, typer.Option(help="Folder for the Parquet files of --engine ray.")
     ] = None,
     address: Address = None,
     url: Annotated[
-        str | None, typer.Option(help="Address of a server that has the model instead.")
+        str | None, typer.Option(help="Address of a server to ask, instead of a model here.")
     ] = None,
     api_key: Annotated[
         str | None, typer.Option(envvar="DERMA_API_KEY", help="Key that the server asks for.")
@@ -48,18 +48,19 @@ def predict(
         float | None, typer.Option(help="Age of the patient, for a model that takes it.")
     ] = None,
     sex: Annotated[
-        Literal["female", "male"] | None, typer.Option(help="Sex of the patient, likewise.")
+        Literal["female", "male"] | None,
+        typer.Option(help="Sex of the patient, for a model that takes it."),
     ] = None,
     site: Annotated[
-        str | None, typer.Option(help="Where on the body all pictures are taken, likewise.")
+        str | None, typer.Option(help="Body site of all pictures, for a model that takes it.")
     ] = None,
     rank: Annotated[
         bool,
-        typer.Option("--rank", help="Those first that a model would learn most from, to label."),
+        typer.Option("--rank", help="Sort by what a model would learn most from, for labelling."),
     ] = False,
     image_url: Annotated[
         str | None,
-        typer.Option(help="What the pictures' addresses begin with, for --format label-studio."),
+        typer.Option(help="Prefix of the pictures' addresses, for --format label-studio."),
     ] = None,
 ) -> None:
     """Classify pictures. Exits with 1 when some couldn't be read. Not a diagnosis."""

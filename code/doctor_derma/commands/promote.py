@@ -10,12 +10,23 @@ from doctor_derma.workspace import Workspace
 
 
 def promote(
-    run: Annotated[str | None, typer.Argument(help="A run or bundle, else the champion.")] = None,
+    run: Annotated[str | None, typer.Argument(help="A run or bundle; default: champion.")] = None,
     to: Annotated[
-        Path | None, typer.Option(help="Folder, else deployment/models/champion.")
+        Path | None, typer.Option(help="Folder; default: deployment/models/champion.")
     ] = None,
 ) -> None:
     """Copy the champion's bundle to where the server finds it."""
-    from doctor_derma.commands.publishing import promote
+    from doctor_derma.commands.models import dataset_if_any, find_bundle
+    from doctor_derma.commands.publishing import promote_bundle
+    from doctor_derma.data.manifest import read_dataset
+    from doctor_derma.tracking.registry import fetch_champion
 
-    terminal().print(f"Promoted to {promote(Workspace.find(), run, to)}")
+    workspace = Workspace.find()
+    if run is None:
+        bundle = fetch_champion(workspace, read_dataset(workspace.data).info.name)
+    else:
+        bundle = find_bundle(workspace, run)
+    destination = promote_bundle(
+        bundle, to or workspace.champion, workspace.evaluation_images, dataset_if_any(workspace)
+    )
+    terminal().print(f"Promoted to {destination}")

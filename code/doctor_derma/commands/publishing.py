@@ -13,7 +13,7 @@ from doctor_derma.bundle import (
     write_info,
 )
 from doctor_derma.commands.models import dataset_if_any, find_bundle
-from doctor_derma.data.manifest import Dataset, read_dataset
+from doctor_derma.data.manifest import Dataset
 from doctor_derma.decisions import Costs, Rule
 from doctor_derma.errors import DermaError
 from doctor_derma.export.exporting import export_run
@@ -22,7 +22,6 @@ from doctor_derma.finite import finite_values
 from doctor_derma.hub import LICENCE_FILE, refuse_hub
 from doctor_derma.reporting.evidence import Evidence, read_evidence
 from doctor_derma.reporting.model_card import write_card
-from doctor_derma.tracking.registry import fetch_champion
 from doctor_derma.training.runs import Run
 from doctor_derma.workspace import Workspace
 
@@ -40,8 +39,8 @@ def export(
 ) -> Path:
     """Write the bundle of a run, and a model card that knows of no test yet.
 
-    The settings are those of `doctor_derma.export.exporting.export_run`; a bundle of fewer bits
-    keeps those of the run's own.
+    The settings are those of `doctor_derma.export.exporting.export_run`; a quantized bundle keeps
+    those of the run's own.
 
     Raises
     ------
@@ -54,20 +53,6 @@ def export(
         bundle = export_quantized(run, dataset, precision, destination)
     write_card(bundle, read_info(bundle), Evidence(dataset=dataset))
     return bundle
-
-
-def promote(workspace: Workspace, reference: str | None, destination: Path | None) -> Path:
-    """Copy a bundle, by default the champion of the registry, to where serving finds it."""
-    if reference is None:
-        bundle = fetch_champion(workspace, read_dataset(workspace.data).info.name)
-    else:
-        bundle = find_bundle(workspace, reference)
-    return promote_bundle(
-        bundle,
-        destination or workspace.champion,
-        workspace.evaluation_images,
-        dataset_if_any(workspace),
-    )
 
 
 def promote_bundle(

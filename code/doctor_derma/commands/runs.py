@@ -18,6 +18,7 @@ from doctor_derma.training.loop import train
 from doctor_derma.training.runs import (
     Run,
     RunIsBusy,
+    RunIsStopped,
     create_run,
     is_first_process,
     locked,
@@ -46,7 +47,8 @@ def start_run(
     run = create_run(workspace.runs, config, dataset, name)
     try:
         return _train(workspace, run, dataset, fit)
-    except RunIsBusy:  # By a process that found the new folder and went on with it.
+    # Another process found the new folder and went on with it, or this command can.
+    except (RunIsBusy, RunIsStopped):
         raise
     except DermaError:
         if is_first_process() and not run.metrics_file.is_file():

@@ -17,7 +17,7 @@ def serve(
     ] = 1,
     rule: Annotated[
         Rule | None,
-        typer.Option(envvar="DERMA_RULE", help="Rule that decides labels, else the model's own."),
+        typer.Option(envvar="DERMA_RULE", help="Decision rule; default: the model's own."),
     ] = None,
 ) -> None:
     """Serve the upload page and the API."""

@@ -17,7 +17,7 @@ def web(
     model: Bundle = None,
     runtime: Annotated[
         Path | None,
-        typer.Option(help="Folder dist of onnxruntime-web, else that which 'make web' installs."),
+        typer.Option(help="Folder dist of onnxruntime-web; default: where 'make web' has it."),
     ] = None,
 ) -> None:
     """Write a static site that classifies in the browser, where pictures stay on the device."""

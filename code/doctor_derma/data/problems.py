@@ -18,12 +18,12 @@ import pandas as pd
 from doctor_derma.bundle import QualityLimits
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.data.corrections import DROP, RELABEL
-from doctor_derma.data.importers.screening import connected_groups, near_identical_pairs
+from doctor_derma.data.importers.screening import connected_groups
 from doctor_derma.data.manifest import SPLITS, Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import UnreadableImage, open_image
 from doctor_derma.images.quality import measure_quality
-from doctor_derma.images.thumbnails import thumbnail
+from doctor_derma.images.thumbnails import near_identical_pairs, thumbnail
 from doctor_derma.terminal import with_progress
 
 

@@ -143,7 +143,9 @@ def mcnemar(first: Predictions, second: Predictions) -> McNemar:
     """Test equal accuracy by lesion: the exact McNemar test (McNemar, Psychometrika 12, 1947).
 
     A lesion counts once: it is called by the model's rule at the mean of the probabilities over
-    its images, which keeps the cases independent. The models must be aligned.
+    its images, which keeps the cases independent. Where images of other classes share its name, as
+    where a data set knows patients and not lesions, those of each class count as one lesion, and
+    the cases are independent of each other only nearly. The models must be aligned.
     """
     first_right, second_right = _lesion_correct(first), _lesion_correct(second)
     only_first = int(np.sum(first_right & ~second_right))
@@ -154,8 +156,12 @@ def mcnemar(first: Predictions, second: Predictions) -> McNemar:
 
 
 def _lesion_correct(predictions: Predictions) -> np.ndarray:
+    labels = predictions.labels.astype(str)
     _, first_image, lesion_of, images = np.unique(
-        predictions.lesions, return_index=True, return_inverse=True, return_counts=True
+        np.char.add(np.char.add(labels, " "), predictions.lesions.astype(str)),
+        return_index=True,
+        return_inverse=True,
+        return_counts=True,
     )
     summed = np.zeros((len(first_image), len(predictions.classes)))
     np.add.at(summed, lesion_of, predictions.probabilities)

@@ -44,10 +44,14 @@ def measure_costs(classifiers: Mapping[str, Classifier], repeats: int = REPEATS)
         count_size(architecture, len(one.class_names), one.height, one.width)
         for architecture, one in classifiers.items()
     ]
+    # A bundle that looks at a picture several times runs its network as often.
+    views = [one.info.tta for one in classifiers.values()]
     speeds = images_per_second(list(classifiers.values()), repeats=repeats)
     return {
-        architecture: Cost(*size, speed)
-        for architecture, size, speed in zip(classifiers, sizes, speeds, strict=True)
+        architecture: Cost(parameters, macs * tta, speed)
+        for architecture, (parameters, macs), tta, speed in zip(
+            classifiers, sizes, views, speeds, strict=True
+        )
     }
 
 

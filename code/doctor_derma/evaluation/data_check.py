@@ -67,7 +67,7 @@ class Judged:
     ----------
     probabilities : float64 [images, K] for the class shares of the data, in the order of the
         manifest; nan where no network is here that has not seen the image
-    ood : float64 [images], over 1 for a picture unlike the training images, likewise
+    ood : float64 [images], over 1 for a picture unlike the training images; nan in the same places
     """
 
     probabilities: np.ndarray

@@ -4,7 +4,7 @@ The home figures beside are of the model's own test split, restricted to the cla
 set has, so that both columns mean the same.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ def evaluate_external(
     predictions: Predictions,
     home: Predictions | None,
     class_shares: np.ndarray,
-    set_threshold: float,
+    set_threshold: float | Sequence[float],
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> ExternalEvaluation:
@@ -112,7 +112,7 @@ def evaluate_external(
     home : of the model's own test split
     class_shares : float [K], the shares for which the probabilities are right; see
         ``assumed_shares``
-    set_threshold : of the model's prediction sets
+    set_threshold : of the model's prediction sets, or one a class
     resamples, seed : of the bootstrap over lesions
     """
     if home is not None:
@@ -155,7 +155,7 @@ def assumed_shares(class_shares: np.ndarray, prior_weight: float, temperature: f
 
 
 def external_metrics(
-    predictions: Predictions, set_threshold: float
+    predictions: Predictions, set_threshold: float | Sequence[float]
 ) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
     """Return what computes all metrics for case weights [R, n].
 
@@ -198,7 +198,7 @@ def write_external_evaluation(
     predictions: Predictions,
     home: Predictions | None,
     class_shares: np.ndarray,
-    set_threshold: float,
+    set_threshold: float | Sequence[float],
     info: Mapping[str, Any],
     folder: Path,
     resamples: int = RESAMPLES,

@@ -62,7 +62,9 @@ def asked(question: str, predictions: Predictions) -> tuple[np.ndarray, np.ndarr
             "of one side only; ask the other question, or import data with both"
         )
     columns = _is_positive(question, predictions)
-    return predictions.probabilities[:, columns].sum(axis=1), columns[predictions.labels]
+    # Rounded as they are, they may add up to a little more than 1.
+    scores = np.minimum(predictions.probabilities[:, columns].sum(axis=1), 1.0)
+    return scores, columns[predictions.labels]
 
 
 def can_be_asked(question: str, predictions: Predictions) -> bool:

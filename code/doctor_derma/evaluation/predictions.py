@@ -1,4 +1,4 @@
-"""What a model said about a split: the one thing every other file of this room reads."""
+"""What a model said about a split: the one thing every other file of this package reads."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +13,7 @@ from PIL import Image
 
 from doctor_derma.atomic import replacing_file
 from doctor_derma.cpus import usable_cpus
+from doctor_derma.data.importers.pictures import READ_ERRORS
 from doctor_derma.data.manifest import SPLITS, Dataset
 from doctor_derma.decisions import Rule, Rulebook
 from doctor_derma.errors import DermaError
@@ -330,5 +331,6 @@ def _load_pixels(picture: Path | Callable[[], bytes], height: int, width: int) -
         return decode(source, height, width).pixels
     except UnreadableImage as error:
         return str(error)
-    except OSError as error:
-        return error.strerror or str(error)
+    # Of a member of an archive it may be damaged or encrypted.
+    except READ_ERRORS as error:
+        return getattr(error, "strerror", None) or str(error)

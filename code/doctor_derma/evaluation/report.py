@@ -254,7 +254,7 @@ def write_html(report: Report, path: Path) -> None:
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:
-    """Write a page from a template of this room, whose filters are ``png`` and ``jpeg``."""
+    """Write a page from a template of this package, whose filters are ``png`` and ``jpeg``."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -76,7 +76,8 @@ def export_run(
     Parameters
     ----------
     prior_weight : weight of the class priors, see `calibrate`; the recipe's unless given
-    tta : looks at each picture that the graph averages over, see ``models/tta.py``; likewise
+    tta : views of each picture that the graph averages, see ``models/tta.py``; the recipe's unless
+        given
     rule, costs : of the decisions, see `fit_outputs`
     sets : what the prediction sets promise, on average or for each class
 

@@ -65,21 +65,6 @@ class OodScore:
         return OodScore(self.mean, self.precision / threshold, directions)
 
 
-def fit_ood(
-    training: np.ndarray, validation: np.ndarray, acceptance: float = ACCEPTANCE
-) -> OodScore:
-    """Fit the distribution, and scale the distance so that 1 is the threshold.
-
-    Parameters
-    ----------
-    training : pooled features of training images, float (n, C)
-    validation : the same of images that training has not seen, float (m, C)
-    acceptance : share of the validation images that are within the threshold
-    """
-    distance = fit_distance(training)
-    return distance.scaled(ood_threshold(distance(validation), acceptance))
-
-
 def fit_distance(training: np.ndarray, directions: int = DIRECTIONS) -> OodScore:
     """Fit the distribution, and score by the distance itself.
 
@@ -99,9 +84,9 @@ def fit_distance(training: np.ndarray, directions: int = DIRECTIONS) -> OodScore
     return OodScore(fitted.location_, 1 / noise, scaled)
 
 
-def ood_threshold(distances: np.ndarray, acceptance: float = ACCEPTANCE) -> float:
-    """Return the distance that such a share of unseen images, float (m,), are within."""
-    return max(float(np.quantile(distances, acceptance)), 1e-12)
+def ood_threshold(distances: np.ndarray) -> float:
+    """Return the distance that ``ACCEPTANCE`` of unseen images, float (m,), are within."""
+    return max(float(np.quantile(distances, ACCEPTANCE)), 1e-12)
 
 
 def choose_rows(rows: np.ndarray) -> np.ndarray:

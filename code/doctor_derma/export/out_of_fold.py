@@ -71,7 +71,7 @@ def twins_of(run: Run) -> list[Run]:
                 f"recipe with --folds and --fold: derma export {run.name} --twin NAME"
             )
         return [run]
-    if not (folder / name / INFO_FILE).is_file() and (folder / f"{name}-fold0").is_dir():
+    if not _has_run(folder, name) and (folder / f"{name}-fold0").is_dir():
         family, missing = fold_family(folder, name)
         if missing:
             raise DermaError(
@@ -81,7 +81,7 @@ def twins_of(run: Run) -> list[Run]:
         return family
     twin = open_run(folder, name)
     named = _FOLD_OF.fullmatch(name)
-    if not named or twin.config.fold is None:
+    if not named or twin.config.fold is None or not _has_run(folder, f"{named[1]}-fold0"):
         return [twin]
     family, missing = fold_family(folder, named[1])
     return [twin] if missing or twin.name not in {other.name for other in family} else family
@@ -93,7 +93,7 @@ def fold_family(folder: Path, name: str) -> tuple[list[Run], list[str]]:
     runs, missing = [], []
     for fold in range(first.config.folds):
         of_fold = f"{name}-fold{fold}"
-        if (folder / of_fold / INFO_FILE).is_file():
+        if _has_run(folder, of_fold):
             run = open_run(folder, of_fold)
             alike = run.config.model_dump(exclude=_PLACES) == first.config.model_dump(
                 exclude=_PLACES
@@ -103,6 +103,10 @@ def fold_family(folder: Path, name: str) -> tuple[list[Run], list[str]]:
                 continue
         missing.append(of_fold)
     return runs, missing
+
+
+def _has_run(folder: Path, name: str) -> bool:
+    return (folder / name / INFO_FILE).is_file()
 
 
 def network_outputs(
@@ -158,7 +162,7 @@ def predict_left_out(run: Run, dataset: Dataset) -> Path:
     -------
     the CSV file in the run's folder, one row an image: ``image``, ``lesion``, ``class``,
     ``fold`` or ``source``, and for each class its logit, ``logit_mel`` and so on, as the loss
-    left it. With a balanced loss the largest one is the decision that leaves prevalence out.
+    left it. With a balanced loss the largest one is the decision that leaves class priors out.
     """
     config = run.config
     network = load_network(run)
@@ -221,7 +225,9 @@ def summary_table(table: pd.DataFrame, name: str, resamples: int = RESAMPLES) ->
         found = _figures(predictions, least, resamples)
         values.append([found[metric].value for metric in _METRICS])
         rows.append(_row(f"{column} {part}", predictions, least, found))
-    means = tuple(f"{value:.3f}" for value in np.mean(values, axis=0))
+    # Of a part with one class the AUC is undefined.
+    defined = [[value for value in of if np.isfinite(value)] for of in zip(*values, strict=True)]
+    means = tuple(f"{np.mean(of):.3f}" if of else "undefined" for of in defined)
     rows.append((f"mean of the {column}s", "", "", "", *means))
     everything = _predictions(table, name)
     rows.append(_row("all", everything, least, _figures(everything, least, resamples)))

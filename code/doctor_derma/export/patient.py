@@ -88,7 +88,7 @@ def fit_patient_term(
     probabilities : of n pictures that training has not seen, (n, K)
     labels : int (n,)
     lesions : str (n,)
-    patients : of whom the pictures are, n of them
+    patients : whom the pictures show, n of them
     rulebook : whose default rule calls the pictures
     sets : what the prediction sets promise
 

@@ -1,4 +1,4 @@
-"""A run's bundle to another one of fewer bits, int8 or fp16, if that is as good.
+"""A run's bundle to a quantized one, int8 or fp16, if that is as good.
 
 **int8** multiplies integers: ``export/int8.py``.
 
@@ -21,6 +21,7 @@ from doctor_derma.bundle import (
     INFO_FILE,
     PROBABILITIES,
     BundleInfo,
+    Decision,
     OodThreshold,
     Parity,
     Weights,
@@ -44,6 +45,7 @@ from doctor_derma.export.onnx import (
 )
 from doctor_derma.export.ood import ACCEPTANCE, OodScore, choose_rows, fit_distance, ood_threshold
 from doctor_derma.export.out_of_fold import pool_outputs, twins_of
+from doctor_derma.export.patient import fit_patient_term, patients_of
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import Run
 
@@ -56,15 +58,15 @@ _RANGE_IMAGES = 28
 def export_quantized(
     run: Run, dataset: Dataset, precision: QuantizedPrecision, destination: Path | None = None
 ) -> Path:
-    """Write a bundle whose network has fewer bits than that of the run's own bundle.
+    """Write a bundle with the quantized network of the run's own bundle.
 
     What is fitted to the network's outputs is fitted to those of the quantized network, on the
     same images as at first: the temperature and with it the offsets of the softmax, the mean,
-    covariance and threshold of the OOD score, and the thresholds of the prediction sets and of
-    melanoma. What depends on the images or on the places of the cells alone is kept: the class
-    shares and their weight, the limits of quality, the shift of the maps; and so are the default
-    rule, the costs and what the prediction sets promise. The metrics in ``model.json`` are those
-    of the validation split.
+    covariance and threshold of the OOD score, the thresholds of the prediction sets and of
+    melanoma, and what patient data say beside a picture. What depends on the images or on the
+    places of the cells alone is kept: the class shares and their weight, the limits of quality, the
+    shift of the maps; and so are the default rule, the costs and what the prediction sets promise.
+    The metrics in ``model.json`` are those of the images that it is fitted to.
 
     The bundle is a model of its own, ``NAME-int8``, that MLflow doesn't know, so that its
     evaluations don't take the place of those of the fp32 bundle.
@@ -76,15 +78,24 @@ def export_quantized(
     Raises
     ------
     DermaError
-        When the run has no fp32 bundle of these data, ``destination`` holds something else, or
-        a validation metric of ``MOST_LOST`` falls by more than there; nothing is written then.
+        When the run has no fp32 bundle of these data, its rule is an operating point,
+        ``destination`` holds something else, or a validation metric of ``MOST_LOST`` falls by more
+        than there; nothing is written then.
     """
     info, twins = _read_original(run, dataset), twins_of(run)
+    if info.decision.default == "operating-point":
+        raise DermaError(
+            f"--precision {precision}: the operating point of {run.name} holds for its fp32 bundle "
+            f"only; write that again without it, 'derma export {run.name}', then this one"
+        )
     pixels = pixel_cache(dataset, info.input.height, info.input.width)
     targets = np.array(dataset.targets(dataset.table))
     train = parts_of(dataset, run.config).train
     # Twins, if there are any, are quantized as well: only they have images not seen in training.
-    found = [_quantized_outputs(twin, dataset, pixels, targets, precision) for twin in twins]
+    found = [
+        _quantized_outputs(twin, dataset, pixels, targets, precision, info.decision)
+        for twin in twins
+    ]
     rows, logits, distances, before, decided = pool_outputs(
         *zip(*(each[:5] for each in found), strict=True)
     )
@@ -94,10 +105,9 @@ def export_quantized(
     else:
         network = _quantize(original, precision, pixels, train, targets)
         distance = _distance(network, pixels, train)
+    lesions = dataset.table["lesion"].to_numpy(dtype=str)[rows]
     fitted = fit_outputs(
-        logits,
-        targets[rows],
-        dataset.table["lesion"].to_numpy(dtype=str)[rows],
+        *(logits, targets[rows], lesions),
         dataset.classes,
         np.bincount(targets[train], minlength=len(dataset.classes)),
         balanced=run.config.balanced,
@@ -105,6 +115,14 @@ def export_quantized(
         rule=info.decision.default,
         costs=info.decision.costs,
         sets=info.conformal.sets,
+    )
+    patients = fit_patient_term(
+        fitted.probabilities,
+        targets[rows],
+        lesions,
+        patients_of(dataset.table.iloc[rows]),
+        fitted.rulebook,
+        info.conformal.sets,
     )
     model = round_matrices(
         join_head(network, fitted.calibration, distance.scaled(ood_threshold(distances)))
@@ -126,6 +144,7 @@ def export_quantized(
                 "created": datetime.now(UTC).isoformat(timespec="seconds"),
                 "temperature": fitted.calibration.temperature,
                 "conformal": fitted.conformal,
+                "patient": patients,
                 "decision": fitted.decision,
                 "ood": OodThreshold(acceptance=ACCEPTANCE, images=len(rows)),
                 "metrics": {"val": fitted.metrics},
@@ -191,6 +210,7 @@ def _quantized_outputs(
     pixels: np.ndarray,
     targets: np.ndarray,
     precision: QuantizedPrecision,
+    decision: Decision,
 ) -> _QuantizedOutputs:
     info, parts = _read_original(run, dataset), parts_of(dataset, run.config)
     original = run.bundle / info.weights.file
@@ -198,7 +218,8 @@ def _quantized_outputs(
     distance = _distance(network, pixels, parts.train)
     logits, features = run_graph(network, pixels, parts.val, (LOGITS, FEATURES))
     [before] = run_graph(original, pixels, parts.val, (PROBABILITIES,))
-    decided = info.rulebook.decide(before)
+    # By the rule of the run, as that of a twin may be another.
+    decided = info.deciding(decision.default, decision.costs).rulebook.decide(before)
     return _QuantizedOutputs(
         parts.val, logits, distance(features), before, decided, network, distance
     )

@@ -14,7 +14,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-# Boxes, properties and markers; a picture of a telephone, of 48 tiles, has some hundred.
+# Boxes, properties and markers; a picture from a phone, of 48 tiles, has some hundred.
 MAX_BOXES = 5_000
 # Blocks of 255 bytes before the first frame of a GIF: comments, profiles, XMP.
 MAX_BLOCKS = 20_000

@@ -21,7 +21,7 @@ from doctor_derma.images.formats import BIG_TIFF, LENGTH, TIFF_ORDERS, kind_of
 # Encoders of JPEG make some ten scans and at most some twenty.
 MAX_SCANS = 50
 # Segments of a JPEG, chunks of a PNG without those of pixels. A depth map in the metadata of a
-# telephone's picture fills some hundred.
+# phone's picture fills some hundred.
 MAX_PARTS = 5_000
 # Chunks of pixels of a PNG, which most programs make 8 to 64 kB long.
 MAX_PIXEL_CHUNKS = 20_000

@@ -1,4 +1,4 @@
-"""HEIC, as telephones write it, decoded by libheif."""
+"""HEIC, as phones write it, decoded by libheif."""
 
 import functools
 from types import ModuleType

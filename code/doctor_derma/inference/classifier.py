@@ -21,9 +21,9 @@ from doctor_derma.images.decoding import (
     decode,
     is_one_picture,
 )
+from doctor_derma.images.quality import QualityWarning, quality_warnings
 from doctor_derma.inference.alignment import align_maps
 from doctor_derma.inference.conformal import prediction_sets
-from doctor_derma.inference.image_quality import QualityWarning, quality_warnings
 from doctor_derma.inference.patient import NOBODY, Patient, add_patients, check_patient
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.inference.providers import providers_of_environment
@@ -36,7 +36,7 @@ class ReadPicture(NamedTuple):
     """A decoded picture at the network's size, uint8 (height, width, 3), and its warnings.
 
     ``rule`` is the one by which it is to be called, the classifier's own when None, and
-    ``patient`` what is known of whom it shows.
+    ``patient`` what is known of the person it shows.
     """
 
     pixels: np.ndarray
@@ -158,7 +158,7 @@ class Classifier:
             image or a uint8 RGB array of shape (height, width, 3)
         batch_size : pictures in memory and in the network at a time
         rule : by which they are called; the classifier's own when None
-        patient : of whom they all are, where that is known and the model takes it
+        patient : whom all the pictures show, where that is known and the model takes it
 
         Returns
         -------
@@ -219,7 +219,7 @@ class Classifier:
         return self.outputs(pixels)[:2]
 
     def unfamiliarity(self, pixels: np.ndarray) -> np.ndarray:
-        """Say how unlike the training images pictures are: float32 (n,), over 1 for unfamiliar."""
+        """Return the out-of-distribution score of pictures: float32 (n,), over 1 for unfamiliar."""
         return self.outputs(pixels).unfamiliarity
 
     def outputs(self, pixels: np.ndarray) -> Outputs:

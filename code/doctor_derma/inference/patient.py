@@ -29,7 +29,7 @@ _AGE, _YEARS = 50, 20
 
 
 class Patient(NamedTuple):
-    """Of whom a picture is: age in years, sex and site as the data set calls it, or None."""
+    """The person a picture shows: age in years, sex and site as the data set calls it, or None."""
 
     age: float | None = None
     sex: str | None = None

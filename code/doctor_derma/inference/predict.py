@@ -40,7 +40,7 @@ def run_predict(
     format : ``table``, ``json``, ``csv`` or ``isic``
     output : file that appears when it is whole; standard output when None
     rule, costs : of the decisions, see ``Classifier.load``
-    patient : of whom all pictures are, see ``Classifier.predict``
+    patient : whom all the pictures show, see ``Classifier.predict``
 
     Returns
     -------

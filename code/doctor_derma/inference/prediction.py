@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 
 from doctor_derma.decisions import Rule
-from doctor_derma.inference.image_quality import QualityWarning
+from doctor_derma.images.quality import QualityWarning
 
 # What a person reads wherever they meet a prediction.
 NOTICE = "This is not a diagnosis. Doctor Derma is not a medical device."

@@ -52,8 +52,9 @@ def find_images(sources: Sequence[str]) -> Found:
 
 def _matches(source: str) -> tuple[list[Path], list[Path]]:
     """Return the pictures of a source, and the other files of its folders."""
+    own = source == "~" or source.startswith(f"~{os.sep}")
     # A file may be called as nobody's home is, such as ~lesion.jpg, which Path.expanduser refuses.
-    path = Path(os.path.expanduser(source))  # noqa: PTH111
+    path = Path(source).expanduser() if own else Path(os.path.expanduser(source))  # noqa: PTH111
     images: list[Path] = []
     others: list[Path] = []
     if _is_folder(path):

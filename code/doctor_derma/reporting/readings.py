@@ -32,8 +32,8 @@ def read_headline(info: BundleInfo, evidence: Evidence) -> str:
     if split == "test":
         return f"On the test split, without intervals: {found}."
     return (
-        f"On the validation split, by which it was chosen: {found}. It was not measured on the "
-        "test split."
+        f"On {info.conformal.images:,} images that training has not seen, and to which temperature "
+        f"and thresholds are fitted: {found}. It was not measured on the test split."
     )
 
 
@@ -72,7 +72,8 @@ def read_groups(frame: pd.DataFrame) -> str:
     flagged = frame[frame["flagged"]]
     if flagged.empty:
         return "No group is shown to differ from the others."
-    worse = flagged[flagged["difference"] < 0]
+    # The more overconfident, the worse; of all others less is worse.
+    worse = flagged[(flagged["difference"] < 0) != (flagged["metric"] == "overconfidence")]
     named = []
     for (attribute, group), gaps in worse.groupby(["attribute", "group"], sort=False):
         lost = [

@@ -1,7 +1,7 @@
-"""Validation scores of a run that looks at each picture several times.
+"""Validation scores of a run with test-time augmentation (TTA): the mean over several views.
 
-Mirrored, turned and from closer by: which looks are worth their runs of the network.
-python benchmarks/views.py RUN
+Mirrored, turned and closer: which views are worth a forward pass each.
+python benchmarks/tta.py RUN
 """
 
 import argparse

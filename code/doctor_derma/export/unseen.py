@@ -1,0 +1,63 @@
+"""Predictions of bundles on images that they have not seen, by which a rule can be chosen."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from doctor_derma.bundle import BundleInfo
+from doctor_derma.data.manifest import Dataset
+from doctor_derma.errors import DermaError
+from doctor_derma.evaluation.predictions import Predictions, predict_split
+from doctor_derma.inference.classifier import Classifier
+from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.folds import parts_of
+from doctor_derma.training.runs import open_run
+
+
+def unseen_predictions(runs: Path, bundle: Path, info: BundleInfo, dataset: Dataset) -> Predictions:
+    """Predict the images that the temperature was fitted to, by networks that have not seen them.
+
+    Those are the model's own validation images, or, where it was trained on them, those of its
+    twins, each by its own bundle.
+
+    Parameters
+    ----------
+    runs : folder with the twins
+    bundle : folder of the model
+    info : of the model
+    dataset : what it was trained on
+
+    Raises
+    ------
+    DermaError
+        When the data are not those of the training, or there is no such network here.
+    """
+    if dataset.fingerprint != info.data.fingerprint:
+        raise DermaError(
+            f"{dataset.folder}: not the data that {info.name} was trained on; import those again"
+        )
+    twins = (info.twin,) if isinstance(info.twin, str) else info.twin or ()
+    if info.recipe.get("refit") and not twins:
+        raise DermaError(
+            f"{info.name}: trained on the validation images too and without a twin, so nothing is "
+            "left to choose an operating point on; train one with a validation split"
+        )
+    parts = []
+    for folder in [open_run(runs, name).bundle for name in twins] or [bundle]:
+        classifier = Classifier.load(folder)
+        try:
+            config = TrainConfig.model_validate(classifier.info.recipe)
+        except ValidationError as error:
+            raise DermaError(f"{folder}: its recipe can't be read; export the run again") from error
+        rows = dataset.table.iloc[parts_of(dataset, config).val]
+        parts.append(
+            predict_split(classifier, replace(dataset, table=rows.assign(split="val")), "val")
+        )
+    pooled: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts])
+        for name in ("images", "lesions", "paths", "labels", "probabilities")
+    }
+    return replace(parts[0], name=info.name, activation_maps=None, rulebook=info.rulebook, **pooled)
