@@ -42,7 +42,7 @@ def test_a_ray_that_would_listen_on_the_network_is_not_started(
     assert not ray.is_initialized()
 
 
-@pytest.mark.parametrize("room", ["predict", "train", "tune"])
-def test_ray_is_imported_only_once_it_is_told_where_to_listen(room: str) -> None:
-    code = f"import sys, doctor_derma.distributed.{room}.run; sys.exit('ray' in sys.modules)"
+@pytest.mark.parametrize("package", ["predict", "train", "tune"])
+def test_ray_is_imported_only_once_it_is_told_where_to_listen(package: str) -> None:
+    code = f"import sys, doctor_derma.distributed.{package}.run; sys.exit('ray' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

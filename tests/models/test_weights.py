@@ -93,6 +93,10 @@ def test_a_state_dict_brings_the_scale_of_its_gates_along() -> None:
 def test_a_resnet_with_attention_starts_as_the_plain_one(tmp_path: Path) -> None:
     torch.manual_seed(1)
     plain = create_network("resnet18", 3).eval()
+    # A fresh block adds nothing to what it is given, and so would hide its gates.
+    for name, scale in plain.backbone.named_parameters():
+        if name.endswith("bn2.weight"):
+            torch.nn.init.ones_(scale)
     save_file(plain.backbone.state_dict(), tmp_path / "resnet.safetensors")
     for name in ("se_resnet18", "eca_resnet18"):
         attended = create_network(

@@ -72,16 +72,16 @@ def test_all_of_the_first_trainings_are_tracked(tmp_path: Path) -> None:
 @pytest.mark.parametrize("when", ["begun", "linked"])
 def test_one_that_is_killed_while_it_makes_the_database(when: str, workspace: Workspace) -> None:
     """The lock of a dead process is nobody's, and what it had begun goes."""
-    die = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
     stop = {
-        "begun": "making._unsynced = lambda: die()",
-        "linked": "making._wait_until_whole = lambda path: die()",
+        "begun": "making.MlflowClient = lambda tracking_uri: die()",
+        "linked": "link = os.link; making.os.link = lambda *paths: (link(*paths), die())",
     }
     script = f"""
+import os, signal
 from pathlib import Path
 from doctor_derma.tracking import store as making
 def die():
-    {die}
+    os.kill(os.getpid(), signal.SIGKILL)
 {stop[when]}
 making.ready_database(Path({str(workspace.tracking_database)!r}), "any")
 """
@@ -131,13 +131,27 @@ def test_a_server_of_mlflow_may_make_it_meanwhile(
     ready_database(path, "an experiment that it has not")
     assert len(waits) == 3
 
-    # Or it began after we had looked, and ours goes.
-    path.unlink()
-    scratch = path.with_name("scratch.db")
-    scratch.write_bytes(b"ours")
-    path.write_bytes(b"theirs")
-    making._put_in_place(scratch, path)
-    assert path.read_bytes() == b"theirs"
+
+def test_a_server_of_mlflow_may_begin_it_after_we_had_looked(
+    workspace: Workspace, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What we have made then goes, and theirs stays."""
+    path = workspace.tracking_database
+    ours = []
+
+    class Client:
+        def __init__(self, tracking_uri: str) -> None:
+            ours.append(making.file_of(tracking_uri))
+
+        def search_experiments(self, max_results: int) -> None:
+            ours[0].write_bytes(b"ours")
+            path.write_bytes(made.read_bytes())
+
+    monkeypatch.setattr(making, "MlflowClient", Client)
+    ready_database(path, EXPERIMENT)
+    assert path.read_bytes() == made.read_bytes()
+    assert ours[0].parent == path.parent
+    assert not ours[0].exists()
 
 
 def test_a_half_made_database_is_recognised_and_its_remedy_works(

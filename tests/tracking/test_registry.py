@@ -7,11 +7,13 @@ from pathlib import Path
 import mlflow
 import pytest
 from filelock import FileLock, Timeout
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from mlflow.tracking import MlflowClient
 
 from doctor_derma.bundle import read_info, write_info
 from doctor_derma.errors import DermaError
-from doctor_derma.tracking import registry
 from doctor_derma.tracking.registry import fetch_champion, model_name, register_bundle
 from doctor_derma.tracking.store import open_store
 from doctor_derma.workspace import Workspace
@@ -59,17 +61,18 @@ def test_of_two_that_end_at_once_the_better_one_is_champion(
 ) -> None:
     """Between looking at the champion and taking its place, no other process may do so."""
     looks = []
+    by_alias = MlflowClient.get_model_version_by_alias
 
-    def look(client: MlflowClient, name: str, fingerprint: str) -> float:
+    def look(client: MlflowClient, name: str, alias: str) -> ModelVersion:
         lock = FileLock(f"{workspace.tracking_database}.lock", is_singleton=False)
         with pytest.raises(Timeout):
             lock.acquire(timeout=0)
-        looks.append(name)
-        return 0.0
+        looks.append((name, alias))
+        return by_alias(client, name, alias)
 
-    monkeypatch.setattr(registry, "_champion_score", look)
+    monkeypatch.setattr(MlflowClient, "get_model_version_by_alias", look)
     register(workspace, write_bundle(tmp_path / "bundle"), "raced", 0.5)
-    assert looks == ["doctor-derma-raced"]
+    assert looks == [("doctor-derma-raced", "champion")]
 
 
 def test_a_champion_of_the_data_before_a_change_gives_way(
@@ -90,6 +93,23 @@ def test_a_champion_of_the_data_before_a_change_gives_way(
     # As versions of before were: ranked with all others.
     MlflowClient().delete_model_version_tag(name, "4", "data_fingerprint")
     assert [champion_after("3", score) for score in (0.5, 0.7)] == [4, 6]
+
+
+def test_a_champion_that_can_not_be_looked_up_stays(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = write_bundle(tmp_path / "bundle")
+    register(workspace, bundle, "busy", 0.6)
+
+    def refuse(*_: object) -> ModelVersion:
+        raise MlflowException("503", TEMPORARILY_UNAVAILABLE)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "get_model_version_by_alias", refuse)
+        with pytest.raises(MlflowException, match="503"):
+            register(workspace, bundle, "busy", 0.5)
+    client = MlflowClient()
+    assert int(client.get_model_version_by_alias("doctor-derma-busy", "champion").version) == 1
 
 
 def test_other_data_have_a_champion_of_their_own(workspace: Workspace, tmp_path: Path) -> None:

@@ -10,6 +10,9 @@ from mlflow.tracking import MlflowClient
 
 from doctor_derma.inference.predict import run_predict
 from doctor_derma.tracking.registry import model_name
+from doctor_derma.tracking.store import open_store
+from doctor_derma.tracking.tracker import log_evaluation
+from doctor_derma.workspace import Workspace
 from project import Project
 
 
@@ -66,6 +69,26 @@ def test_files_checkpoint_and_model(tracked: TrackedRun, client: MlflowClient) -
 
     assert {"config.yaml", "run.json", "metrics.csv", "curves.png", "checkpoints"} <= names()
     assert names("checkpoints") == {"checkpoints/best.ckpt"}
+
+
+def test_an_evaluation_leaves_its_run_as_training_ended_it(root: Path) -> None:
+    workspace, report = Workspace(root), root / "report"
+    report.mkdir()
+    (report / "report.html").write_text("all of it")
+    before = mlflow.get_tracking_uri()
+    try:
+        started = mlflow.start_run(experiment_id=open_store(workspace))
+        mlflow.end_run("KILLED")
+        tracking_id = started.info.run_id
+        log_evaluation(workspace, tracking_id, "test", {"accuracy": 0.5}, report)
+    finally:
+        mlflow.set_tracking_uri(before)
+    client = MlflowClient(f"sqlite:///{workspace.tracking_database}")
+    tracked = client.get_run(tracking_id)
+    assert tracked.info.status == "KILLED"
+    assert tracked.data.metrics == {"test_accuracy": 0.5}
+    [file] = client.list_artifacts(tracking_id, "evaluation/test")
+    assert file.path == "evaluation/test/report.html"
 
 
 def test_the_registered_champion_predicts_what_derma_predict_writes(

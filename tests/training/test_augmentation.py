@@ -167,6 +167,17 @@ def test_same_seed_same_images() -> None:
     assert not torch.equal(drawn[0], drawn[2])
 
 
+def test_mixed_precision_changes_nothing() -> None:
+    strong = TrainConfig(blur=1, noise=1, jpeg=1, gamma=2)
+    torch.manual_seed(0)
+    expected = augment(pictures(4), (32, 32), strong)
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = augment(pictures(4), (32, 32), strong)
+    assert found.dtype == torch.float32
+    assert torch.equal(found, expected)
+
+
 def test_colours_stay_around_those_of_the_picture() -> None:
     torch.manual_seed(0)
     skin = torch.tensor([200, 150, 130], dtype=torch.uint8).expand(2000, 4, 4, 3)

@@ -63,6 +63,15 @@ def test_blur_keeps_flat_images() -> None:
     torch.testing.assert_close(blur(flat), flat)
 
 
+def test_noise_is_drawn_on_the_processor_wherever_the_images_are() -> None:
+    states = []
+    for device in ("cpu", "meta"):
+        torch.manual_seed(0)
+        add_noise(torch.zeros(2, 3, 8, 8, device=device))
+        states.append(torch.get_rng_state())
+    assert torch.equal(*states)
+
+
 def test_noise_differs_between_images_and_pixels() -> None:
     torch.manual_seed(0)
     flat = torch.full((200, 3, 16, 16), 0.5)

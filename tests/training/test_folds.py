@@ -182,6 +182,14 @@ def test_a_recipe_for_all_parts_is_one_for_each() -> None:
     }
 
 
+def test_sources_whose_runs_would_have_one_name_are_refused() -> None:
+    alike = dataset_of(["clinic A", "clinic-A", "clinic B"])
+    message = "'clinic A' and 'clinic-A' would both end with without-clinic-A; rename one of these"
+    for wanted in ("all", "clinic A"):
+        with pytest.raises(DermaError, match=message):
+            recipes_in_turn(alike, config_of(leave_source_out=wanted))
+
+
 @pytest.mark.parametrize(
     ("sources", "wanted", "message"),
     [

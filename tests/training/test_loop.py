@@ -224,6 +224,20 @@ def test_precision_is_what_was_asked_for() -> None:
     assert trainer_precision(recipe(precision="auto", accelerator="cpu")) == native
 
 
+def test_precision_is_bf16_on_a_gpu_that_computes_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Older ones can only pretend to, which is slower than fp32."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    def pretends(including_emulation: bool = True) -> bool:
+        return including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", pretends)
+    for accelerator in ("auto", "gpu"):
+        assert trainer_precision(recipe(precision="auto", accelerator=accelerator)) == "32-true"
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    assert trainer_precision(recipe(precision="auto", accelerator="gpu")) == "bf16-mixed"
+
+
 def test_bf16_trains(root: Path) -> None:
     assert np.isfinite(metrics_of(root, "half", precision="bf16", epochs=1)["val_loss"][0])
 

@@ -8,15 +8,19 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 from mlflow.tracking import MlflowClient
 
 from doctor_derma.commands.runs import resume_run, start_run
-from doctor_derma.data.manifest import read_dataset
+from doctor_derma.data.manifest import Dataset, read_dataset
+from doctor_derma.errors import DermaError
 from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.training import loop
+from doctor_derma.training.batches import Batch, PixelRows
+from doctor_derma.training.checkpoints import finished_epochs
 from doctor_derma.training.loop import train
-from doctor_derma.training.module import LesionModule
-from doctor_derma.training.runs import Run, open_run
+from doctor_derma.training.module import MONITOR, LesionModule
+from doctor_derma.training.runs import Run, RunIsStopped, open_run
 from doctor_derma.workspace import Workspace
 from project import DERMA, copy_data, flags, new_run, own_environment, recipe
 
@@ -81,12 +85,86 @@ def test_a_killed_run_loses_at_most_one_epoch(
     assert steps == set(range(EPOCHS))
 
 
-def test_a_finished_run_goes_on_to_the_same(root: Path) -> None:
-    run, dataset = new_run(root, "done"), read_dataset(root / "data")
+STOPPED_EARLY = {"epochs": 30, "patience": 1, "learning_rate": 1e-9, "ema_decay": 0.0}
+
+
+@pytest.mark.parametrize("changes", [{}, STOPPED_EARLY], ids=["all epochs", "stopped early"])
+def test_a_finished_run_goes_on_to_the_same(changes: dict[str, object], root: Path) -> None:
+    run, dataset = new_run(root, "done", **changes), read_dataset(root / "data")
     train(run, dataset)
     before = run.metrics_file.read_text()
     assert train(open_run(run.folder.parent, "done"), dataset)
     assert run.metrics_file.read_text() == before
+
+
+def train_until(epoch: int, run: Run, dataset: Dataset) -> None:
+    """Train a run, and stop it before an epoch, counted from 0, is kept."""
+
+    def stop(reached: int, metrics: dict[str, float]) -> None:
+        if reached == epoch:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        train(run, dataset, stop)
+
+
+def test_no_two_resumes_draw_the_same_batches(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[list[int]] = []
+    rows = PixelRows.__getitems__
+
+    def recorded(pixels: PixelRows, indices: list[int]) -> Batch:
+        read.append(list(indices))
+        return rows(pixels, indices)
+
+    monkeypatch.setattr(PixelRows, "__getitems__", recorded)
+    run, dataset = new_run(root, "killed", epochs=3), read_dataset(root / "data")
+    train_until(1, run, dataset)
+    read.clear()
+    train_until(2, run, dataset)
+    second_epoch = read[0]
+    read.clear()
+    train(run, dataset)
+    assert len(second_epoch) == len(read[0]) == run.config.batch_size
+    assert second_epoch != read[0]
+
+
+def test_a_moved_run_keeps_its_best_epoch(root: Path, tmp_path: Path) -> None:
+    run, dataset = new_run(root, "first", epochs=3), read_dataset(root / "data")
+    train_until(2, run, dataset)
+    state = torch.load(run.last_checkpoint, weights_only=False)
+    [best] = [
+        kept
+        for name, kept in state["callbacks"].items()
+        if name.startswith("ModelCheckpoint") and MONITOR in name
+    ]
+    # More than any later epoch can have.
+    best["best_k_models"] = dict.fromkeys(best["best_k_models"], torch.tensor(2.0))
+    torch.save(state, run.last_checkpoint)
+    before = run.best_checkpoint.read_bytes()
+    moved = open_run(run.folder.rename(tmp_path / "moved").parent, "moved")
+    train(moved, dataset)
+    assert finished_epochs(moved.last_checkpoint) == 3
+    assert moved.best_checkpoint.read_bytes() == before
+
+
+def test_a_run_goes_on_with_as_many_steps_as_it_began_with(root: Path) -> None:
+    """Another number of processes changes them as another batch size does."""
+    run, dataset = new_run(root, "begun", epochs=3), read_dataset(root / "data")
+    train_until(1, run, dataset)
+    before = run.last_checkpoint.read_bytes()
+    message = "the run began with 6 steps, .* would have 15 here; go on with as many processes"
+    with pytest.raises(DermaError, match=message):
+        train(run.with_config(recipe(epochs=3, batch_size=8)), dataset)
+    assert run.last_checkpoint.read_bytes() == before
+
+
+def test_a_run_that_can_go_on_keeps_its_folder(root: Path) -> None:
+    def fit(*_: object) -> bool:
+        raise RunIsStopped("the cluster was lost")
+
+    with pytest.raises(RunIsStopped):
+        start_run(Workspace(root), recipe(), "lost", fit)
+    assert open_run(Workspace(root).runs, "lost").name == "lost"
 
 
 def test_a_run_that_was_moved_goes_on_where_it_is(
@@ -154,7 +232,7 @@ def test_going_on_needs_no_hub(root: Path, monkeypatch: pytest.MonkeyPatch) -> N
             super().__init__(config.model_copy(update={"pretrained": False}), *others)
 
     monkeypatch.setattr(loop, "LesionModule", Recorder)
-    run, dataset = new_run(root, "fetched", pretrained=True, epochs=1), read_dataset(root / "data")
-    train(run, dataset)
+    run, dataset = new_run(root, "fetched", pretrained=True), read_dataset(root / "data")
+    train_until(1, run, dataset)
     train(run, dataset)
     assert asked == [True, False]

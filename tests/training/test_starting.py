@@ -16,7 +16,8 @@ from doctor_derma.models.networks import create_network
 from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.checkpoints import bundle_weights, weights_to_start_from
 from doctor_derma.training.loop import train
-from project import Project, new_run
+from doctor_derma.training.module import LesionModule
+from project import Project, new_run, recipe
 
 
 def pixels_of(project: Project, count: int) -> np.ndarray:
@@ -128,6 +129,21 @@ def _other_run(project: Project, folder: Path, classes: int | None = None) -> Pa
             state[name] = state[name][:classes]
     torch.save(content, checkpoint)
     return copy
+
+
+def test_gates_from_before_they_had_a_scale_are_those_of_the_papers() -> None:
+    name = "eca_efficientnet_lite0"
+    weights = create_network(name, 3).state_dict()
+    old = {key: value for key, value in weights.items() if not key.endswith(".scale")}
+    module = LesionModule(recipe(model=name), torch.ones(3))
+    scales = [part for key, part in module.network.named_buffers() if key.endswith(".scale")]
+    for scale in scales:
+        scale.fill_(2)  # as of a pretrained network
+    module.start_from(old)
+    assert len(old) + len(scales) == len(weights) > len(old)
+    assert {float(scale) for scale in scales} == {1.0}
+    with pytest.raises(DermaError, match=r"is missing\); start from a run of the same model"):
+        module.start_from({key: value for key, value in old.items() if ".se." not in key})
 
 
 def test_several_runs_give_their_average(tiny_run: Project, tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""Past one machine: bulk prediction, sweeps and training on Ray."""
+"""Beyond one machine: bulk prediction, sweeps and training on Ray."""

@@ -82,8 +82,12 @@ class SqueezeExcitation(_ScaledGates):
         self.activation = nn.ReLU(inplace=True)
         self.excite = nn.Conv2d(channels // reduction, channels, kernel_size=1)
         if identity:
-            nn.init.zeros_(self.excite.weight)
-            nn.init.zeros_(self.excite.bias)  # type: ignore[arg-type]
+            self.level()
+
+    def level(self) -> None:
+        """Set every gate to half of ``scale``, whatever comes in; ``identity`` makes that 1."""
+        nn.init.zeros_(self.excite.weight)
+        nn.init.zeros_(self.excite.bias)  # type: ignore[arg-type]
 
     def gates(self, x: Tensor) -> Tensor:
         """Return the gates s of shape (n, C, 1, 1) for ``x`` of shape (n, C, H, W)."""

@@ -157,6 +157,8 @@ def create_network(
     backbone = _build(name, backbone_name, options)
     if attention and _is_efficientnet(backbone_name):
         _attend_bottlenecks(backbone, attention, pretrained)
+    if pretrained:
+        _level_gates(backbone)
     features = _feature_channels(name, backbone)
     colour = ShadesOfGray() if colour_constancy else None
     network = LesionNetwork(
@@ -236,6 +238,14 @@ def _gates(attention: str, channels: int, *, identity: bool, reduction: int = 16
     if attention == "se":
         return SqueezeExcitation(channels, reduction, identity=identity)
     return EfficientChannelAttention(channels, identity=identity)
+
+
+def _level_gates(backbone: nn.Module) -> None:
+    """Start SE as the identity once more: a residual network of timm, when it is built, draws the
+    weights of every convolution in it anew."""
+    for module in backbone.modules():
+        if isinstance(module, SqueezeExcitation):
+            module.level()
 
 
 def _attend_bottlenecks(backbone: nn.Module, attention: str, identity: bool) -> None:

@@ -22,6 +22,8 @@ CHAMPION = "champion"
 MODEL_CODE = "doctor_derma.inference.mlflow_model"
 SCORE_TAG = "val_balanced_accuracy"
 FINGERPRINT_TAG = "data_fingerprint"
+# What MLflow answers where the model, or the alias, is not there yet; all else may pass.
+_NO_CHAMPION = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")
 # What the logged model needs where it is loaded, the package itself being logged with it.
 _REQUIREMENTS = ("numpy", "onnxruntime", "pandas", "pillow", "pydantic", "rich", "typer")
 
@@ -88,7 +90,9 @@ def fetch_champion(workspace: Workspace, data_name: str) -> Path:
 def _champion_score(client: MlflowClient, name: str, fingerprint: str) -> float:
     try:
         champion = client.get_model_version_by_alias(name, CHAMPION)
-    except MlflowException:
+    except MlflowException as error:
+        if error.error_code not in _NO_CHAMPION:
+            raise
         return float("-inf")
     # Versions of before there was the tag are ranked with all others.
     if champion.tags.get(FINGERPRINT_TAG, fingerprint) != fingerprint:

@@ -156,9 +156,10 @@ def log_evaluation(
     """Add the figures, pictures and report of an evaluation to its run in MLflow."""
     with Guard(workspace).attempt():
         open_store(workspace)
-        with mlflow.start_run(run_id=tracking_id):
-            mlflow.log_metrics({f"{split}_{name}": value for name, value in metrics.items()})
-            mlflow.log_artifacts(str(folder), f"evaluation/{split}")
+        named = {f"{split}_{name}": value for name, value in metrics.items()}
+        # Not by starting it, which would change how its training ended.
+        mlflow.log_metrics(named, run_id=tracking_id)
+        mlflow.log_artifacts(str(folder), f"evaluation/{split}", run_id=tracking_id)
 
 
 def log_comparison(workspace: Workspace, names: list[str], folder: Path) -> None:

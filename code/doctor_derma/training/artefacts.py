@@ -178,7 +178,7 @@ def add_noise(images: Tensor) -> Tensor:
     deviation = (
         (uniform(len(images), 0, 1).square() * _MOST_NOISE).view(-1, 1, 1, 1).to(images.device)
     )
-    return images + deviation * torch.randn_like(images)
+    return images + deviation * torch.randn_like(images, device="cpu").to(images.device)
 
 
 def compress(images: Tensor) -> Tensor:

@@ -53,6 +53,14 @@ def augment(
     -------
     float32 of shape (n, 3, *size) in [0, 1], channels last in memory
     """
+    # Under mixed precision, products of matrices would round pixels to bfloat16.
+    with torch.autocast(pixels.device.type, enabled=False):
+        return _augment(pixels, size, config, aspect_ratio)
+
+
+def _augment(
+    pixels: Tensor, size: tuple[int, int], config: TrainConfig, aspect_ratio: float
+) -> Tensor:
     images = scale_pixels(pixels)
     maps = random_affine(len(pixels), config, aspect_ratio).to(pixels.device)
     grid = sampling_grid(maps, size)

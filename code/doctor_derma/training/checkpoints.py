@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from onnx import numpy_helper
 from torch import Tensor, nn
@@ -57,6 +58,28 @@ class WholeCheckpoints(TorchCheckpointIO):
                 stream.write(content.getbuffer())
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+class MovableCheckpoint(ModelCheckpoint):
+    """Remembers the best epoch of a run whose folder was moved, which Lightning's own forgets."""
+
+    @property
+    def state_key(self) -> str:
+        """Name of its state in a checkpoint, the one that Lightning's own has."""
+        return super().state_key.replace(type(self).__name__, ModelCheckpoint.__name__, 1)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the state out of a checkpoint, with the files that it names in this folder."""
+        folder = Path(self.dirpath or "")
+
+        def here(path: str) -> str:
+            return str(folder / Path(path).name) if path else ""
+
+        names = ("best_model_path", "kth_best_model_path", "last_model_path")
+        best = {here(path): score for path, score in state_dict["best_k_models"].items()}
+        moved: dict[str, Any] = {name: here(state_dict[name]) for name in names}
+        moved |= {"best_k_models": best, "dirpath": self.dirpath}
+        super().load_state_dict(state_dict | moved)
 
 
 def remove_leftovers(folder: Path) -> None:

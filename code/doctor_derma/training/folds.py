@@ -86,17 +86,25 @@ def recipes_in_turn(dataset: Dataset, config: TrainConfig) -> dict[str, TrainCon
     Raises
     ------
     DermaError
-        When the data set does not say where its images are from, or they are all from one source.
+        When the data set does not say where its images are from, they are all from one source, or
+        the runs of two sources would have one name.
     """
     if config.folds:
         return {
             f"fold{fold}": config.model_copy(update={"fold": fold}) for fold in range(config.folds)
         }
+    found: dict[str, str] = {}
+    for source in known_sources(dataset):
+        ending = "without-" + re.sub(r"[^\w.-]+", "-", source)
+        if other := found.get(ending):
+            raise DermaError(
+                f"--leave-source-out: the runs of '{other}' and '{source}' would both end with "
+                f"{ending}; rename one of these sources of {dataset.folder}, and import again"
+            )
+        found[ending] = source
     return {
-        "without-" + re.sub(r"[^\w.-]+", "-", source): config.model_copy(
-            update={"leave_source_out": source}
-        )
-        for source in known_sources(dataset)
+        ending: config.model_copy(update={"leave_source_out": source})
+        for ending, source in found.items()
     }
 
 

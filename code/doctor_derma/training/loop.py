@@ -9,21 +9,18 @@ from functools import partial
 from typing import Any, Literal
 
 import lightning
+import numpy as np
 import torch
-from lightning.pytorch.callbacks import (
-    Callback,
-    EarlyStopping,
-    ModelCheckpoint,
-    ProgressBar,
-    RichProgressBar,
-)
+from lightning.pytorch.callbacks import Callback, EarlyStopping, ProgressBar, RichProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.training.batches import ImageBatches
 from doctor_derma.training.checkpoints import (
+    MovableCheckpoint,
     WholeCheckpoints,
+    finished_epochs,
     remove_leftovers,
     weights_to_start_from,
 )
@@ -31,7 +28,7 @@ from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.epochs import EpochTable, OnEpoch, StopWhenDiverged
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.module import MONITOR, LesionModule, class_counts
-from doctor_derma.training.runs import Run, is_first_process
+from doctor_derma.training.runs import Run, has_ended, is_first_process, mark_ended
 
 # Of a start from a bundle, for which batch normalisation is measured again.
 STATISTICS_IMAGES = 512
@@ -43,7 +40,8 @@ def train(run: Run, dataset: Dataset, on_epoch: OnEpoch | None = None) -> bool:
     """Train a run to its end, going on from its last checkpoint where there is one.
 
     After every epoch ``checkpoints/last.ckpt`` holds everything that going on needs, and
-    ``checkpoints/best.ckpt`` the weights with the best validation balanced accuracy.
+    ``checkpoints/best.ckpt`` the weights with the best validation balanced accuracy. A run that
+    has come to its end, which early stopping may be, is left as it is.
 
     Parameters
     ----------
@@ -56,7 +54,8 @@ def train(run: Run, dataset: Dataset, on_epoch: OnEpoch | None = None) -> bool:
     Raises
     ------
     DermaError
-        When the data are not those the run began with, or a split or class has no image.
+        When the data are not those the run began with, a split or class has no image, or the
+        run goes on with another number of processes.
     """
     check_data(run, dataset)
     table = EpochTable(run.metrics_file, run.config.batch_size, on_epoch)
@@ -75,7 +74,9 @@ def train(run: Run, dataset: Dataset, on_epoch: OnEpoch | None = None) -> bool:
 
 
 def fit(trainer: lightning.Trainer, run: Run, dataset: Dataset) -> None:
-    """Train a run with a trainer of ``make_trainer``, from its last checkpoint on."""
+    """Train a run with a trainer of ``make_trainer``, from its last checkpoint on to its end."""
+    if has_ended(run.folder):
+        return
     config = run.config
     if is_first_process():
         remove_leftovers(run.checkpoints)
@@ -94,9 +95,19 @@ def fit(trainer: lightning.Trainer, run: Run, dataset: Dataset) -> None:
         sample = partial(batches.sample, STATISTICS_IMAGES)
         runs = run.folder.parent
         module.start_from(weights_to_start_from(config.initial, runs, config.model, sample))
-    if trainer.global_rank:  # The first weights are the same everywhere, augmentation is not.
-        torch.manual_seed(config.seed + trainer.global_rank)
+    epochs = finished_epochs(run.last_checkpoint)
+    # The first weights are the same everywhere, augmentation is not; and no epoch is drawn twice.
+    if epochs or trainer.global_rank:
+        _seed([config.seed, epochs, trainer.global_rank])
     trainer.fit(module, datamodule=batches, ckpt_path=resume)
+    if trainer.is_global_zero:
+        mark_ended(run)
+
+
+def _seed(numbers: list[int]) -> None:
+    sequence = np.random.SeedSequence(numbers)
+    torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+    np.random.seed(sequence.generate_state(4))  # Mixup draws there.
 
 
 def make_trainer(
@@ -159,15 +170,15 @@ def trainer_precision(config: TrainConfig) -> Literal["32-true", "bf16-mixed"]:
 
 def _fast_bf16(accelerator: str, model: str) -> bool:
     if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     if accelerator in ("auto", "cpu"):
         depthwise = any(part in model for part in _DEPTHWISE)
         return not depthwise and torch.cpu._is_avx512_bf16_supported()
     return False
 
 
-def _checkpoint(run: Run, name: str, **options: Any) -> ModelCheckpoint:
-    return ModelCheckpoint(
+def _checkpoint(run: Run, name: str, **options: Any) -> MovableCheckpoint:
+    return MovableCheckpoint(
         dirpath=run.checkpoints, filename=name, enable_version_counter=False, **options
     )
 

@@ -81,9 +81,11 @@ class LesionModule(lightning.LightningModule):
             When they are not those of the same backbone.
         """
         own = self.network.state_dict()
+        # Checkpoints from before gates had a scale have those of the papers.
+        scales = {name: torch.ones_like(own[name]) for name in own if name.endswith(".se.scale")}
         fitting = {
             name: value
-            for name, value in weights.items()
+            for name, value in (scales | weights).items()
             if name in own and own[name].shape == value.shape
         }
         if missing := [name for name in own if name not in fitting and "head." not in name]:
@@ -93,6 +95,25 @@ class LesionModule(lightning.LightningModule):
             )
         self.network.load_state_dict(own | fitting)
         self.ema.set(self.network)
+
+    def on_train_start(self) -> None:
+        """Refuse to go on with another number of steps than the run began with.
+
+        Its schedule comes with the checkpoint, and would end too early or not at all.
+
+        Raises
+        ------
+        DermaError
+            When the numbers differ.
+        """
+        began = cast(CosineLRScheduler, self.lr_schedulers()).t_initial
+        steps = int(self.trainer.estimated_stepping_batches)
+        if steps != began:
+            raise DermaError(
+                f"--resume: the run began with {began:,} steps, by which its learning rate falls, "
+                f"and would have {steps:,} here; go on with as many processes, epochs and images "
+                "a batch as it began with"
+            )
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
         """Return the mean loss of a batch, float32 of shape ().

@@ -26,6 +26,8 @@ from doctor_derma.training.folds import parts_of
 CONFIG_FILE = "config.yaml"
 INFO_FILE = "run.json"
 LOCK_FILE = "lock"
+# In a run's folder once it has trained to its end. The name is from when only trials had one.
+ENDED_FILE = "trial_ended"
 RUN_VARIABLE = "DERMA_RUN"
 _PATIENCE_SECONDS = 60
 # A name is a folder of mlflow/runs/ and of evaluation_images/, where these mean something else.
@@ -118,6 +120,10 @@ class RunIsBusy(DermaError):  # noqa: N818
     """Another process trains the run."""
 
 
+class RunIsStopped(DermaError):  # noqa: N818
+    """Training stopped for a reason outside of the run, which can go on from where it was."""
+
+
 @contextmanager
 def locked(run: Run) -> Iterator[None]:
     """Keep other calls out of a run; a killed process lets go of it.
@@ -135,6 +141,16 @@ def locked(run: Run) -> Iterator[None]:
                 f"{run.folder}: another process trains this run; wait for it, or stop it first"
             ) from error
         yield
+
+
+def mark_ended(run: Run) -> None:
+    """Note that a run has trained to its end, which early stopping may be."""
+    (run.folder / ENDED_FILE).touch()
+
+
+def has_ended(folder: Path) -> bool:
+    """Tell whether the run of a folder has trained to its end."""
+    return (folder / ENDED_FILE).is_file()
 
 
 def is_first_process() -> bool:

@@ -26,9 +26,13 @@ def info(bundle: Path) -> BundleInfo:
 
 
 def blocks(
-    unit: Unit, info: BundleInfo, block: int = 4, done: tuple[int, ...] = ()
+    unit: Unit,
+    info: BundleInfo,
+    block: int = 4,
+    done: tuple[int, ...] = (),
+    last: int | None = None,
 ) -> Iterator[dict[str, Any]]:
-    return decode_unit(Work(5, unit, done).row(), info, block)
+    return decode_unit(Work(5, unit, done, last).row(), info, block)
 
 
 def decoded(unit: Unit, info: BundleInfo) -> list[Decoded]:
@@ -70,9 +74,27 @@ def test_blocks_that_are_done_are_not_decoded(
     extractfile = tarfile.TarFile.extractfile
     monkeypatch.setattr(tarfile.TarFile, "extractfile", extract)
     unit = Unit("tar", (str(write_tar(tmp_path / "a.tar", MEMBERS)),))
-    assert shape(blocks(unit, info, done=(0, 2))) == [(1, False, 4, "")]
+    assert shape(blocks(unit, info, done=(0, 2), last=2)) == [(1, False, 4, "")]
     assert len(read) == 4
     assert shape(blocks(unit, info, done=(1,))) == [(0, False, 4, ""), (2, True, 2, "")]
+
+
+@pytest.mark.parametrize(
+    ("done", "last", "before"),
+    [
+        ((0, 1), None, []),  # the block that now is the last was not
+        ((0, 3), None, []),
+        ((2,), 2, [(0, False, 4, "")]),
+    ],
+)
+def test_a_shard_that_has_fewer_pictures_than_before_is_a_failure(
+    tmp_path: Path, info: BundleInfo, done: tuple[int, ...], last: int | None, before: list[Any]
+) -> None:
+    unit = Unit("tar", (str(write_tar(tmp_path / "a.tar", MEMBERS[:6])),))
+    *found, (block, is_last, pictures, reason) = shape(blocks(unit, info, done=done, last=last))
+    assert found == before
+    assert (block, is_last, pictures) == (-1, False, 0)
+    assert reason.startswith("has 6 pictures, fewer than when its first rows were written; bring")
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])

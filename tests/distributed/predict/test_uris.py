@@ -1,9 +1,11 @@
 """Sources to files: folders, patterns and object stores."""
 
+from ftplib import FTP
 from pathlib import Path
 
 import fsspec
 import pytest
+from fsspec.implementations.ftp import FTPFileSystem
 
 from distributed.predict.drawn import files
 from doctor_derma.distributed.predict.uris import absolute, list_files
@@ -41,9 +43,25 @@ def test_an_object_store_is_listed_as_a_folder_is(tmp_path: Path) -> None:
         found = list_files(["memory://listing"])
         assert found == [f"memory:///listing/{name}" for name in ("a.jpg", "c.tar", "deep/b.PNG")]
         assert list_files(["memory://listing/*.jpg"]) == ["memory:///listing/a.jpg"]
-        assert list_files(["memory://listing/a.jpg"]) == ["memory://listing/a.jpg"]
+        assert list_files(["memory://listing/a.jpg"]) == ["memory:///listing/a.jpg"]
+        # A folder that a pattern matches is searched, and no file is there twice.
+        assert list_files(["memory://listing/*"]) == found
+        assert list_files(["memory://listing/deep/b.PNG", "memory://listing/**"]) == [
+            found[2],
+            *found[:2],
+        ]
     finally:
         store.rm("/listing", recursive=True)
+
+
+def test_the_host_of_an_address_is_that_of_the_files_below_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(FTPFileSystem, "_connect", lambda system: setattr(system, "ftp", FTP()))
+    monkeypatch.setattr(FTPFileSystem, "find", lambda system, path: [f"{path}/a.jpg"])
+    named = "ftp://me@host:2121/deep/b.jpg"
+    found = list_files([named, "ftp://me@host:2121/deep/"])
+    assert found == [named, "ftp://me@host:2121/deep/a.jpg"]
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from ray.exceptions import RaySystemError
 
 from doctor_derma.data.manifest import read_dataset
+from doctor_derma.distributed.train import driver
+from doctor_derma.distributed.train.group import Outcome
 from doctor_derma.distributed.train.run import train_on_ray, write_workers
 from doctor_derma.errors import DermaError
+from doctor_derma.training.runs import RunIsStopped, mark_ended
 from project import new_run
 
 
@@ -47,6 +51,31 @@ def test_a_run_goes_on_with_the_workers_it_began_with(root: Path) -> None:
     (run.folder / "workers.json").write_text("three")
     with pytest.raises(DermaError, match=r"workers\.json: damaged"):
         train_on_ray(run, read_dataset(root / "data"), 3)
+
+
+def test_a_run_that_has_ended_starts_no_worker(root: Path) -> None:
+    run = new_run(root, "ended")
+    mark_ended(run)
+    assert train_on_ray(run, read_dataset(root / "data"), 1, address="127.0.0.1:1")
+
+
+def test_lost_workers_and_clusters_leave_a_run_that_can_go_on(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, dataset = new_run(root, "lost"), read_dataset(root / "data")
+
+    def lose(*_: object) -> Outcome:
+        raise RaySystemError("gone")
+
+    ends = {"the cluster was lost": lose, "failed 4 times": lambda *_: Outcome(failure="killed")}
+    for message, end in ends.items():
+        monkeypatch.setattr(driver, "_train_and_listen", end)
+        with pytest.raises(RunIsStopped, match=f"{message} .* and go on"):
+            driver.drive(run, dataset, 1, {"CPU": 1}, None, "go on")
+    monkeypatch.setattr(driver, "_train_and_listen", lambda *_: Outcome(mistake="other files"))
+    with pytest.raises(DermaError, match="other files") as caught:
+        driver.drive(run, dataset, 1, {"CPU": 1}, None, "go on")
+    assert not isinstance(caught.value, RunIsStopped)
 
 
 def test_other_data_than_the_run_began_with_are_refused(root: Path) -> None:

@@ -10,13 +10,12 @@ import torch
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.distributed.tune.handover import (
     hand_over,
-    has_ended,
-    mark_ended,
     open_trial,
     read_handover,
     take_over,
 )
 from doctor_derma.training.loop import train
+from doctor_derma.training.runs import Run, has_ended, mark_ended
 from project import new_run, recipe
 
 EPOCHS = 3
@@ -64,6 +63,26 @@ def test_weights_come_from_the_other_and_rates_are_its_own(root: Path, given: Pa
     groups = torch.load(run.last_checkpoint, weights_only=False)["optimizer_states"][0]
     assert [group["weight_decay"] for group in groups["param_groups"]] == [0.2, 0]
     assert run.best_checkpoint.is_file()
+
+
+def best_epoch(run: Run) -> dict[str, tuple[str, str]]:
+    """Return what a run's last checkpoint says of the best one: its path and its score."""
+    callbacks = torch.load(run.last_checkpoint, weights_only=False)["callbacks"]
+    kept = {name: callbacks[name] for name in callbacks if name.startswith("ModelCheckpoint")}
+    return {
+        name: (state["best_model_path"], str(state["best_model_score"]))
+        for name, state in kept.items()
+    }
+
+
+def test_a_taker_keeps_its_own_best_epoch(root: Path, given: Path) -> None:
+    run = new_run(root, "taker", **OWN)
+    with pytest.raises(_KilledError):
+        train(run, read_dataset(root / "data"), _killed_in_the_third_epoch)
+    before = best_epoch(run)
+    assert str(run.best_checkpoint.resolve()) in {path for path, _ in before.values()}
+    take_over(read_handover(given), run)
+    assert best_epoch(run) == before
 
 
 def test_weights_of_a_file_are_handed_over_with_the_settings(root: Path) -> None:

@@ -12,9 +12,9 @@ import pytest
 
 from distributed.tune.sweeps import children, store, tracked_as, write_sweep
 from distributed.two_nodes import two_nodes
-from doctor_derma.distributed.tune.handover import has_ended
 from doctor_derma.distributed.tune.run import resume
 from doctor_derma.errors import DermaError
+from doctor_derma.training.runs import has_ended
 from doctor_derma.workspace import Workspace
 from project import RECIPE, own_environment
 

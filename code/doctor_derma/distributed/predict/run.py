@@ -99,7 +99,8 @@ def _predict_missing(
     failures: dict[int, str] = {}
     total = len(plan.units)
     work = [
-        Work(number, plan.units[number], shards.done(number)) for number in shards.missing(total)
+        Work(number, plan.units[number], shards.done(number), shards.last(number))
+        for number in shards.missing(total)
     ]
     if not work:
         return images, failed, failures

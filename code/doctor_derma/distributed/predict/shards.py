@@ -52,9 +52,13 @@ class Shards:
         """Return the blocks of a unit that are written."""
         return sorted(self._blocks.get(unit, ()))
 
+    def last(self, unit: int) -> int | None:
+        """Return which block of a unit is its last one, None where that isn't written."""
+        return self._last.get(unit)
+
     def is_whole(self, unit: int) -> bool:
         """Say whether all blocks of a unit are written, up to its last one."""
-        last = self._last.get(unit)
+        last = self.last(unit)
         return last is not None and len(self._blocks[unit]) == last + 1
 
     def missing(self, units: int) -> list[int]:

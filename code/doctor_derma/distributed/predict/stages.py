@@ -21,11 +21,15 @@ BATCH = 32
 
 
 class Work(NamedTuple):
-    """A unit with its number in the plan, and its blocks whose rows are written."""
+    """A unit with its number in the plan, and its blocks whose rows are written.
+
+    ``last`` is the number of its last block, None where that isn't written.
+    """
 
     number: int
     unit: Unit
     done: Sequence[int]
+    last: int | None = None
 
     def row(self) -> dict[str, Any]:
         """Return it as a row of Ray's, which ``decode_unit`` takes."""
@@ -52,9 +56,10 @@ def decode_unit(row: dict[str, Any], info: BundleInfo, block: int) -> Iterator[d
     Yields
     ------
     for each block ``number``, ``block``, whether it is the unit's ``last``, and ``pictures``,
-    pickled Decoded; at the end, for a shard that can't be read whole, one with its ``failure``
+    pickled Decoded; at the end, for a shard that can't be read whole, or holds fewer pictures than
+    when the blocks that are done were written, one with its ``failure``
     """
-    number, unit, done = pickle.loads(row["work"])
+    number, unit, done, last = pickle.loads(row["work"])
     index = seen = 0
     waiting: list[Decoded] = []
     try:
@@ -76,7 +81,12 @@ def decode_unit(row: dict[str, Any], info: BundleInfo, block: int) -> Iterator[d
         failure = f"{reason}, after {seen:,} pictures" if seen else reason
         yield _block(number, -1, False, [], failure)
         return
-    if index not in done:
+    written = max(done, default=-1)
+    if written > index or (written == index and last != index):
+        reason = f"has {seen:,} pictures, fewer than when its first rows were written"
+        remedy = "bring the others back, or name a new folder"
+        yield _block(number, -1, False, [], f"{reason}; {remedy}")
+    elif index not in done:
         yield _block(number, index, True, waiting)
 
 

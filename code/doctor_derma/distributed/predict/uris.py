@@ -4,6 +4,7 @@ import glob
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from fsspec import AbstractFileSystem
 from fsspec.core import url_to_fs
@@ -115,11 +116,13 @@ def _list_local(source: str) -> list[str]:
 
 def _list_remote(source: str) -> list[str]:
     system, path = file_system(source)
+    said = system._get_kwargs_from_urls(source)
     try:
         if glob.has_magic(path):
-            matches = system.glob(path)
+            matches = _matching(system, path)
         elif _is_wanted(path):  # Asking whether it is a folder may fetch all of it.
-            return [source]
+            # One that is made of the path lacks what else was said, such as an account.
+            return [source if said or "::" in source else system.unstrip_protocol(path)]
         else:
             matches = system.find(path)
     except FileNotFoundError:
@@ -130,7 +133,25 @@ def _list_remote(source: str) -> list[str]:
             f"{source}: can't be listed ({error or type(error).__name__}); check the address and "
             "your access to it"
         ) from error
-    return sorted(system.unstrip_protocol(match) for match in matches if _is_wanted(match))
+    found = sorted(system.unstrip_protocol(match) for match in matches if _is_wanted(match))
+    if said.get("host"):  # Of FTP and its like, where it is no part of the path.
+        host = urlsplit(source).netloc
+        return [uri.replace("://", f"://{host}", 1) for uri in found]
+    return found
+
+
+def _matching(system: AbstractFileSystem, pattern: str) -> set[str]:
+    """Return the files that match a pattern, and those of the folders that do."""
+    matches = system.glob(pattern, detail=True)
+    folders = [name for name in sorted(matches) if matches[name]["type"] == "directory"]
+    found = set(matches) - set(folders)
+    searched = ""
+    for folder in folders:
+        # With ** the folders in a folder match too, whose files are found with it.
+        if not (searched and folder.startswith(searched)):
+            found.update(system.find(folder))
+            searched = folder.rstrip("/") + "/"
+    return found
 
 
 def _is_wanted(uri: str) -> bool:

@@ -16,7 +16,7 @@ from doctor_derma.distributed.train.progress import Listener
 from doctor_derma.distributed.train.worker import identity
 from doctor_derma.errors import DermaError
 from doctor_derma.training.epochs import OnEpoch
-from doctor_derma.training.runs import Run
+from doctor_derma.training.runs import Run, RunIsStopped
 
 _SECONDS_TO_STOP = 20
 
@@ -82,18 +82,20 @@ def drive(
     Raises
     ------
     DermaError
-        When the workers see other files or meet a mistake, keep failing, or the cluster is lost.
+        When the workers see other files or meet a mistake.
+    RunIsStopped
+        When the workers keep failing, or the cluster is lost.
     """
     try:
         outcome = _train_and_listen(run, dataset, workers, resources, on_epoch)
     except RayError as error:
-        raise DermaError(
+        raise RunIsStopped(
             f"{run.folder}: the cluster was lost ({first_line(error)}); start it again and {advice}"
         ) from error
     if outcome.mistake:
         raise DermaError(outcome.mistake)
     if outcome.failure:
-        raise DermaError(
+        raise RunIsStopped(
             f"{run.folder}: the workers failed {RESTARTS + 1} times ({outcome.failure}); mend "
             f"that and {advice}"
         )

@@ -10,7 +10,7 @@ from doctor_derma.errors import DermaError
 from doctor_derma.training.epochs import OnEpoch
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.loop import check_data
-from doctor_derma.training.runs import Run
+from doctor_derma.training.runs import Run, has_ended
 
 WORKERS_FILE = "workers.json"
 
@@ -47,6 +47,8 @@ def train_on_ray(
     """
     _check(run, dataset, workers)
     check_data(run, dataset)
+    if has_ended(run.folder):
+        return True
     with cluster(address):
         # Only now: the cluster's settings have to be there before Ray is imported.
         from doctor_derma.distributed.train.driver import drive, worker_resources

@@ -26,17 +26,24 @@ from doctor_derma.data.manifest import Dataset
 from doctor_derma.training.checkpoints import WholeCheckpoints
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.module import MONITOR
-from doctor_derma.training.runs import CONFIG_FILE, INFO_FILE, Run, create_run, open_run
+from doctor_derma.training.runs import (
+    CONFIG_FILE,
+    ENDED_FILE,
+    INFO_FILE,
+    Run,
+    create_run,
+    open_run,
+)
 
 LOG_FILE = "trial.log"
 EPOCH = "epoch"
-# In the run's folder once a trial has trained to its end.
-_ENDED_FILE = "trial_ended"
 _STATE_FILE = "last.ckpt"
 _ORIGIN_FILE = "origin.json"
 _SCRATCH = ".handover-"
 # What of timm's cosine schedule is in proportion to the peak of the learning rate.
 _RATES = ("base_values", "lr_min", "warmup_lr_init", "warmup_steps")
+# What the states of checkpoints that a run keeps are called in its last one.
+_BEST_EPOCH = "ModelCheckpoint"
 
 
 @dataclass(frozen=True)
@@ -73,22 +80,12 @@ def open_trial(
     if handover and (handover.trial != name or handover.config != config):
         run = run.with_config(config)
         take_over(handover, run)
-        (folder / _ENDED_FILE).unlink(missing_ok=True)
+        (folder / ENDED_FILE).unlink(missing_ok=True)
     elif run.config != config:
         # Drawn again, as the driver was killed before it had written down what it drew.
         shutil.rmtree(folder)
         run = create_run(runs, config, dataset, name)
     return run
-
-
-def mark_ended(run: Run) -> None:
-    """Note that a trial has trained to its end, which early stopping may be."""
-    (run.folder / _ENDED_FILE).touch()
-
-
-def has_ended(folder: Path) -> bool:
-    """Tell whether the trial of a run's folder has trained to its end."""
-    return (folder / _ENDED_FILE).is_file()
 
 
 def validated_epochs(run: Run) -> list[tuple[int, dict[str, float]]]:
@@ -131,7 +128,10 @@ def read_handover(folder: Path) -> Handover:
 
 
 def take_over(handover: Handover, run: Run) -> None:
-    """Make a trial's state the last checkpoint of a run, with the rates of that run."""
+    """Make a trial's state the last checkpoint of a run, with the rates of that run.
+
+    The best epoch so far, in ``checkpoints/best.ckpt``, stays the run's own.
+    """
     state = torch.load(handover.state, map_location="cpu", weights_only=True)
     scale = run.config.learning_rate / handover.config.learning_rate
     for optimizer in state["optimizer_states"]:
@@ -146,10 +146,17 @@ def take_over(handover: Handover, run: Run) -> None:
             schedule[name] = (
                 [value * scale for value in values] if isinstance(values, list) else values * scale
             )
-    # The files that they name belong to the other run.
-    state["callbacks"] = {
-        name: kept
-        for name, kept in state["callbacks"].items()
-        if not name.startswith("ModelCheckpoint")
-    }
+    callbacks = state["callbacks"]
+    others = {name: callbacks[name] for name in callbacks if not name.startswith(_BEST_EPOCH)}
+    state["callbacks"] = others | _best_epoch(run)
     WholeCheckpoints().save_checkpoint(state, run.last_checkpoint)
+
+
+def _best_epoch(run: Run) -> dict[str, Any]:
+    """Read what a run's last checkpoint says of its best one; nothing where there is none."""
+    if not run.last_checkpoint.is_file():
+        return {}
+    # Mapped, so that no weight is read.
+    kept = torch.load(run.last_checkpoint, map_location="cpu", mmap=True, weights_only=True)
+    callbacks = kept["callbacks"]
+    return {name: callbacks[name] for name in callbacks if name.startswith(_BEST_EPOCH)}

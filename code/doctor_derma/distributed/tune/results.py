@@ -14,12 +14,12 @@ from matplotlib.ticker import MaxNLocator
 
 from doctor_derma.atomic import replacing_file
 from doctor_derma.distributed.tune.folder import SweepFolder
-from doctor_derma.distributed.tune.handover import has_ended, validated_epochs
+from doctor_derma.distributed.tune.handover import validated_epochs
 from doctor_derma.distributed.tune.sweep import Sweep
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.training.config import TrainConfig
-from doctor_derma.training.runs import INFO_FILE, Run, open_run
+from doctor_derma.training.runs import INFO_FILE, Run, has_ended, open_run
 
 if TYPE_CHECKING:
     from ray.tune.experiment import Trial

@@ -19,8 +19,6 @@ from doctor_derma.distributed.tune.handover import (
     LOG_FILE,
     Handover,
     hand_over,
-    has_ended,
-    mark_ended,
     open_trial,
     read_handover,
     validated_epochs,
@@ -82,9 +80,7 @@ def run_trial(config: dict[str, Any], job: Job) -> None:
         try:
             reports = Reports(run, tracker, with_state=job.sweep.scheduler == "pbt")
             reports.repeat(since=handover.epochs if handover else 0)
-            if not has_ended(run.folder):
-                _train(run, dataset, reports)
-                mark_ended(run)
+            _train(run, dataset, reports)
         except (SystemExit, KeyboardInterrupt):
             # The driver says in MLflow why; a run that is only paused is opened again.
             tracker.finish()
