@@ -59,6 +59,10 @@ def save(folder: Path, archive: Path) -> str:
     archive = archive.resolve()
     if archive.is_relative_to(folder.resolve()):
         raise Refused(f"{archive} lies in the folder that it is to hold; choose another place")
+    if link := next(linked_folders(folder), None):
+        raise Refused(
+            f"{link} is a link to a folder, whose files would be missing; mount the folder there"
+        )
     unfinished = archive.with_name(archive.name + ".part")
     files = 0
     try:
@@ -84,6 +88,12 @@ def copy_database(source: Path, target: Path) -> None:
         live.backup(copy)
         if (found := copy.execute("PRAGMA integrity_check").fetchone()[0]) != "ok":
             raise Refused(f"{source} is damaged ({found}); restore an older backup")
+
+
+def linked_folders(folder: Path) -> Iterator[Path]:
+    """Yield the folders that `other_files` does not go into."""
+    for parent, folders, _ in os.walk(folder):
+        yield from (Path(parent, name) for name in folders if Path(parent, name).is_symlink())
 
 
 def other_files(folder: Path) -> Iterator[Path]:

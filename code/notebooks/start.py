@@ -37,8 +37,9 @@ def open_dataset() -> tuple[Workspace, Dataset]:
 def best_run(workspace: Workspace, dataset: Dataset, model: str) -> Run:
     """Return the best run of a network on this data set; train one briefly if there is none.
 
-    The best is that of the highest validation balanced accuracy. A brief training is exported
-    and tracked like any other.
+    The best is that of the highest validation balanced accuracy, of those that are validated with
+    the validation split and have not trained on it. A brief training is exported and tracked like
+    any other.
     """
     runs = [
         open_run(workspace.runs, path.parent.name) for path in workspace.runs.glob(f"*/{INFO_FILE}")
@@ -48,6 +49,8 @@ def best_run(workspace: Workspace, dataset: Dataset, model: str) -> Run:
         for run in runs
         if run.config.model == model
         and run.info.data_fingerprint == dataset.fingerprint
+        and not run.config.judges_a_part
+        and not run.config.refit
         and run.bundle.is_dir()
     ]
     if finished:

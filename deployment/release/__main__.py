@@ -1,14 +1,15 @@
-"""Release an image of the server to Heroku, test it there, and roll back if it is not well.
+"""Release an image of the server to Heroku, test it there, and roll back if it is not healthy.
 
     HEROKU_API_KEY=... HEROKU_APP=my-derma python deployment/release doctor-derma
 
-Needs Python 3.11, httpx and docker. Exit codes: 0 released and well, 1 failed before anything was
-released, 2 wrong arguments or environment, 3 rolled back to the previous release, 4 the app runs
-a release that is not well.
+Needs Python 3.11, httpx and docker. Exit codes: 0 released and healthy, 1 failed before anything
+was released, 2 wrong arguments or environment, 3 rolled back to the previous release, 4 the app
+runs a release that is not healthy.
 """
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -31,6 +32,8 @@ def main(
     patience: Patience | None = None,
 ) -> int:
     """Run the command, and return its exit code."""
+    # A job that is cancelled gets SIGTERM, and is to roll back as after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     given = _parser().parse_args(arguments)
     patience = replace(patience or Patience(), start=given.wait)
     try:

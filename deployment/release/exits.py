@@ -9,8 +9,8 @@ class Exit(IntEnum):
     RELEASED = 0
     UNCHANGED = 1  # failed before anything was released: the app runs what it ran
     USAGE = 2  # arguments or environment
-    ROLLED_BACK = 3  # the new release was not well, and the app runs the previous one again
-    BROKEN = 4  # the app runs a release that is not well: somebody has to look
+    ROLLED_BACK = 3  # the new release was not healthy, and the app runs the previous one again
+    BROKEN = 4  # the app runs a release that is not healthy: somebody has to look
 
 
 class ReleaseError(Exception):

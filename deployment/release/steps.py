@@ -14,7 +14,7 @@ Say = Callable[[str], None]
 
 
 def release(heroku: Heroku, push: Push, check: Check, patience: Patience, say: Say) -> Exit:
-    """Release an image and keep it only if it is well.
+    """Release an image and keep it only if it is healthy.
 
     Parameters
     ----------
@@ -41,9 +41,9 @@ def release(heroku: Heroku, push: Push, check: Check, patience: Patience, say: S
         check(url)
     # Interrupted, too: nobody has seen the new release work.
     except (ReleaseError, KeyboardInterrupt) as error:
-        say(f"the new release is not well: {error or 'interrupted'}")
+        say(f"the new release is not healthy: {error or 'interrupted'}")
         return _return_to(heroku, previous, url, patience, say)
-    say(f"v{released.version} is well at {url}")
+    say(f"v{released.version} is healthy at {url}")
     return Exit.RELEASED
 
 

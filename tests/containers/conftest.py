@@ -16,7 +16,15 @@ from containers.checkout import copy_checkout
 from containers.stack import Stack, port_like
 
 BUILD_SECONDS = 2400
-collect_ignore = [] if os.environ.get("DERMA_CONTAINERS") else ["test_web.py", "test_workbench.py"]
+NEED_DOCKER = ["test_web.py", "test_workbench.py"]
+collect_ignore = [] if os.environ.get("DERMA_CONTAINERS") else NEED_DOCKER
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.parent == here and item.path.name in NEED_DOCKER:
+            item.add_marker("containers")
 
 
 @pytest.fixture(scope="session")

@@ -108,6 +108,19 @@ def test_a_damaged_archive_leaves_nothing_behind(folder: Path, tmp_path: Path) -
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+def test_a_folder_that_is_a_link_is_refused_before_anything_is_written(
+    folder: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/model.bin").touch()
+    (folder / "artifacts/2").symlink_to(tmp_path / "disk")
+    refused = backup("save", tmp_path / "backup.tar.gz", folder)
+    assert refused.returncode == 1
+    assert f"{folder / 'artifacts/2'} is a link to a folder" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    assert not list(tmp_path.glob("backup*"))
+
+
 def test_nothing_to_save_is_one_sentence(tmp_path: Path) -> None:
     refused = backup("save", tmp_path / "backup.tar.gz", tmp_path)
     assert refused.returncode == 1

@@ -1,6 +1,6 @@
 """Heroku in small: its API, the app behind its router, and a docker that pushes nowhere.
 
-An image is well or has a fault. Each release runs one, and the app answers as that of the newest
+An image is healthy or has a fault. Each release runs one, and the app answers as that of the newest
 release that is up. A dyno is ``starting`` for the first looks at it, beside the old one.
 """
 

@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,13 @@ class Deployment:
         known = {"HEROKU_API_KEY": KEY, "HEROKU_APP": APP, **environment}
         arguments = ["doctor-derma", "--wait", "20", "--api", self.api]
         return self.command.main(arguments, known, self._patience)
+
+
+@pytest.fixture(autouse=True)
+def _sigterm_as_before() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture
@@ -74,7 +82,7 @@ def test_an_image_is_pushed_released_and_asked_for_a_prediction(
     assert steps[2].endswith(f"push {target}")
     assert steps[3] == f"image inspect --format {{{{.Id}}}} {target}"
     out, err = capfd.readouterr()
-    assert f"v2 is well at {fake.url}" in out
+    assert f"v2 is healthy at {fake.url}" in out
     assert err == ""
 
 
@@ -129,6 +137,16 @@ def test_an_interrupted_release_is_rolled_back(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(deploy.command, "check", interrupted)
+    assert deploy() == ROLLED_BACK
+    assert fake.history[-1] == "sha256:old"
+
+
+def test_a_release_that_is_terminated_is_rolled_back(
+    deploy: Deployment, fake: FakeHeroku, monkeypatch: pytest.MonkeyPatch
+):
+    # Without the command's own handler this goes unheard, instead of ending the tests.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    monkeypatch.setattr(deploy.command, "check", lambda _: signal.raise_signal(signal.SIGTERM))
     assert deploy() == ROLLED_BACK
     assert fake.history[-1] == "sha256:old"
 

@@ -14,7 +14,7 @@ from fastapi.responses import HTMLResponse
 
 from doctor_derma.server.app import create_app
 from doctor_derma.server.settings import Settings
-from tiny_bundle import write_bundle
+from tiny_bundle import ALL_RULES, write_bundle
 
 SCRIPT = Path(__file__).resolve().parents[2] / "deployment" / "smoke_test.py"
 HEALTH = {"status": "ok", "model": {"name": "fake"}}
@@ -62,6 +62,15 @@ def test_a_real_server_passes(tmp_path: Path):
     assert "is up and called" in done.stdout
 
 
+def test_a_rule_may_call_another_class_than_the_most_probable(tmp_path: Path):
+    # The plain brown picture is the first class most probably, and the costs speak for the last.
+    costs = ALL_RULES.model_copy(update={"default": "costs"})
+    with served(create_app(write_bundle(tmp_path / "bundle", decision=costs))) as url:
+        done = smoke_test(url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("called a plain brown picture 'vasc'\n")
+
+
 def test_a_server_that_wants_a_key_is_sent_the_one_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -88,6 +97,14 @@ def test_a_server_that_wants_a_key_is_sent_the_one_of_the_environment(
         (
             fake({"label": "b", "probabilities": entries(a=0.7, b=0.3)}),
             "not the most probable",
+        ),
+        (
+            fake({"label": "b", "rule": "most-probable", "probabilities": entries(a=0.7, b=0.3)}),
+            "not the most probable",
+        ),
+        (
+            fake({"label": "c", "rule": "balanced", "probabilities": entries(a=0.7, b=0.3)}),
+            "none of its classes",
         ),
         (
             fake({"label": "a", "probabilities": entries(a=0.7, b=0.3)}),

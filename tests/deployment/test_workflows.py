@@ -70,6 +70,18 @@ def test_every_job_ends(path: Path):
         assert 0 < job["timeout-minutes"] <= 60
 
 
+def test_ci_measures_the_coverage_of_the_fast_tests_and_runs_the_others_once():
+    runs = [step.get("run", "") for step in read(WORKFLOWS[0])["jobs"]["test"]["steps"]]
+    assert [run for run in runs if "pytest" in run or "coverage" in run] == [
+        "make coverage",
+        ".venv/bin/python -m pytest -m 'slow or browser' --ignore tests/notebooks",
+    ]
+    # All others, that is, but for the siege.
+    fast = re.search(r"^FAST := -m '(.+)'$", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert fast
+    assert fast[1] == "not slow and not browser and not siege"
+
+
 @each_workflow
 def test_no_command_is_put_together_from_secrets_or_events(path: Path):
     assert [step["run"] for step in steps(path) if "${{" in step.get("run", "")] == []
@@ -82,12 +94,13 @@ def test_secrets_are_known_to_the_release_alone():
         for step in steps(path)
         if "secrets." in json.dumps(step)
     ]
-    assert holders == ["python deployment/release doctor-derma"]
+    # In the place of the shell, which tells its children nothing of a cancelled job.
+    assert holders == ["exec python deployment/release doctor-derma"]
 
 
 def test_one_deployment_runs_at_a_time_and_only_what_ci_has_passed():
     deploy = read(ROOT / ".github" / "workflows" / "deploy.yml")
-    assert deploy["concurrency"] == {"group": "deploy", "cancel-in-progress": False}
+    assert deploy["jobs"]["heroku"]["concurrency"]["group"] == "deploy"
     # YAML reads the key 'on' as true.
     assert deploy[True]["workflow_run"]["workflows"] == [read(WORKFLOWS[0])["name"]]
     assert deploy[True]["workflow_run"]["branches"] == ["main"]
@@ -95,6 +108,20 @@ def test_one_deployment_runs_at_a_time_and_only_what_ci_has_passed():
     assert job["environment"] == "production"
     assert "workflow_run.conclusion == 'success'" in job["if"]
     assert "workflow_run.event == 'push'" in job["if"]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS[1:], ids=lambda path: path.stem)
+def test_a_run_that_does_nothing_takes_no_other_s_place(path: Path):
+    workflow = read(path)
+    # It is skipped by its job's condition, and so never in the queue of that job.
+    assert "concurrency" not in workflow
+    for job in workflow["jobs"].values():
+        assert "workflow_run.event == 'push'" in job["if"]
+        assert job["concurrency"]["cancel-in-progress"] is False
+
+
+def test_monday_s_run_takes_no_push_s_place():
+    assert "${{ github.event_name }}" in read(WORKFLOWS[0])["concurrency"]["group"]
 
 
 def test_the_app_has_settings_that_the_server_knows_and_takes(monkeypatch: pytest.MonkeyPatch):

@@ -5,6 +5,8 @@ import importlib
 import io
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import nbformat
 import numpy as np
@@ -16,7 +18,8 @@ from PIL import Image
 from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import DatasetInfo
 from doctor_derma.data.synthetic.synthesis import SYNTHETIC, scaled_counts, synthesize
-from doctor_derma.training.runs import open_run
+from doctor_derma.training.config import TrainConfig
+from doctor_derma.training.runs import INFO_FILE, Run, open_run
 from doctor_derma.workspace import ROOT_VARIABLE, Workspace
 
 FOLDER = Path(__file__).resolve().parents[2] / "code" / "notebooks"
@@ -104,6 +107,38 @@ def test_a_network_is_trained_once_and_tracked(workspace: Workspace, executed: E
     assert run.info.tracking_id
     # What the notebooks compare stays out of the folder that holds the real evaluations.
     assert not workspace.evaluation_images.exists()
+
+
+def test_the_best_run_is_none_that_trained_on_the_validation_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.syspath_prepend(FOLDER)
+    start = importlib.import_module("start")
+    runs: dict[str, tuple[float, dict[str, Any]]] = {
+        "worse": (0.6, {}),
+        "best": (0.7, {}),
+        "fold": (0.9, {"folds": 5, "fold": 0}),
+        "source": (0.9, {"leave_source_out": "clinic"}),
+        "refit": (0.9, {"refit": True}),
+    }
+    workspace = Workspace(tmp_path)
+    for name in runs:
+        (workspace.runs / name / "bundle").mkdir(parents=True)
+        (workspace.runs / name / INFO_FILE).touch()
+
+    def opened(folder: Path, name: str) -> Run:
+        config = TrainConfig(model="resnet18", **runs[name][1])
+        info: Any = SimpleNamespace(name=name, data_fingerprint="0")
+        return Run(folder / name, config, info)
+
+    def read(bundle: Path) -> SimpleNamespace:
+        score = runs[bundle.parent.name][0]
+        return SimpleNamespace(metrics={"val": {"balanced_accuracy": score}})
+
+    monkeypatch.setattr(start, "open_run", opened)
+    monkeypatch.setattr(start, "read_info", read)
+    found = start.best_run(workspace, SimpleNamespace(fingerprint="0"), "resnet18")
+    assert found.name == "best"
 
 
 def test_a_busy_server_refuses_at_once_and_answers_in_the_end(executed: Executed):

@@ -56,10 +56,10 @@ def test_expected_are_the_calls_of_the_rule_that_decides(info: BundleInfo) -> No
 def test_what_another_rule_or_patient_data_called_is_no_drift(info: BundleInfo) -> None:
     drift, alone = Drift(info, least=1), Drift(info, least=1)
     for other in ({"rule": "balanced"}, {"patient_data": ("age",)}):
-        drift.add(said("mel", **other))  # type: ignore[arg-type]
+        assert not drift.add(said("mel", **other))  # type: ignore[arg-type]
         assert math.isnan(drift.class_stability)
     for each in (drift, alone):
-        each.add(said("nv"))
+        assert each.add(said("nv"))
     assert drift.class_stability == alone.class_stability
 
 

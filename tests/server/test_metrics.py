@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from doctor_derma.server.app import create_app
 from doctor_derma.server.settings import Settings
 from tiny_bundle import CLASSES as NAMED
-from tiny_bundle import GREEN, RED
+from tiny_bundle import GREEN, PATIENT, RED, write_bundle
 
 WHITE = (255, 255, 255)
 CLASSES = [name for name, _ in NAMED]
@@ -27,10 +27,10 @@ def client(bundle: Path) -> Iterator[TestClient]:
         yield client
 
 
-def send(client: TestClient, colour: tuple[int, int, int]) -> None:
+def send(client: TestClient, colour: tuple[int, int, int], **asked: str) -> None:
     stream = io.BytesIO()
     Image.new("RGB", (40, 30), colour).save(stream, "PNG")
-    client.post("/v1/predict", files={"image": stream.getvalue()})
+    client.post("/v1/predict", files={"image": stream.getvalue()}, params=asked)
 
 
 def figures(client: TestClient) -> dict[tuple[str, frozenset], float]:
@@ -73,6 +73,19 @@ def test_what_happened_is_counted(client: TestClient) -> None:
     assert value("derma_refused_pictures_total", reason="overloaded") == 0
     assert value("derma_waiting_pictures") == 0
     assert value("process_resident_memory_bytes") > 1e6
+
+
+def test_what_drift_does_not_count_is_not_comparable(tmp_path: Path) -> None:
+    with TestClient(create_app(write_bundle(tmp_path / "bundle", patient=PATIENT))) as client:
+        send(client, RED)
+        send(client, RED, rule="balanced")
+        send(client, RED, age="40")
+        send(client, RED, rule="most-probable")
+        found = figures(client)
+    for name, pictures in (("predictions", 4), ("comparable_predictions", 2)):
+        counted = {label: found[f"derma_{name}_total", frozenset({("label", label)})]
+                   for label in CLASSES}  # fmt: skip
+        assert counted == {"mel": pictures, "nv": 0, "vasc": 0}
 
 
 def test_what_the_bundle_expects_is_there_beside_what_came(client: TestClient) -> None:

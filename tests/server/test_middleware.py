@@ -368,12 +368,15 @@ def test_addresses_that_have_left_are_forgotten(metrics: Metrics) -> None:
     shedding = Shedding(Engine(), metrics, per_client=2)  # type: ignore[arg-type]
 
     async def scenario() -> None:
+        visitor = Visitor(LoadShedding(app, shedding))
+        tasks = [asyncio.create_task(visitor.ask(client=f"10.0.0.{i}")) for i in range(50)]
+        await asyncio.sleep(0)
+        assert shedding.clients == 50
         app.may_end.set()
-        for index in range(50):
-            await Visitor(LoadShedding(app, shedding)).ask(client=f"10.0.0.{index}")
+        await asyncio.gather(*tasks)
+        assert shedding.clients == 0
 
     asyncio.run(scenario())
-    assert not shedding._under_way
 
 
 BODY = {"type": "http.request", "body": b"a picture", "more_body": False}

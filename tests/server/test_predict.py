@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urljoin
@@ -14,9 +15,10 @@ from PIL import Image
 
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.patient import Patient
-from doctor_derma.server.answers import draw_map
+from doctor_derma.server.answers import VIRIDIS, draw_map
 from doctor_derma.server.app import create_app
 from doctor_derma.server.engine.admission import DeadlineExceeded, Overloaded
+from doctor_derma.server.routes.pages import STATIC
 from doctor_derma.server.routes.predict import MAX_PICTURES
 from doctor_derma.server.uploads import MAX_IMAGE_BYTES
 from server.fake_engine import FakeEngine, encoded, make_api
@@ -161,6 +163,12 @@ def test_a_drawn_map_goes_from_blue_to_yellow() -> None:
     np.testing.assert_array_equal(pixels[1, -1], (253, 231, 37))
     flat = np.asarray(Image.open(io.BytesIO(draw_map(np.full((3, 3), 7.0), 4, 4))))
     assert (flat == (68, 1, 84)).all()
+
+
+def test_the_page_draws_maps_in_the_same_colours() -> None:
+    script = (STATIC / "pictures.js").read_text()
+    [stops] = re.findall(r"^const VIRIDIS = (.+?);$", script, re.MULTILINE | re.DOTALL)
+    assert json.loads(stops) == VIRIDIS.tolist()
 
 
 def test_too_many_pictures_are_refused(client: TestClient) -> None:

@@ -107,7 +107,7 @@ async def answer_uploads(
     ahead_bytes : of these; while they are more, no further upload is read
     map_format : of the activation maps
     rule : by which the pictures are called; the model's own when None
-    patient : of whom all of them are
+    patient : whom all the pictures show
 
     Raises
     ------

@@ -29,7 +29,7 @@ TOO_MUCH = "it takes more memory or time to decode than one picture may: scale i
 SECONDS = 9
 # With what the server itself does with the upload, under two.
 PROCESSOR_SECONDS = 1.7
-# On top of the memory of this process. 24 megapixels, as telephones take them by default, are
+# On top of the memory of this process. 24 megapixels, as phones take them by default, are
 # 122 MB in a HEIC and 96 MB in a progressive JPEG.
 MEMORY_BYTES = 150_000_000
 # Decoders ask for more than they use, such as two frames of an animation of which one is shown.

@@ -30,16 +30,22 @@ class Drift:
         self._oddities = _Window(window)
         self._labels = _Window(window)
 
-    def add(self, prediction: Prediction) -> None:
+    def add(self, prediction: Prediction) -> bool:
         """Count a picture, and forget the one that leaves the window.
 
         A label that another rule than the server's own called, or patient data have moved, is no
         sign of drift, and is left out. What the picture itself is like depends on neither.
+
+        Returns
+        -------
+        whether the label counts
         """
         unfamiliar = (UNFAMILIAR,) if prediction.unfamiliarity > 1 else ()
         self._oddities.add(*prediction.warnings, *unfamiliar)
-        if prediction.rule == self._rule and not prediction.patient_data:
+        comparable = prediction.rule == self._rule and not prediction.patient_data
+        if comparable:
             self._labels.add(prediction.label)
+        return comparable
 
     @property
     def class_stability(self) -> float:

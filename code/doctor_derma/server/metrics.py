@@ -65,6 +65,11 @@ class Metrics:
         self._predictions = counter(
             "derma_predictions", "Pictures by the class that they are called", ("label",)
         )
+        self._comparable = counter(
+            "derma_comparable_predictions",
+            "Pictures by the class that the server's own rule calls them without patient data",
+            ("label",),
+        )
         self._abstentions = counter(
             "derma_abstentions", "Pictures whose label is no answer", ("reason",)
         )
@@ -99,6 +104,7 @@ class Metrics:
         # So that each is there, with 0, before it first happens.
         for name in info.class_names:
             self._predictions.labels(name)
+            self._comparable.labels(name)
         for reason in get_args(Abstention):
             self._abstentions.labels(reason)
         for reason in _REASONS:
@@ -129,7 +135,8 @@ class Metrics:
         self._predictions.labels(prediction.label).inc()
         if prediction.abstention:
             self._abstentions.labels(prediction.abstention).inc()
-        self._drift.add(prediction)
+        if self._drift.add(prediction):
+            self._comparable.labels(prediction.label).inc()
         self._show_drift()
 
     def refused(self, reason: str) -> None:

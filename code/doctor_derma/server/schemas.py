@@ -19,7 +19,7 @@ from doctor_derma.bundle import (
 )
 from doctor_derma.decisions import MEANINGS, Rule
 from doctor_derma.finite import finite_values
-from doctor_derma.inference.image_quality import QualityWarning
+from doctor_derma.images.quality import QualityWarning
 from doctor_derma.inference.prediction import NOTICE, Abstention, Prediction
 from doctor_derma.server.problems import UNREADABLE, Problem
 

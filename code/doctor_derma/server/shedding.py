@@ -74,6 +74,11 @@ class Shedding:
         """Whether the server stops, so that a connection had better be closed."""
         return not self._engine.ready
 
+    @property
+    def clients(self) -> int:
+        """How many addresses have requests under way; of others nothing is kept."""
+        return len(self._under_way)
+
     @contextmanager
     def under_way(self, client: str) -> Iterator[None]:
         """Count a request of a client while it is answered."""

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import jsonschema
@@ -167,6 +167,25 @@ def test_the_commands_it_shows_are_derma_s(path: Path) -> None:
     assert entrypoint is None or "--engine ray" in entrypoint
 
 
+@pytest.mark.parametrize("name", ["predict", "train"])
+def test_a_job_is_deleted_before_it_is_applied_again(name: str) -> None:
+    path = SCALE / "kuberay" / name / "rayjob.yaml"
+    delete = f"kubectl delete -n doctor-derma rayjob {read(path)['metadata']['name']}"
+    assert f"#   {delete}\n" in path.read_text()
+    apply = f"kubectl apply -k {path.parent.relative_to(ROOT)}"
+    assert f"{delete} && {apply}\n" in (SCALE / "README.md").read_text()
+
+
+def test_a_training_goes_on_with_the_command_that_it_shows() -> None:
+    path = SCALE / "kuberay" / "train" / "rayjob.yaml"
+    entrypoint = read(path)["spec"]["entrypoint"]
+    name = re.search(r"--name (\S+)", entrypoint)
+    assert name
+    for shown in (path, SCALE / "README.md"):
+        assert f"--resume {name[1]}" in shown.read_text()
+    parse_derma(re.sub(r"--config .*", f"--resume {name[1]}", entrypoint))
+
+
 def test_training_has_a_node_for_each_worker() -> None:
     spec = read("kuberay/train/rayjob.yaml")["spec"]
     workers = re.search(r"--workers (\d+)", spec["entrypoint"])
@@ -175,10 +194,27 @@ def test_training_has_a_node_for_each_worker() -> None:
     assert group["minReplicas"] == group["maxReplicas"] == int(workers[1])
 
 
-def test_the_recipe_of_training_is_in_the_image() -> None:
-    entrypoint = read("kuberay/train/rayjob.yaml")["spec"]["entrypoint"]
-    recipe = re.search(r"--config /home/ray/doctor-derma/(\S+)", entrypoint)
+def is_sent_to_docker(path: str) -> bool:
+    """Say whether a file is in the context of a build: the last line that names it decides.
+
+    A line of ``.dockerignore`` names all that is in a folder, too.
+    """
+    file = PurePosixPath("/", path)
+    sent = True
+    for line in filter(None, (ROOT / ".dockerignore").read_text().splitlines()):
+        pattern = f"/{line.removeprefix('!')}"
+        if not line.startswith("#") and any(part.match(pattern) for part in (file, *file.parents)):
+            sent = line.startswith("!")
+    return sent
+
+
+@pytest.mark.parametrize("path", ["kuberay/train/rayjob.yaml", "kuberay/cluster/raycluster.yaml"])
+def test_the_recipe_that_it_names_is_in_the_image(path: str) -> None:
+    shown = (SCALE / path).read_text()
+    recipe = re.search(r"--config (?:/home/ray/doctor-derma/)?(code/\S+)", shown)
     assert recipe
     assert (ROOT / recipe[1]).is_file()
+    assert is_sent_to_docker(recipe[1])
+    assert not is_sent_to_docker("code/notebooks/start.py")
     assert "WORKDIR /home/ray/doctor-derma" in DOCKERFILE
     assert "COPY code code" in DOCKERFILE

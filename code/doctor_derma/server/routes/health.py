@@ -44,7 +44,7 @@ def health_routes(engine: Engine, info: BundleInfo, providers: Sequence[str]) ->
 
     @router.get(
         "/healthz",
-        summary="Whether the server is well",
+        summary="Whether the server is healthy",
         response_description="It is",
         responses=describe_problems(),
     )
