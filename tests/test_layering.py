@@ -41,11 +41,11 @@ def test_the_contracts_of_import_linter_are_kept() -> None:
 
 
 def ranks() -> dict[str, int]:
-    """Return the height of each room, by the contract; the ground floor is 0."""
+    """Return the height of each package, by the contract; that of the base modules is 0."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
     [layers] = [found["layers"] for found in settings["contracts"] if found["type"] == "layers"]
     rows = [re.split(r"\s*[|:]\s*", row) for row in reversed(layers)]
-    return {room: height for height, row in enumerate(rows) for room in row}
+    return {package: height for height, row in enumerate(rows) for package in row}
 
 
 def named_modules(path: Path) -> Iterator[str]:
@@ -67,14 +67,14 @@ def test_modules_that_strings_name_are_there_and_lower() -> None:
     """Import-linter does not see them: modules run by name, or logged as MLflow's code."""
     heights, found = ranks(), []
     for path in sorted(PACKAGE.rglob("*.py")):
-        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        package = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
         for name in named_modules(path):
             if name in LOGGERS:
                 continue
             found.append(name)
             assert importlib.util.find_spec(name), f"{path} names {name}, which is not there"
             named = name.split(".")[1]
-            assert named == room or heights[named] < heights[room], f"{path} names {name}"
+            assert named == package or heights[named] < heights[package], f"{path} names {name}"
     assert "doctor_derma.inference.mlflow_model" in found
 
 
@@ -82,8 +82,8 @@ def test_there_are_at_most_nine_layers() -> None:
     assert max(ranks().values()) < 9
 
 
-def test_importing_a_room_loads_nothing_of_it() -> None:
-    """So that whoever imports one module of a room gets that module and no other."""
+def test_importing_a_package_loads_nothing_of_it() -> None:
+    """So that whoever imports one module of a package gets that module and no other."""
     for path in sorted(PACKAGE.glob("*/**/__init__.py")):
         if path.parent.name == "client":  # Its names are what its users import.
             continue

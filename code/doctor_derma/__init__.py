@@ -19,7 +19,7 @@ switch_off()
 
 
 def __getattr__(name: str) -> object:
-    # Looked up on first use, so that a room which doesn't infer never loads ONNX Runtime.
+    # Looked up on first use, so that a package which doesn't infer never loads ONNX Runtime.
     if name in ("Classifier", "Prediction"):
         from doctor_derma.inference import classifier
 

@@ -94,8 +94,8 @@ class DecoderProvenance(_Strict):
 class Parity(_Strict):
     """How far the graph is from what it was made from, on real images.
 
-    An fp32 graph is made from the torch network; one of fewer bits from the fp32 graph, and
-    then ``same_label`` is the share of images whose most probable class is the same.
+    An fp32 graph is made from the torch network; a quantized one from the fp32 graph, and then
+    ``same_label`` is the share of images whose most probable class is the same.
     """
 
     reference: Literal["torch network", "fp32 graph"] = "torch network"
@@ -262,7 +262,7 @@ class BundleInfo(_Strict):
     Attributes
     ----------
     prior_weight : how much the class priors count in the probabilities, from 0 to 1
-    tta : looks at a picture that the graph averages over (test-time augmentation)
+    tta : views of a picture that the graph averages (test-time augmentation)
     patient : of a model that takes age, sex and site beside the picture
     twin : the run whose outputs were fitted, where this one has seen all images of training and
         validation: one of the same recipe without a fold, or the runs of all folds

@@ -89,7 +89,7 @@ class Client:
         images : one picture or several, each a path, the bytes of an encoded file, a PIL image
             or a uint8 RGB array of shape (height, width, 3)
         rule : by which they are called; the server's own when None
-        patient : of whom they all are, where that is known and the server's model takes it
+        patient : whom all the pictures show, where that is known and the server's model takes it
 
         Raises
         ------

@@ -35,7 +35,7 @@ def run_remote_predict(
     format : ``table``, ``json`` or ``csv``
     output : file that appears when it is whole; standard output when None
     rule : by which pictures are called; the server's own when None
-    patient : of whom all pictures are, see ``Client.predict``
+    patient : whom all the pictures show, see ``Client.predict``
 
     Returns
     -------

@@ -74,9 +74,10 @@ function decide(info, probabilities, rule) {
   return greatest(scores.map((score, i) => (before[i] === over ? Math.max(score, -Number.MAX_VALUE) : -Infinity)));
 }
 
-function balancedScores({ class_shares: shares, prevalence, temperature }, probabilities) {
+// A bundle calls the prior weight by its older name, `prevalence`.
+function balancedScores({ class_shares: shares, prevalence: priorWeight, temperature }, probabilities) {
   return shares.map((share, i) => (share > 0
-    ? Math.log(Math.max(probabilities[i], SMALLEST)) - (prevalence / temperature) * Math.log(share)
+    ? Math.log(Math.max(probabilities[i], SMALLEST)) - (priorWeight / temperature) * Math.log(share)
     : -Infinity));
 }
 
