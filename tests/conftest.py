@@ -35,8 +35,8 @@ SLOW_FILES = {
     *("test_large_pictures", "test_memory", "test_mlflow_model", "test_openapi", "test_plots"),
     *("test_serve", "test_unreachable"),
 }
-# Single tests of other files that take over 0.3 s of a processor: plots, large networks, training,
-# other processes, and hypothesis with whole imports.
+# Single tests of other files that take over a second or so of a processor: plots, large networks,
+# training, other processes, and hypothesis with whole imports.
 SLOW_TESTS = {
     *("test_classes_differ_in_the_middle_and_not_in_the_corner", "test_killed_while_it_swaps"),
     *("test_clients_that_hang_up_leave_the_queue_of_a_real_server", "test_plots_show_the_figures"),
@@ -53,6 +53,14 @@ SLOW_TESTS = {
     *("test_a_command_ends_with_the_sentence", "test_sources_are_left_out_in_turn"),
     *("test_training_learns_what_tells_the_classes_apart", "test_weights_are_never_loaded_in_part"),
     *("test_plain_and_attention_networks_differ_in_the_attention_only",),
+    *("test_mlflow_predicts_as_written", "test_the_champion_is_the_best_so_far"),
+    *("test_a_second_evaluation_replaces_the_first", "test_comparison_leaves_every_file"),
+    *("test_report_escapes_names", "test_a_failure_leaves_the_earlier_results"),
+    *("test_undefined_metrics_are_null", "test_one_class_alone_is_judged_by_what_it_has"),
+    *("test_where_the_cells_of_known_networks_look", "test_no_value_is_more_than_a_derma_error"),
+    *("test_a_damaged_profile_never_stops_a_picture", "test_folds_need_no_torch"),
+    *("test_a_large_jpeg_is_decoded_smaller_with_a_profile_too",),
+    *("test_classes_with_brackets_are_told_apart", "test_weights_equal_repeated_rows"),
 }
 SLOW_FIXTURES = {"tiny_run", "lesions", "root"}
 # What takes longest comes first: none of it begins when the other processes have ended.
