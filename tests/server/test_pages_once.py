@@ -1,6 +1,7 @@
 """Pages cost next to nothing, as they are made once, and answer HEAD as they answer GET."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,7 +79,9 @@ def test_nothing_but_predictions_takes_two_milliseconds_of_the_event_loop(
             return {path: await seconds_of(path) for path in (*PAGES, *HEALTH)}
 
     taken = asyncio.run(scenario())
-    assert {path: seconds for path, seconds in taken.items() if seconds > LOOP_SECONDS} == {}
+    # Coverage looks at every line, which takes as long again.
+    most = LOOP_SECONDS * (3 if sys.gettrace() else 1)
+    assert {path: seconds for path, seconds in taken.items() if seconds > most} == {}
 
 
 @pytest.mark.parametrize("path", [*PAGES, *HEALTH, "/nothing"])
