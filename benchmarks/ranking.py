@@ -19,12 +19,12 @@ from rich.table import Table
 
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.diagnoses import MALIGNANT
+from doctor_derma.export.unseen import recipe_of
 from doctor_derma.images.decoding import ImageSource
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.predict import predict_pictures
 from doctor_derma.inference.ranking import RankedRow, rank_rows
 from doctor_derma.terminal import with_progress
-from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.folds import parts_of
 from doctor_derma.workspace import Workspace
 
@@ -55,9 +55,9 @@ def figures(
     return cells
 
 
-def unseen_images(dataset: Dataset, classifier: Classifier) -> pd.DataFrame:
+def unseen_images(dataset: Dataset, classifier: Classifier, bundle: Path) -> pd.DataFrame:
     """Return the rows of the manifest that the model was validated with."""
-    recipe = TrainConfig.model_validate(classifier.info.recipe)
+    recipe = recipe_of(classifier.info, bundle)
     if recipe.refit:
         raise SystemExit(f"{classifier.name}: trained on the validation images; name another model")
     return dataset.table.iloc[parts_of(dataset, recipe).val]
@@ -95,12 +95,12 @@ def print_orders(unseen: pd.DataFrame, ranked: list[RankedRow]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", default="deployment/models/champion")
+    parser.add_argument("--model", type=Path, default="deployment/models/champion")
     parser.add_argument("--root", type=Path, default=None, help="of the workspace")
     given = parser.parse_args()
     workspace = Workspace(given.root) if given.root else Workspace.find()
     dataset, classifier = read_dataset(workspace.data), Classifier.load(given.model)
-    unseen = unseen_images(dataset, classifier)
+    unseen = unseen_images(dataset, classifier, given.model)
     paths = [str(path) for path in unseen["path"]]
     sources: list[tuple[str, ImageSource]] = [(path, dataset.folder / path) for path in paths]
     pictures = predict_pictures(classifier, sources)

@@ -158,7 +158,7 @@ def train_job(job: Job, data: Data, folder: Path, device: torch.device) -> str:
         for part, value in zip((network, ema, optimizer), state["parts"], strict=True):
             part.load_state_dict(value)
         random = np.random.default_rng([job.seed, first])
-    began, batches = time.monotonic(), _batches(job, rows, labels, data.folds, random)
+    began, batches = time.monotonic(), row_batches(job, rows, labels, data.folds, random)
     for step in range(first, steps):
         for group in optimizer.param_groups:
             group["lr"] = job.learning_rate * _schedule(step / steps)
@@ -273,7 +273,7 @@ def _work(waiting, finished, folder: Path) -> None:
             finished.put(f"{job.name}: FAILED {type(error).__name__}: {error}")
 
 
-def _batches(job, rows, labels, folds, random):
+def row_batches(job, rows, labels, folds, random):
     """Yield batches of rows without end; an epoch shows at most ``CLASS_CAP`` of each class.
 
     Where fold networks teach, each batch is of one fold: the same networks have not seen it.

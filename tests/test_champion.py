@@ -40,7 +40,7 @@ def test_batches_hold_each_class_as_often_as_the_cap_allows(
     labels = np.array([0] * 30 + [1] * 4)  # The last row of each class is kept from training.
     rows = np.array([*range(29), *range(30, 33)])
     job = champion.Job("a", "resnet18", "mild", 10, batch=3)
-    batches = champion._batches(job, rows, labels, np.zeros(34), np.random.default_rng(0))
+    batches = champion.row_batches(job, rows, labels, np.zeros(34), np.random.default_rng(0))
     epoch = np.concatenate(list(islice(batches, 3)))  # 6 of one class and 3 of the other.
     assert len(set(epoch)) == 9
     assert set(epoch) <= set(rows)
@@ -51,7 +51,7 @@ def test_a_batch_of_a_student_is_of_one_fold(champion: ModuleType) -> None:
     folds = np.arange(40) % 4
     job = champion.Job("a", "resnet18", "mild", 10, batch=5, teachers=True)
     labels = np.zeros(40, dtype=int)
-    batches = champion._batches(job, np.arange(40), labels, folds, np.random.default_rng(0))
+    batches = champion.row_batches(job, np.arange(40), labels, folds, np.random.default_rng(0))
     shown = [set(folds[batch]) for batch in islice(batches, 8)]
     assert all(len(of) == 1 for of in shown)
     assert set.union(*shown) == {0, 1, 2, 3}

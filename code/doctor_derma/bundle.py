@@ -215,6 +215,11 @@ class Decision(_Strict):
     figures: dict[Rule, RuleFigures] = Field(default_factory=dict)
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """All that decides, as JSON values: without the figures of what it did."""
+        return self.model_dump(mode="json", exclude={"figures"})
+
+    @property
     def expectations(self) -> dict[Rule, str]:
         """What can be expected of rules that were chosen for it, a sentence each."""
         found: dict[Rule, str] = {}
@@ -300,6 +305,11 @@ class BundleInfo(_Strict):
     recipe: dict[str, Any]
     weights: Weights
     parity: Parity
+
+    @property
+    def twins(self) -> tuple[str, ...]:
+        """The runs of ``twin``, none where it is None."""
+        return (self.twin,) if isinstance(self.twin, str) else self.twin or ()
 
     @model_validator(mode="after")
     def _a_number_for_each_class(self) -> "BundleInfo":

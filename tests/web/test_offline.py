@@ -120,16 +120,21 @@ def test_files_of_two_versions_give_no_answer(
         )
 
 
+def visited(context: BrowserContext, site: Path) -> Page:
+    """Open a site until it is kept; nobody answers at its address any more."""
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    with hosting(site) as address:
+        page.goto(address)
+        page.locator("#offline").wait_for()
+    context.set_offline(True)
+    return page
+
+
 def test_after_the_first_visit_no_host_is_needed(
     context: BrowserContext, tiny_site: Path, tmp_path: Path
 ) -> None:
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    with hosting(tiny_site) as address:
-        page.goto(address)
-        page.locator("#offline").wait_for()
-    # Nobody answers at that address any more.
-    context.set_offline(True)
+    page = visited(context, tiny_site)
     page.reload()
     choose(page, picture(tmp_path, RED))
     expect(page.locator("#label")).to_have_text("Melanoma", timeout=60_000)
@@ -144,12 +149,7 @@ def test_a_host_that_redirects_is_not_needed_either(
     context: BrowserContext, tiny_site: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("browser.Quiet", WithoutHtml)
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    with hosting(tiny_site) as address:
-        page.goto(address)
-        page.locator("#offline").wait_for()
-    context.set_offline(True)
+    page = visited(context, tiny_site)
     page.locator(".links a", has_text="Model card").click()
     expect(page.locator("h1")).to_have_text("tiny")
 

@@ -138,12 +138,11 @@ def find_judges(
         As ``check_data`` does.
     """
     import numpy as np
-    from pydantic import ValidationError
 
     from doctor_derma.bundle import INFO_FILE, read_info
     from doctor_derma.commands.models import find_bundle
+    from doctor_derma.export.unseen import recipe_of
     from doctor_derma.inference.classifier import Classifier
-    from doctor_derma.training.config import TrainConfig
     from doctor_derma.training.folds import parts_of
 
     if family := _fold_bundles(workspace, reference):
@@ -151,9 +150,9 @@ def find_judges(
     else:
         folders = [find_bundle(workspace, reference)]
         info = read_info(folders[0])
-        name, twins = info.name, (info.twin,) if isinstance(info.twin, str) else info.twin or ()
+        name = info.name
         # Those of the shipped model are not here.
-        bundles = [workspace.runs / twin / "bundle" for twin in twins]
+        bundles = [workspace.runs / twin / "bundle" for twin in info.twins]
         folders += [bundle for bundle in bundles if (bundle / INFO_FILE).is_file()]
     classifiers = [Classifier.load(folder) for folder in folders]
     test = np.flatnonzero(dataset.table["split"] == "test")
@@ -165,10 +164,7 @@ def find_judges(
                 f"{folder}: trained on other data than {dataset.folder} holds, so which images it "
                 "has not seen isn't known; train on these with: derma train --folds 5"
             )
-        try:
-            config = TrainConfig.model_validate(info.recipe)
-        except ValidationError as error:
-            raise DermaError(f"{folder}: its recipe can't be read; export the run again") from error
+        config = recipe_of(info, folder)
         parts = parts_of(dataset, config)
         unseen = [] if config.refit else [parts.val, parts.judged]
         judges.append((classifier, np.unique(np.concatenate([test, *unseen]))))

@@ -98,7 +98,7 @@ def provenance(info: BundleInfo, dataset: Dataset, split: str) -> dict[str, Any]
         "temperature": round(info.temperature, 4),
         "prior_weight": info.prior_weight,
         "rule": info.decision.default,
-        "decision": info.decision.model_dump(mode="json", exclude={"figures"}),
+        "decision": info.decision.settings,
         "sets": info.conformal.sets,
         "git_commit": info.code.git_commit,
         "recipe": info.recipe,

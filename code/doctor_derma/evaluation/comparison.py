@@ -158,7 +158,7 @@ def mcnemar(first: Predictions, second: Predictions) -> McNemar:
 def _lesion_correct(predictions: Predictions) -> np.ndarray:
     labels = predictions.labels.astype(str)
     _, first_image, lesion_of, images = np.unique(
-        np.char.add(np.char.add(labels, " "), predictions.lesions.astype(str)),
+        np.char.add(np.char.add(labels, " "), predictions.lesions),
         return_index=True,
         return_inverse=True,
         return_counts=True,

@@ -44,13 +44,12 @@ def measure_costs(classifiers: Mapping[str, Classifier], repeats: int = REPEATS)
         count_size(architecture, len(one.class_names), one.height, one.width)
         for architecture, one in classifiers.items()
     ]
-    # A bundle that looks at a picture several times runs its network as often.
-    views = [one.info.tta for one in classifiers.values()]
     speeds = images_per_second(list(classifiers.values()), repeats=repeats)
+    # A bundle that looks at a picture several times runs its network as often.
     return {
-        architecture: Cost(parameters, macs * tta, speed)
-        for architecture, (parameters, macs), tta, speed in zip(
-            classifiers, sizes, views, speeds, strict=True
+        architecture: Cost(parameters, macs * one.info.tta, speed)
+        for (architecture, one), (parameters, macs), speed in zip(
+            classifiers.items(), sizes, speeds, strict=True
         )
     }
 

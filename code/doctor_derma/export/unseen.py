@@ -17,6 +17,20 @@ from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import open_run
 
 
+def recipe_of(info: BundleInfo, bundle: Path) -> TrainConfig:
+    """Return the recipe of the model in a folder, by which it is known what it has seen.
+
+    Raises
+    ------
+    DermaError
+        When it is none of this version's.
+    """
+    try:
+        return TrainConfig.model_validate(info.recipe)
+    except ValidationError as error:
+        raise DermaError(f"{bundle}: its recipe can't be read; export the run again") from error
+
+
 def unseen_predictions(runs: Path, bundle: Path, info: BundleInfo, dataset: Dataset) -> Predictions:
     """Predict the images that the temperature was fitted to, by networks that have not seen them.
 
@@ -39,20 +53,15 @@ def unseen_predictions(runs: Path, bundle: Path, info: BundleInfo, dataset: Data
         raise DermaError(
             f"{dataset.folder}: not the data that {info.name} was trained on; import those again"
         )
-    twins = (info.twin,) if isinstance(info.twin, str) else info.twin or ()
-    if info.recipe.get("refit") and not twins:
+    if info.recipe.get("refit") and not info.twins:
         raise DermaError(
             f"{info.name}: trained on the validation images too and without a twin, so nothing is "
             "left to choose an operating point on; train one with a validation split"
         )
     parts = []
-    for folder in [open_run(runs, name).bundle for name in twins] or [bundle]:
+    for folder in [open_run(runs, name).bundle for name in info.twins] or [bundle]:
         classifier = Classifier.load(folder)
-        try:
-            config = TrainConfig.model_validate(classifier.info.recipe)
-        except ValidationError as error:
-            raise DermaError(f"{folder}: its recipe can't be read; export the run again") from error
-        rows = dataset.table.iloc[parts_of(dataset, config).val]
+        rows = dataset.table.iloc[parts_of(dataset, recipe_of(classifier.info, folder)).val]
         parts.append(
             predict_split(classifier, replace(dataset, table=rows.assign(split="val")), "val")
         )

@@ -150,8 +150,7 @@ def _mismatch(info: BundleInfo, provenance: Mapping[str, Any]) -> str | None:
     if (rule := provenance.get("rule", "most-probable")) != info.decision.default:
         return f"is of the decision rule {rule}"
     # What earlier versions did not keep is taken to be the same.
-    decision = info.decision.model_dump(mode="json", exclude={"figures"})
-    if provenance.get("decision", decision) != decision:
+    if provenance.get("decision", info.decision.settings) != info.decision.settings:
         return "is of other thresholds or costs of the decision rule"
     if (sets := provenance.get("sets", info.conformal.sets)) != info.conformal.sets:
         return f"is of {sets} prediction sets"

@@ -93,19 +93,17 @@ def recipes_in_turn(dataset: Dataset, config: TrainConfig) -> dict[str, TrainCon
         return {
             f"fold{fold}": config.model_copy(update={"fold": fold}) for fold in range(config.folds)
         }
-    found: dict[str, str] = {}
+    found: dict[str, TrainConfig] = {}
     for source in known_sources(dataset):
         ending = "without-" + re.sub(r"[^\w.-]+", "-", source)
         if other := found.get(ending):
             raise DermaError(
-                f"--leave-source-out: the runs of '{other}' and '{source}' would both end with "
-                f"{ending}; rename one of these sources of {dataset.folder}, and import again"
+                f"--leave-source-out: the runs of '{other.leave_source_out}' and '{source}' would "
+                f"both end with {ending}; rename one of these sources of {dataset.folder}, and "
+                "import again"
             )
-        found[ending] = source
-    return {
-        ending: config.model_copy(update={"leave_source_out": source})
-        for ending, source in found.items()
-    }
+        found[ending] = config.model_copy(update={"leave_source_out": source})
+    return found
 
 
 def known_sources(dataset: Dataset) -> list[str]:

@@ -28,7 +28,7 @@ ENGINE = "engine.js"
 # What the worker loads of onnxruntime-web; the second is sent packed, in a quarter of its size.
 RUNTIME_SCRIPT, RUNTIME_WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 # To nginx .mjs is no script, and browsers run none that doesn't come as one.
-_SCRIPT_NAME = "ort.wasm.bundle.min.js"
+_SCRIPT_NAME = RUNTIME_SCRIPT.replace(".mjs", ".js")
 ICON_SIDES = (180, 192, 512)
 # A folder that holds it is a site, and may be replaced by one.
 _MARKER = "local/worker.js"

@@ -1,6 +1,7 @@
 """A server that is down, busy, broken or wants a key."""
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,11 @@ THIRD_AFTER_TWO_BROKEN = """async () => {
 }"""
 
 
-def test_a_server_that_is_down_is_asked_again(page: Page, colours: dict[str, Path]) -> None:
-    page.route(PREDICT, lambda route: route.abort("connectionrefused"))
+def expect_another_try(
+    page: Page, colours: dict[str, Path], trouble: Callable[[Route], None]
+) -> None:
+    """Have the server in trouble, and then no longer."""
+    page.route(PREDICT, trouble)
     choose(page, colours["red"], colours["green"])
     expect(page.locator("#error-title")).to_have_text("The server can't be reached.")
     expect(thumbnail(page, "green.png")).to_contain_text("The server can't be reached")
@@ -42,6 +46,10 @@ def test_a_server_that_is_down_is_asked_again(page: Page, colours: dict[str, Pat
     expect(page.locator("#error")).to_be_hidden()
 
 
+def test_a_server_that_is_down_is_asked_again(page: Page, colours: dict[str, Path]) -> None:
+    expect_another_try(page, colours, lambda route: route.abort("connectionrefused"))
+
+
 @pytest.mark.parametrize(
     ("kind", "body"),
     [("text/html", "<!doctype html><title>Log in</title>"), ("application/json", '{"label": "me')],
@@ -49,14 +57,10 @@ def test_a_server_that_is_down_is_asked_again(page: Page, colours: dict[str, Pat
 def test_what_is_no_whole_answer_is_asked_for_again(
     page: Page, colours: dict[str, Path], kind: str, body: str
 ) -> None:
-    page.route(PREDICT, lambda route: route.fulfill(status=200, content_type=kind, body=body))
-    choose(page, colours["red"], colours["green"])
-    expect(page.locator("#error-title")).to_have_text("The server can't be reached.")
-    expect(thumbnail(page, "green.png")).to_contain_text("The server can't be reached")
-    page.unroute(PREDICT)
-    page.get_by_role("button", name="Try again").click()
-    expect_answer(page, "Melanoma")
-    expect(page.locator("#progress")).to_have_text("2 of 2 answered")
+    def cut_off(route: Route) -> None:
+        route.fulfill(status=200, content_type=kind, body=body)
+
+    expect_another_try(page, colours, cut_off)
 
 
 def test_what_breaks_leaves_its_turn_to_the_next(page: Page) -> None:
