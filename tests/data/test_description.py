@@ -50,6 +50,7 @@ def test_tables_count_images_and_lesions(dataset: Dataset) -> None:
     assert "Melanoma" in text
 
 
+@pytest.mark.slow
 def test_unknown_patients_are_said_to_be_unknown(tmp_path: Path) -> None:
     import_images(sources({"a": 4, "b": 4}), DatasetInfo("bare", "", "", 0), tmp_path)
     text = printed(read_dataset(tmp_path))
@@ -59,6 +60,7 @@ def test_unknown_patients_are_said_to_be_unknown(tmp_path: Path) -> None:
     assert (tmp_path / "bare.png").is_file()
 
 
+@pytest.mark.slow
 def test_plot_is_one_picture_with_something_on_it(dataset: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "plots" / "data.png"
     plot_description(dataset, path)

@@ -209,6 +209,7 @@ def damage(kind: str, content: bytes, place: float) -> bytes:
     return content
 
 
+@pytest.mark.slow
 @given(
     damages=st.lists(
         st.tuples(
@@ -425,6 +426,7 @@ KILLED_IMPORT = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [0, 3, 8])
 def test_killed_while_it_swaps(tmp_path: Path, moment: int) -> None:
     import_images(sources({"c": 4, "d": 4}), INFO, tmp_path)

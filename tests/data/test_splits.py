@@ -1,7 +1,7 @@
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from doctor_derma.data.splits import assign_splits, require_every_class, split_in, split_named
@@ -24,7 +24,6 @@ def labelled_images(draw: st.DrawFn) -> tuple[list[str], list[str]]:
 
 
 @given(labelled_images(), st.integers(0, 2**32), st.floats(0.05, 0.4), st.floats(0.05, 0.4))
-@settings(max_examples=60, deadline=None)
 def test_no_lesion_crosses_and_every_class_is_everywhere(
     images: tuple[list[str], list[str]], seed: int, val: float, test: float
 ) -> None:
@@ -39,7 +38,6 @@ def test_no_lesion_crosses_and_every_class_is_everywhere(
 
 
 @given(labelled_images(), st.integers(0, 1000))
-@settings(max_examples=40, deadline=None)
 def test_shares_are_close_in_every_class(images: tuple[list[str], list[str]], seed: int) -> None:
     classes, lesions = images
     splits = assign_splits(classes, lesions, val=0.2, test=0.2, seed=seed)
@@ -177,7 +175,6 @@ def test_what_cannot_be_split_is_one_sentence(classes, given_splits, shares, mes
 
 
 @given(labelled_images(), st.integers(0, 1000), st.data())
-@settings(max_examples=60, deadline=None)
 def test_images_that_come_later_leave_the_others_where_they_are(
     images: tuple[list[str], list[str]], seed: int, data: st.DataObject
 ) -> None:

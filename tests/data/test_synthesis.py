@@ -35,6 +35,7 @@ def test_same_seed_same_bytes() -> None:
     assert one != drawn(4, {"bcc": 4})
 
 
+@pytest.mark.slow
 def test_imports_as_every_class_in_every_split(tmp_path) -> None:
     summary = import_images(
         synthesize(dict.fromkeys(DEFAULT_COUNTS, 6), size=(80, 60)),
@@ -49,6 +50,7 @@ def test_imports_as_every_class_in_every_split(tmp_path) -> None:
     assert dataset.table["lesion"].nunique() < len(dataset.table)
 
 
+@pytest.mark.slow
 def test_classes_differ_in_the_middle_and_not_in_the_corner() -> None:
     """Blood is red and melanin is brown; the skin around tells nothing."""
     images = synthesize({"vasc": 30, "mel": 30}, size=(100, 75))

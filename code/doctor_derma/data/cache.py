@@ -5,14 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
-from rich.progress import track
 
 from doctor_derma.atomic import replacing_file
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import DECODER, UnreadableImage, decode
-from doctor_derma.terminal import terminal
+from doctor_derma.terminal import with_progress
 
 CACHE_FOLDER = "cache"
 _DAY = 24 * 60 * 60
@@ -53,13 +52,7 @@ def _build(dataset: Dataset, path: Path, height: int, width: int) -> None:
 
     header = {"descr": "|u1", "fortran_order": False, "shape": (len(files), height, width, 3)}
     with ThreadPoolExecutor(usable_cpus()) as pool:
-        decoded = track(
-            pool.map(load, files),
-            description="Decoding images",
-            total=len(files),
-            console=terminal(error=True),
-            transient=True,
-        )
+        decoded = with_progress(pool.map(load, files), "Decoding images", len(files))
         try:
             # Written, not mapped: on a full disk a mapped file kills the process.
             with replacing_file(path) as scratch, scratch.open("wb") as stream:

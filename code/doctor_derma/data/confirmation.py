@@ -40,8 +40,7 @@ def import_confirmations(source: Path, folder: Path) -> int:
     require_columns(path, table, COLUMNS)
     rows = table.loc[:, list(COLUMNS)].apply(lambda column: column.str.strip())
     rows["image_id"] = rows["image_id"].map(same_name).map(images)
-    known = rows[rows["image_id"].notna() & (rows["dx_type"] != "")]
-    known = known.drop_duplicates("image_id")
+    known = rows[rows["image_id"].notna() & (rows["dx_type"] != "")].drop_duplicates("image_id")
     if known.empty:
         raise DermaError(
             f"{path}: no row tells the dx_type of an image in {folder}; name the metadata of "

@@ -10,15 +10,15 @@ their bytes.
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Set
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from doctor_derma.data.importers.importing import one_sentence, staged_dataset
-from doctor_derma.data.importers.tables import read_table, require_columns
+from doctor_derma.data.importers.importing import free_path, one_sentence, staged_dataset
+from doctor_derma.data.importers.tables import read_table, require_columns, rows_of
 from doctor_derma.data.manifest import (
     CORRECTIONS_FILE,
     DROPPED_FOLDER,
@@ -83,21 +83,21 @@ def planned_corrections(file: Path, dataset: Dataset) -> list[Correction]:
         When the file can't be read, names an unknown path, class or action, or asks for two
         things of one image; or when a class would be left without an image in a split.
     """
-    rows = _asked(file)
-    known = dataset.table[["path", "image", "sha256", "class"]].astype(str).to_numpy().tolist()
+    table = dataset.table[["path", "image", "sha256", "class"]].astype(str)
+    known = list(table.itertuples(index=False, name=None))
     by_path = {path: row for row, (path, _, _, _) in enumerate(known)}
     by_bytes = {sha256: row for row, (_, _, sha256, _) in enumerate(known)}
     done = {one.path: one for one in read_corrections(dataset.folder)}
     now = datetime.now(UTC).isoformat(timespec="seconds")
     wanted: dict[int, Correction] = {}
-    for asked in rows:
+    for asked in _asked(file):
         path, action, sha256 = asked["path"], asked["action"], asked.get("sha256", "")
-        _check_action(file, path, action, dataset)
+        _check_action(f"{file}: {path}", action, dataset)
         row = by_bytes.get(sha256) if sha256 else by_path.get(path)
         if row is None:
             if sha256:
                 continue  # Of the record: it was dropped, or is not in this import.
-            raise DermaError(f"{file}: {path}: {_why_unknown(path, done)}")
+            raise DermaError(f"{file}: {path}: {_why_unknown(done.get(path))}")
         if row in wanted and wanted[row].action != action and not asked.get("applied"):
             raise DermaError(
                 f"{file}: {path}: both {wanted[row].action} and {action} are asked for; keep one"
@@ -106,9 +106,17 @@ def planned_corrections(file: Path, dataset: Dataset) -> list[Correction]:
         wanted[row] = Correction(
             *(place, image, found_bytes, label, action, now, file.name, dataset.fingerprint)
         )
-    found = [wanted[row] for row in sorted(wanted)]
-    found = [one for one in found if one.drops or one.becomes != one.label]
-    _require_splits(file, _corrected(dataset.table, found))
+    found = [one for _, one in sorted(wanted.items()) if one.drops or one.becomes != one.label]
+    corrected = _corrected(dataset.table, found)
+    if corrected["class"].nunique() < 2:
+        raise DermaError(
+            f"{file}: these corrections leave fewer than two classes, which a classifier needs; "
+            "take some of them out"
+        )
+    try:
+        require_every_class(list(corrected["class"]), list(corrected["split"]))
+    except DermaError as error:
+        raise DermaError(f"{file}: after these corrections {error}") from error
     return found
 
 
@@ -138,7 +146,8 @@ def apply_corrections(corrections: list[Correction], dataset: Dataset) -> Datase
         for one in corrections:
             if one.drops:
                 _keep_dropped(folder / one.path, staging / DROPPED_FOLDER, one.sha256)
-        _write_record([*read_corrections(folder), *corrections], staging / CORRECTIONS_FILE)
+        record = [*read_corrections(folder), *corrections]
+        pd.DataFrame(record, columns=list(COLUMNS)).to_csv(staging / CORRECTIONS_FILE, index=False)
         write_dataset(staging, dataset.info, table)
     return read_dataset(folder)
 
@@ -178,71 +187,44 @@ def _asked(file: Path) -> list[dict[str, str]]:
         )
     table = read_table(file)
     require_columns(file, table, ("path", "action"))
-    table = table.apply(lambda column: column.str.strip())
-    table = table[table["action"] != ""]
-    if "applied" in table.columns:
-        table = table.sort_values("applied", kind="stable")
-    return [
-        {str(key): str(value) for key, value in row.items()} for row in table.to_dict("records")
-    ]
+    rows = [row for row in rows_of(table) if row["action"]]
+    return sorted(rows, key=lambda row: row.get("applied", ""))
 
 
-def _check_action(file: Path, path: str, action: str, dataset: Dataset) -> None:
+def _check_action(place: str, action: str, dataset: Dataset) -> None:
     if action == DROP:
         return
     if not action.startswith(RELABEL):
         raise DermaError(
-            f"{file}: {path}: unknown action '{action}'; write {DROP}, {RELABEL}CLASS or nothing"
+            f"{place}: unknown action '{action}'; write {DROP}, {RELABEL}CLASS or nothing"
         )
     if (label := action.removeprefix(RELABEL)) not in dataset.classes:
         raise DermaError(
-            f"{file}: {path}: unknown class '{label}'; the classes are {', '.join(dataset.classes)}"
+            f"{place}: unknown class '{label}'; the classes are {', '.join(dataset.classes)}"
         )
 
 
-def _why_unknown(path: str, done: dict[str, Correction]) -> str:
-    if one := done.get(path):
+def _why_unknown(done: Correction | None) -> str:
+    if done:
         return (
-            f"no longer there, as {one.file} asked for '{one.action}' at {one.applied}; take the "
-            "row out"
+            f"no longer there, as {done.file} asked for '{done.action}' at {done.applied}; take "
+            "the row out"
         )
     return "no image of the manifest has this path; take the row out or mend the path"
-
-
-def _require_splits(file: Path, table: pd.DataFrame) -> None:
-    if table["class"].nunique() < 2:
-        raise DermaError(
-            f"{file}: these corrections leave fewer than two classes, which a classifier needs; "
-            "take some of them out"
-        )
-    try:
-        require_every_class(list(table["class"]), list(table["split"]))
-    except DermaError as error:
-        raise DermaError(f"{file}: after these corrections {error}") from error
 
 
 def _corrected(table: pd.DataFrame, corrections: Iterable[Correction]) -> pd.DataFrame:
     """Return the manifest after corrections; the index tells which rows stayed."""
     by_path = {one.path: one for one in corrections}
-    dropped = [path in by_path and by_path[path].drops for path in table["path"]]
-    table = table[~pd.Series(dropped, index=table.index)].copy()
+    dropped = [one.path for one in corrections if one.drops]
+    table = table[~table["path"].isin(dropped)].copy()
     taken = {path.lower() for path in table["path"] if path not in by_path}
     for row, path in table["path"].items():
-        if path in by_path:
-            top, name = PurePosixPath(path).parts[0], PurePosixPath(path).name
-            after = _free(f"{top}/{by_path[path].becomes}/{name}", taken)
-            taken.add(after.lower())
-            table.loc[row, ["class", "path"]] = by_path[path].becomes, after
+        if one := by_path.get(path):
+            file = PurePosixPath(path)
+            stem = f"{file.parts[0]}/{one.becomes}/{file.stem}"
+            table.loc[row, ["class", "path"]] = one.becomes, free_path(stem, file.suffix, taken)
     return table
-
-
-def _free(path: str, taken: Set[str]) -> str:
-    """Return a path that is not among those in small letters."""
-    wanted, copy = PurePosixPath(path), 1
-    while path.lower() in taken:
-        copy += 1
-        path = str(wanted.with_name(f"{wanted.stem}_{copy}{wanted.suffix}"))
-    return path
 
 
 def _keep_dropped(file: Path, folder: Path, sha256: str) -> None:
@@ -260,7 +242,3 @@ def _link(source: str | Path, target: str | Path) -> None:
         os.link(source, target)
     except OSError:
         shutil.copy2(source, target)
-
-
-def _write_record(corrections: list[Correction], path: Path) -> None:
-    pd.DataFrame(map(astuple, corrections), columns=list(COLUMNS)).to_csv(path, index=False)

@@ -1,6 +1,5 @@
 """What is in a data set: as tables on the terminal and as one picture."""
 
-import csv
 from collections import Counter
 from pathlib import Path
 
@@ -26,26 +25,20 @@ _MOST_SITES = 12
 
 def describe(dataset: Dataset) -> Group:
     """Return a rich renderable: classes by split, ages, sexes, sites, sizes and the report."""
-    table, info = dataset.table, dataset.info
-    lesions = table["lesion"].nunique()
-    title = Text(
-        f"{info.name}: {len(table):,} images of {lesions:,} lesions in "
-        f"{len(dataset.classes)} classes",
-        style="bold",
+    info = dataset.info
+    return Group(
+        Text(f"{_title(dataset)} in {len(dataset.classes)} classes", style="bold"),
+        Text(f"{info.source}; licence {info.licence}; split seed {info.seed}"),
+        Text(f"fingerprint {dataset.fingerprint[:16]}"),
+        _class_table(dataset),
+        _facts_table(dataset),
     )
-    source = Text(f"{info.source}; licence {info.licence}; split seed {info.seed}")
-    fingerprint = Text(f"fingerprint {dataset.fingerprint[:16]}")
-    return Group(title, source, fingerprint, _class_table(dataset), _facts_table(dataset))
 
 
 def plot_description(dataset: Dataset, path: Path) -> None:
     """Draw class counts, ages, sites, sexes and a picture of each class into one PNG."""
     figure = Figure(figsize=(13, 11), layout="constrained")
-    figure.suptitle(
-        f"{dataset.info.name}: {len(dataset.table):,} images of "
-        f"{dataset.table['lesion'].nunique():,} lesions",
-        fontsize=15,
-    )
+    figure.suptitle(_title(dataset), fontsize=15)
     pictures, charts = figure.subfigures(2, 1, height_ratios=[1, 4.4], squeeze=False)[:, 0]
     _draw_pictures(pictures.subplots(1, len(dataset.classes), squeeze=False)[0], dataset)
     (counts, ages), (sites, sexes) = charts.subplots(2, 2)
@@ -53,8 +46,18 @@ def plot_description(dataset: Dataset, path: Path) -> None:
     _draw_ages(ages, dataset)
     _draw_sites(sites, dataset)
     _draw_sexes(sexes, dataset)
+    for axis in (counts, ages, sites, sexes):
+        axis.spines[["top", "right"]].set_visible(False)
+    if max(map(len, dataset.classes)) > 7:
+        for axis in (counts, ages, sexes):
+            axis.tick_params(axis="x", rotation=25)
     with replacing_file(path) as scratch:
         figure.savefig(scratch, dpi=110)
+
+
+def _title(dataset: Dataset) -> str:
+    lesions = dataset.table["lesion"].nunique()
+    return f"{dataset.info.name}: {len(dataset.table):,} images of {lesions:,} lesions"
 
 
 def _class_table(dataset: Dataset) -> Table:
@@ -78,30 +81,28 @@ def _split_counts(rows: pd.DataFrame) -> list[str]:
 
 def _facts_table(dataset: Dataset) -> Table:
     rows = dataset.table
+    names = [(dx, full_name(dx)) for dx in dataset.classes if full_name(dx) != dx]
+    facts = [("age", "unknown")]
+    if len(ages := rows["age"].dropna()):
+        low, middle, high = np.percentile(ages, [5, 50, 95])
+        spread = f"median {middle:.0f}, 90% between {low:.0f} and {high:.0f} years"
+        facts = [("age", f"{spread}; unknown for {len(rows) - len(ages):,} images")]
+    for name in ("sex", "site", "source", "skin_tone"):
+        if name in rows:
+            facts.append((name.replace("_", " "), _listed(_known(rows[name]))))
+    if "patient" in rows:
+        facts.append(("patients", f"{rows['patient'].replace('', np.nan).nunique():,}"))
+    sizes = rows["width"].astype(str) + "x" + rows["height"].astype(str)
+    facts += [("size", _listed(sizes)), ("reported", _reported(dataset.folder / REPORT_FILE))]
+    if corrected := _corrected(dataset):
+        facts.append(("corrected", corrected))
     table = Table(show_header=False)
     table.add_column(style="bold")
     table.add_column(overflow="fold")
-    for dx in dataset.classes:
-        if full_name(dx) != dx:
-            table.add_row(*cells(dx, full_name(dx)))
-    table.add_section()
-    ages = rows["age"].dropna()
-    if len(ages):
-        low, middle, high = np.percentile(ages, [5, 50, 95])
-        spread = f"median {middle:.0f}, 90% between {low:.0f} and {high:.0f} years"
-        table.add_row(*cells("age", f"{spread}; unknown for {len(rows) - len(ages):,} images"))
-    else:
-        table.add_row(*cells("age", "unknown"))
-    for name in ("sex", "site", "source", "skin_tone"):
-        if name in rows:
-            table.add_row(*cells(name.replace("_", " "), _listed(_known(rows[name]))))
-    if "patient" in rows:
-        table.add_row(*cells("patients", f"{rows['patient'].replace('', np.nan).nunique():,}"))
-    sizes = rows["width"].astype(str) + "x" + rows["height"].astype(str)
-    table.add_row(*cells("size", _listed(sizes)))
-    table.add_row(*cells("reported", _reported(dataset.folder / REPORT_FILE)))
-    if corrected := _corrected(dataset):
-        table.add_row(*cells("corrected", corrected))
+    for section in (names, facts):
+        for fact in section:
+            table.add_row(*cells(*fact))
+        table.add_section()
     return table
 
 
@@ -120,10 +121,8 @@ def _listed(column: pd.Series, most: int = 6) -> str:
 def _reported(path: Path) -> str:
     if not path.is_file():
         return "no report"
-    with path.open(newline="", encoding="utf-8") as stream:
-        reasons = Counter(row["reason"] for row in csv.DictReader(stream))
-    listed = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
-    return f"{listed} (each in {path.name})" if reasons else "nothing"
+    reasons = pd.read_csv(path)["reason"]
+    return f"{_listed(reasons, len(reasons))} (each in {path.name})" if len(reasons) else "nothing"
 
 
 def _corrected(dataset: Dataset) -> str:
@@ -155,26 +154,19 @@ def _draw_pictures(axes: np.ndarray, dataset: Dataset) -> None:
 def _draw_counts(axis: Axes, dataset: Dataset) -> None:
     counts = pd.crosstab(dataset.table["class"], dataset.table["split"])
     positions = np.arange(len(dataset.classes))
-    for offset, split in enumerate(SPLITS):
-        heights = counts.reindex(dataset.classes)[split]
-        bars = axis.bar(
-            positions + 0.27 * (offset - 1), heights, 0.27, color=_SPLIT_COLOURS[split], label=split
-        )
+    for offset, split in enumerate(SPLITS, -1):
+        heights, colour = counts.reindex(dataset.classes)[split], _SPLIT_COLOURS[split]
+        bars = axis.bar(positions + 0.27 * offset, heights, 0.27, color=colour, label=split)
         axis.bar_label(bars, fontsize=8, padding=2, rotation=90)
-    axis.set_yscale("log")
+    axis.set(title="Images by class and split", ylabel="images (log scale)", yscale="log")
     axis.set_ylim(1, 3 * counts.to_numpy().max())
     axis.set_xticks(positions, dataset.classes)
-    _slant_long_names(axis, dataset)
-    axis.set_ylabel("images (log scale)")
-    axis.set_title("Images by class and split")
     axis.legend(frameon=False)
-    _plain(axis)
 
 
 def _draw_ages(axis: Axes, dataset: Dataset) -> None:
     table = dataset.table
     ages = [table.loc[table["class"] == dx, "age"].dropna().to_numpy() for dx in dataset.classes]
-    axis.set_title("Age by class")
     if not any(len(known) for known in ages):
         axis.text(0.5, 0.5, "no ages known", ha="center", transform=axis.transAxes)
     axis.boxplot(
@@ -185,9 +177,7 @@ def _draw_ages(axis: Axes, dataset: Dataset) -> None:
         medianprops={"color": "#b4483c", "linewidth": 2},
         flierprops={"markersize": 3, "alpha": 0.4},
     )
-    axis.set_ylabel("years")
-    _slant_long_names(axis, dataset)
-    _plain(axis)
+    axis.set(title="Age by class", ylabel="years")
 
 
 def _draw_sites(axis: Axes, dataset: Dataset) -> None:
@@ -197,32 +187,18 @@ def _draw_sites(axis: Axes, dataset: Dataset) -> None:
         counts = pd.concat([counts.iloc[: _MOST_SITES - 1], pd.Series({"others": rest})])
     bars = axis.barh(counts.index[::-1], counts.to_numpy()[::-1], color="#5f87ab")
     axis.bar_label(bars, fontsize=8, padding=2)
-    axis.set_xlabel("images")
-    axis.set_title("Site of the lesion")
-    _plain(axis)
+    axis.set(title="Site of the lesion", xlabel="images")
 
 
 def _draw_sexes(axis: Axes, dataset: Dataset) -> None:
     sexes = _known(dataset.table["sex"]).str.lower()
     sexes = sexes.where(sexes.isin(list(_SEX_COLOURS)), "unknown")
-    shares = pd.crosstab(dataset.table["class"], sexes, normalize="index")
+    shares = 100 * pd.crosstab(dataset.table["class"], sexes, normalize="index")
     below = np.zeros(len(dataset.classes))
     for sex, colour in _SEX_COLOURS.items():
         if sex in shares:
-            heights = 100 * shares.reindex(dataset.classes)[sex].to_numpy()
+            heights = shares.reindex(dataset.classes)[sex].to_numpy()
             axis.bar(dataset.classes, heights, bottom=below, color=colour, label=sex)
             below += heights
-    axis.set_ylabel("% of images")
-    _slant_long_names(axis, dataset)
-    axis.set_title("Sex by class")
+    axis.set(title="Sex by class", ylabel="% of images")
     axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
-    _plain(axis)
-
-
-def _slant_long_names(axis: Axes, dataset: Dataset) -> None:
-    if max(map(len, dataset.classes)) > 7:
-        axis.tick_params(axis="x", rotation=25)
-
-
-def _plain(axis: Axes) -> None:
-    axis.spines[["top", "right"]].set_visible(False)

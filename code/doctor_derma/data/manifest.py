@@ -19,18 +19,8 @@ DROPPED_FOLDER = "dropped"
 SPLITS = ("train", "val", "test")
 # "source" is the clinic or collection an image is from, empty where that isn't known.
 COLUMNS = (
-    "image",
-    "lesion",
-    "class",
-    "split",
-    "age",
-    "sex",
-    "site",
-    "source",
-    "width",
-    "height",
-    "sha256",
-    "path",
+    *("image", "lesion", "class", "split", "age", "sex"),
+    *("site", "source", "width", "height", "sha256", "path"),
 )
 # Written where a source tells them of any image.
 OPTIONAL_COLUMNS = ("patient", "skin_tone")
@@ -116,11 +106,11 @@ def read_dataset(folder: Path) -> Dataset:
         table["source"] = ""
     if missing := [column for column in COLUMNS if column not in table.columns]:
         raise DermaError(f"{path}: column '{missing[0]}' is missing; import the data again")
-    if unknown := sorted(set(table["split"]) - set(SPLITS)):
+    splits = set(table["split"])
+    if unknown := sorted(splits - set(SPLITS)):
         raise DermaError(f"{path}: unknown split '{unknown[0]}'; use {', '.join(SPLITS)}")
-    for split in SPLITS:
-        if split not in set(table["split"]):
-            raise DermaError(f"{path}: no image in the {split} split; import the data again")
+    if empty := [split for split in SPLITS if split not in splits]:
+        raise DermaError(f"{path}: no image in the {empty[0]} split; import the data again")
     classes = tuple(sorted(table["class"].unique()))
     if len(classes) < 2:
         raise DermaError(f"{path}: {len(classes)} class; a classifier needs at least two")

@@ -1,5 +1,6 @@
 """Lesion masks: which pixels of an image are lesion, kept as ``masks/<image>.png``."""
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,7 +9,6 @@ from urllib.parse import quote
 
 import numpy as np
 from PIL import Image
-from rich.progress import track
 
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.cpus import usable_cpus
@@ -19,7 +19,7 @@ from doctor_derma.data.importers.tables import same_name
 from doctor_derma.data.manifest import REPORT_FILE, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import UnreadableImage, open_image
-from doctor_derma.terminal import terminal
+from doctor_derma.terminal import with_progress
 
 MASKS_FOLDER = "masks"
 # As in the archive: ISIC_0024306.jpg has the mask ISIC_0024306_segmentation.png.
@@ -114,11 +114,23 @@ def import_masks(source: Path, folder: Path) -> MaskSummary:
     sizes = dict(
         zip(table["image"], zip(table["width"], table["height"], strict=True), strict=True)
     )
-    files = _find_masks(source)
+    pictures = find_pictures(source)
+    if not pictures:
+        raise DermaError(
+            f"{source}: no masks found; they are pictures named IMAGE{MASK_ENDING}.png or "
+            "IMAGE.png, in a folder or a zip archive"
+        )
+    files = [file for file in pictures if _is_named(file)] or pictures
     chosen, reported = _choose(files, sizes)
     masks = folder / MASKS_FOLDER
     with one_sentence(masks), replacing_own_folder(masks, REPORT_FILE) as staging:
-        unusable = _write_masks(chosen, sizes, staging)
+
+        def write(image: str) -> ReportedImage | None:
+            return _write_mask(image, chosen[image], sizes[image], _mask_path(staging, image))
+
+        with ThreadPoolExecutor(usable_cpus()) as threads:
+            outcomes = with_progress(threads.map(write, chosen), "Importing masks", len(chosen))
+            unusable = [outcome for outcome in outcomes if outcome]
         reported += unusable
         kept = len(chosen) - len(unusable)
         if kept == 0:
@@ -135,28 +147,20 @@ def import_masks(source: Path, folder: Path) -> MaskSummary:
     return MaskSummary(len(files), kept, tuple(reported))
 
 
-def _find_masks(source: Path) -> list[tuple[str, PictureFile]]:
-    """Return the masks of a source, each with the name of its image."""
-    files = find_pictures(source)
-    if not files:
-        raise DermaError(
-            f"{source}: no masks found; they are pictures named IMAGE{MASK_ENDING}.png or "
-            "IMAGE.png, in a folder or a zip archive"
-        )
-    named = [file for file in files if file.stem.casefold().endswith(MASK_ENDING)]
-    end = -len(MASK_ENDING) if named else None
-    return [(file.stem[:end], file) for file in named or files]
+def _is_named(file: PictureFile) -> bool:
+    return file.stem.casefold().endswith(MASK_ENDING)
 
 
 def _choose(
-    files: list[tuple[str, PictureFile]], sizes: dict[str, tuple[int, int]]
+    files: list[PictureFile], images: Iterable[str]
 ) -> tuple[dict[str, PictureFile], list[ReportedImage]]:
     """Take the first mask of each image of the manifest."""
-    images = {same_name(name): name for name in sizes}
+    known = {same_name(name): name for name in images}
     chosen: dict[str, PictureFile] = {}
     reported = []
-    for written, file in files:
-        image = images.get(same_name(written))
+    for file in files:
+        written = file.stem[: -len(MASK_ENDING)] if _is_named(file) else file.stem
+        image = known.get(same_name(written))
         if image is None:
             detail = f"{file.path}: no image of this name in the data set"
             reported.append(ReportedImage(written, MaskReason.NO_IMAGE, detail))
@@ -168,30 +172,10 @@ def _choose(
     return chosen, reported
 
 
-def _write_masks(
-    chosen: dict[str, PictureFile], sizes: dict[str, tuple[int, int]], staging: Path
-) -> list[ReportedImage]:
-    """Write what can be used, and report the rest."""
-
-    def write(image: str) -> ReportedImage | None:
-        mask = _usable(image, chosen[image], sizes[image])
-        if isinstance(mask, ReportedImage):
-            return mask
-        Image.fromarray(mask).save(_mask_path(staging, image))
-        return None
-
-    with ThreadPoolExecutor(usable_cpus()) as threads:
-        outcomes = track(
-            threads.map(write, chosen),
-            "Importing masks",
-            total=len(chosen),
-            console=terminal(error=True),
-        )
-        return [outcome for outcome in outcomes if outcome is not None]
-
-
-def _usable(image: str, file: PictureFile, size: tuple[int, int]) -> np.ndarray | ReportedImage:
-    """Return the mask, bool [H, W] of ``size`` (width, height), or why there is none."""
+def _write_mask(
+    image: str, file: PictureFile, size: tuple[int, int], path: Path
+) -> ReportedImage | None:
+    """Write the mask of an image of ``size``, (width, height); or return why there is none."""
 
     def bad(reason: MaskReason, detail: object) -> ReportedImage:
         return ReportedImage(image, reason, f"{file.path}: {detail}")
@@ -213,7 +197,10 @@ def _usable(image: str, file: PictureFile, size: tuple[int, int]) -> np.ndarray 
     if picture.size != size:
         grey = np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR))
     mask = grey > 127
-    return mask if mask.any() else bad(MaskReason.EMPTY, "no pixel is inside the lesion")
+    if not mask.any():
+        return bad(MaskReason.EMPTY, "no pixel is inside the lesion")
+    Image.fromarray(mask).save(path)
+    return None
 
 
 def _mask_path(masks: Path, image: str) -> Path:

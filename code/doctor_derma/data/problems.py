@@ -6,7 +6,6 @@ import lets few of the first two pass, but labels are changed later, and manifes
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,7 +17,7 @@ import pandas as pd
 from doctor_derma.bundle import QualityLimits
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.data.corrections import DROP, RELABEL
-from doctor_derma.data.importers.screening import connected_groups
+from doctor_derma.data.importers.screening import connected_groups, repeated
 from doctor_derma.data.manifest import SPLITS, Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import UnreadableImage, open_image
@@ -94,16 +93,19 @@ def find_leakage(table: pd.DataFrame, pairs: np.ndarray) -> list[Finding]:
     """
     held_out = table["split"].map(SPLITS.index).to_numpy()
     found: dict[int, Finding] = {}
-    for rows in _several(table["lesion"].to_numpy(dtype=str)):
+
+    def leaks(row: int, other: int, what: str) -> None:
+        detail = f"{what} {table['split'].iat[other]}, as {table['image'].iat[other]}"
+        found.setdefault(row, Finding(int(row), Problem.LEAKAGE, 1.0, DROP, detail))
+
+    for rows in repeated(table["lesion"].to_numpy(dtype=str)):
         furthest = rows[held_out[rows].argmax()]
-        where = f"lesion {table['lesion'].iat[furthest]}, which is in {_place(table, furthest)}"
         for row in rows[held_out[rows] < held_out[furthest]]:
-            found[row] = Finding(int(row), Problem.LEAKAGE, 1.0, DROP, where)
+            leaks(row, furthest, f"lesion {table['lesion'].iat[row]}, which is in")
     for pair in pairs:
         row, other = pair[np.argsort(held_out[pair], kind="stable")]
-        if held_out[row] < held_out[other] and row not in found:
-            where = f"almost the same picture as {_place(table, other)}"
-            found[row] = Finding(int(row), Problem.LEAKAGE, 1.0, DROP, where)
+        if held_out[row] < held_out[other]:
+            leaks(row, other, "almost the same picture as")
     return list(found.values())
 
 
@@ -127,8 +129,8 @@ def find_contradictions(
     lesions = table["lesion"].to_numpy(dtype=str)
     of_patient = np.char.startswith(lesions, "patient ")
     alike = {
-        Problem.DUPLICATE_LABELS: _several(connected_groups(pairs, len(table))),
-        Problem.LESION_LABELS: (rows for rows in _several(lesions) if not of_patient[rows[0]]),
+        Problem.DUPLICATE_LABELS: repeated(connected_groups(pairs, len(table))),
+        Problem.LESION_LABELS: (rows for rows in repeated(lesions) if not of_patient[rows[0]]),
     }
     found: dict[int, Finding] = {}
     for problem, groups in alike.items():
@@ -136,15 +138,11 @@ def find_contradictions(
             if len(set(labels[rows])) == 1:
                 continue
             truth, sureness = _most_likely(labels[rows], classes, probabilities[rows])
+            suggested = f"{RELABEL}{truth}" if truth else ""
             for row in rows:
                 if labels[row] != truth and row not in found:
-                    found[row] = Finding(
-                        int(row),
-                        problem,
-                        sureness,
-                        f"{RELABEL}{truth}" if truth else "",
-                        _others(table, rows, row, problem),
-                    )
+                    detail = _others(table, rows, row, problem)
+                    found[row] = Finding(int(row), problem, sureness, suggested, detail)
     return list(found.values())
 
 
@@ -177,13 +175,6 @@ def find_poor_pictures(pixels: np.ndarray, limits: QualityLimits) -> list[Findin
     return found
 
 
-def _several(keys: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the places of each key, of those that stand more than once."""
-    order = np.argsort(keys, kind="stable")
-    _, starts = np.unique(keys[order], return_index=True)
-    return (rows for rows in np.split(order, starts[1:]) if len(rows) > 1)
-
-
 def _most_likely(
     labels: np.ndarray, classes: tuple[str, ...], probabilities: np.ndarray
 ) -> tuple[str, float]:
@@ -205,7 +196,3 @@ def _others(table: pd.DataFrame, rows: np.ndarray, row: int, problem: Problem) -
     what = "almost the same picture" if problem is Problem.DUPLICATE_LABELS else "the same lesion"
     named = ", ".join(f"{table['image'].iat[i]} ({labels[i]})" for i in others[:3])
     return f"{what} as {named}{' and more' if len(others) > 3 else ''}"
-
-
-def _place(table: pd.DataFrame, row: int) -> str:
-    return f"{table['split'].iat[row]}, as {table['image'].iat[row]}"

@@ -3,11 +3,10 @@
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import httpx
 from rich.progress import DownloadColumn, Progress, TaskID, TransferSpeedColumn
@@ -17,7 +16,8 @@ from doctor_derma.proxies import Backoff, ProxiedTransport, Retries
 from doctor_derma.terminal import terminal
 
 DATAVERSE = "https://dataverse.harvard.edu"
-DOI = "doi:10.7910/DVN/DBW86T"
+DOI = "10.7910/DVN/DBW86T"
+PAGE = f"https://doi.org/{DOI}"
 # As they are called on the server (the metadata has had several endings), and here.
 FILES = {
     "HAM10000_images_part_1": "HAM10000_images_part_1.zip",
@@ -30,8 +30,7 @@ _TIMEOUT = httpx.Timeout(60, connect=20)
 _T = TypeVar("_T")
 
 
-@dataclass(frozen=True)
-class _RemoteFile:
+class _RemoteFile(NamedTuple):
     name: str
     url: str
     md5: str
@@ -63,36 +62,24 @@ def download_ham10000(destination: Path, base_url: str | None = None) -> list[Pa
         When the server can't be reached, lacks a file, sends a wrong one, or the disk is full.
     """
     base = (base_url or DATAVERSE).rstrip("/")
-    with (
-        _one_sentence(base, destination),
-        httpx.Client(
-            transport=ProxiedTransport(),
-            timeout=_TIMEOUT,
-            follow_redirects=True,
-            headers={"Accept-Encoding": "identity"},
-        ) as client,
-        Progress(
-            *(*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn()),
-            console=terminal(error=True),
-        ) as progress,
-    ):
-        destination.mkdir(parents=True, exist_ok=True)
-        files = _list_files(client, base)
-        return [_fetch(client, file, destination, progress) for file in files]
-
-
-@contextmanager
-def _one_sentence(base: str, destination: Path) -> Iterator[None]:
-    by_hand = (
-        f"download the files of https://doi.org/{DOI.removeprefix('doi:')} with a browser into "
-        f"{destination}"
-    )
+    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
     try:
-        yield
+        with (
+            httpx.Client(
+                transport=ProxiedTransport(),
+                timeout=_TIMEOUT,
+                follow_redirects=True,
+                headers={"Accept-Encoding": "identity"},
+            ) as client,
+            Progress(*columns, console=terminal(error=True)) as progress,
+        ):
+            destination.mkdir(parents=True, exist_ok=True)
+            files = _list_files(client, base)
+            return [_fetch(client, file, destination, progress) for file in files]
     except (httpx.HTTPError, httpx.InvalidURL, _TransferError) as error:
         raise DermaError(
             f"{base}: can't be downloaded from ({error}); try again later, it will go on where "
-            f"it stopped, or {by_hand}"
+            f"it stopped, or download the files of {PAGE} with a browser into {destination}"
         ) from error
     except OSError as error:
         raise DermaError(
@@ -104,19 +91,14 @@ def _one_sentence(base: str, destination: Path) -> Iterator[None]:
 def _list_files(client: httpx.Client, base: str) -> list[_RemoteFile]:
     """Ask the dataset API for ids, sizes and checksums of the files of the latest version."""
     url = f"{base}/api/datasets/:persistentId/versions/:latest-published/files"
-
-    def ask() -> httpx.Response:
-        return _checked(client.get(url, params={"persistentId": DOI}))
-
+    params = {"persistentId": f"doi:{DOI}"}
     try:
-        entries = _again(ask).json()["data"]
+        entries = _again(lambda: _checked(client.get(url, params=params))).json()["data"]
         offered = {Path(entry["label"]).stem: entry["dataFile"] for entry in entries}
-        for wanted in FILES:
-            if wanted not in offered:
-                raise DermaError(
-                    f"{url}: the archive lists no {wanted}; download it by hand from "
-                    f"https://doi.org/{DOI.removeprefix('doi:')}"
-                )
+        if missing := [wanted for wanted in FILES if wanted not in offered]:
+            raise DermaError(
+                f"{url}: the archive lists no {missing[0]}; download it by hand from {PAGE}"
+            )
         return [_remote_file(base, name, offered[wanted]) for wanted, name in FILES.items()]
     except (ValueError, KeyError, TypeError) as error:
         raise DermaError(
@@ -125,13 +107,11 @@ def _list_files(client: httpx.Client, base: str) -> list[_RemoteFile]:
 
 
 def _remote_file(base: str, name: str, entry: dict[str, Any]) -> _RemoteFile:
-    url = f"{base}/api/access/datafile/{entry['id']}"
+    url, size = f"{base}/api/access/datafile/{entry['id']}", entry["filesize"]
     if "originalFileFormat" in entry:
         # Dataverse turns tables into its own format; the MD5 is that of the original.
-        return _RemoteFile(
-            name, f"{url}?format=original", entry["md5"], entry.get("originalFileSize")
-        )
-    return _RemoteFile(name, url, entry["md5"], entry["filesize"])
+        url, size = f"{url}?format=original", entry.get("originalFileSize")
+    return _RemoteFile(name, url, entry["md5"], size)
 
 
 def _fetch(client: httpx.Client, file: _RemoteFile, destination: Path, progress: Progress) -> Path:
@@ -142,11 +122,7 @@ def _fetch(client: httpx.Client, file: _RemoteFile, destination: Path, progress:
         size = path.stat().st_size
         progress.update(task, total=size, completed=size)
         return path
-
-    def go_on() -> None:
-        _append(client, file, part, progress, task)
-
-    _again(go_on)
+    _again(partial(_append, client, file, part, progress, task))
     if (found := _md5(part)) != file.md5:
         part.unlink()
         raise DermaError(
@@ -162,9 +138,9 @@ def _append(
 ) -> None:
     """Fetch what ``part`` lacks; a server that ignores ranges sends everything anew."""
     have = part.stat().st_size if part.is_file() else 0
-    if file.size is not None and have >= file.size:
-        if have == file.size:
-            return
+    if have == file.size:
+        return
+    if file.size is not None and have > file.size:
         have = 0
     headers = {"Range": f"bytes={have}-"} if have else {}
     with client.stream("GET", file.url, headers=headers) as response:
@@ -172,8 +148,7 @@ def _append(
             part.unlink()
             raise _TransferError(f"{file.name}: the server has no bytes from {have} on")
         _checked(response)
-        goes_on = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        if have and not goes_on:
+        if not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
             have = 0
         progress.update(task, completed=have)
         with part.open("ab" if have else "wb") as stream:
@@ -191,7 +166,7 @@ def _checked(response: httpx.Response) -> httpx.Response:
     if response.status_code >= 400:
         raise DermaError(
             f"{response.url}: HTTP status {response.status_code}; the archive has moved or is "
-            f"closed, look at https://doi.org/{DOI.removeprefix('doi:')} and download by hand"
+            f"closed, look at {PAGE} and download by hand"
         )
     return response
 

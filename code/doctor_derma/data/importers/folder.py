@@ -1,7 +1,7 @@
 """Reads class folders: ``train/<class>/``, ``val/<class>/``, ``test/<class>/`` or ``<class>/``."""
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -12,10 +12,10 @@ from doctor_derma.data.importers.tables import (
     TEXT_SUFFIXES,
     as_age,
     as_sex,
-    as_text,
     match_names,
     read_table,
     require_columns,
+    rows_of,
     shown,
 )
 from doctor_derma.data.splits import split_in, split_named
@@ -67,28 +67,33 @@ def read_folder(source: Path, *, train: bool = True) -> list[SourceImage]:
     files = dict(zip(below, found, strict=True))
     splits = _split_folders(source, train)
     places = {path: _place(path, splits) for path in below}
-    paths = [path for path in below if places[path].dx or path.suffix.lower() in IMAGE_SUFFIXES]
-    _refuse_other_layouts(source, below, [places[path] for path in below], splits)
-    rows, of_folder = _read_metadata(source, paths), shown(source.resolve().name)
+    _refuse_other_layouts(source, places, splits)
+    paths = [path for path in below if places[path].dx or _is_picture(path)]
+    rows, without = _read_metadata(source, paths)
+    of_folder = shown(source.resolve().name)
     images = []
     for path, name in zip(paths, unique_names(paths), strict=True):
-        row = rows.of.get(path, {})
+        row = defaultdict(str, rows.get(path, {}))
         images.append(
             SourceImage(
                 image=name,
                 origin=shown(str(files[path])),
                 read=reader(files[path]),
                 suffix=path.suffix.lower(),
-                lesion=lesion_id(row.get("lesion", ""), of_folder),
+                lesion=lesion_id(row["lesion"], of_folder),
                 dx=places[path].dx,
                 split=places[path].split,
-                age=as_age(row.get("age", "")),
-                sex=as_sex(row.get("sex", "")),
-                site=as_text(row.get("site", "")),
-                source=as_text(row.get("source", "")),
+                age=as_age(row["age"]),
+                sex=as_sex(row["sex"]),
+                site=row["site"] or None,
+                source=row["source"] or None,
             )
         )
-    return images + [SourceImage(name, name, None) for name in rows.without]
+    return images + [SourceImage(name, name, None) for name in without]
+
+
+def _is_picture(path: PurePosixPath) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def _split_folders(source: Path, train: bool) -> dict[str, str]:
@@ -116,31 +121,21 @@ def _place(path: PurePosixPath, splits: dict[str, str]) -> _Place:
 
 
 def _refuse_other_layouts(
-    source: Path,
-    paths: Sequence[PurePosixPath],
-    places: Sequence[_Place],
-    splits: dict[str, str],
+    source: Path, places: Mapping[PurePosixPath, _Place], splits: dict[str, str]
 ) -> None:
     """Stop where folders would be taken for classes that are something else."""
     inside: dict[str, set[tuple[str, ...]]] = defaultdict(set)
-    for path, place in zip(paths, places, strict=True):
+    for path, place in places.items():
         if place.dx and path.suffix.lower() not in TEXT_SUFFIXES:
             inside[place.dx].add(place.deeper[:1])
     classes = sorted(inside)
-    pictures = [
-        (path, place)
-        for path, place in zip(paths, places, strict=True)
-        if path.suffix.lower() in IMAGE_SUFFIXES
-    ]
-    labels = contradicting_labels(
-        source, [path for path, _ in pictures], [place.dx or "" for _, place in pictures], paths
-    )
-    if labels:
+    pictures = {path: place.dx or "" for path, place in places.items() if _is_picture(path)}
+    if labels := contradicting_labels(source, pictures, places):
+        table, columns = labels
         raise DermaError(
-            f"{source}: {_listed(classes)} would be the classes, but {labels.path} says in "
-            f"{labels.columns} what a picture shows, and it is something else; import it with "
-            f"'derma data import table {labels.path} --images {source}', or put the pictures into "
-            "one folder a class"
+            f"{source}: {_listed(classes)} would be the classes, but {table} says in {columns} "
+            "what a picture shows, and it is something else; import it with 'derma data import "
+            f"table {table} --images {source}', or put the pictures into one folder a class"
         )
     if not classes:
         held = f", {_listed(splits)} hold none" if splits else ""
@@ -150,27 +145,18 @@ def _refuse_other_layouts(
             f"{source}: {_listed(classes)} would be the classes, but are named like splits, and "
             f"hold pictures where class folders should be; {_LAYOUT}"
         )
+    nowhere_loose = all(() not in found for found in inside.values())
     for name in classes:
-        only_folders = () not in inside[name]
         names = sorted(deeper[0] for deeper in inside[name] if deeper)
-        if only_folders and (
-            any(map(split_named, names)) or all(() not in found for found in inside.values())
-        ):
-            above = source / name if any(map(split_named, names)) else "the folder above them"
+        divided = any(map(split_named, names))
+        if () not in inside[name] and (divided or nowhere_loose):
+            above = source / name if divided else "the folder above them"
             raise DermaError(
                 f"{source}: {name}/ would be a class, but holds only folders of pictures "
                 f"({_listed(names)}); {_LAYOUT}, and name {above}"
             )
-    _refuse_unknown_splits(source, paths, classes, splits)
-
-
-def _refuse_unknown_splits(
-    source: Path, paths: Sequence[PurePosixPath], classes: Sequence[str], splits: dict[str, str]
-) -> None:
-    """Stop where a folder beside the splits has class folders of theirs: it would be left out."""
-    others = [path.parts for path in paths if len(path.parts) > 2 and path.parts[0] not in splits]
-    for folder, dx, *_ in others if splits else []:
-        if dx in classes:
+    for folder, dx in (path.parts[:2] for path in places if splits and len(path.parts) > 2):
+        if folder not in splits and dx in classes:
             raise DermaError(
                 f"{source}: {folder}/ has class folders as {_listed(splits)} have, but is no split "
                 "by its name; call it train, val or test, or move it away"
@@ -182,20 +168,17 @@ def _listed(names: Sequence[str] | dict[str, str], most: int = 4) -> str:
     return ", ".join(shown) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
-class _Rows(NamedTuple):
-    """Rows of the metadata by picture, and the names in those that are of none."""
-
-    of: dict[PurePosixPath, dict[str, str]]
-    without: list[str]
-
-
-def _read_metadata(source: Path, paths: Sequence[PurePosixPath]) -> _Rows:
+def _read_metadata(
+    source: Path, paths: Sequence[PurePosixPath]
+) -> tuple[dict[PurePosixPath, dict[str, str]], list[str]]:
+    """Return rows of the metadata by picture, and the names in those that are of none."""
     table_path = _metadata_file(source)
     if table_path is None:
-        return _Rows({}, [])
+        return {}, []
     table = read_table(table_path).rename(columns=str.casefold)
     require_columns(table_path, table, REQUIRED_COLUMNS)
-    names = [name.strip() for name in table["image"]]
+    rows = rows_of(table)
+    names = [row["image"] for row in rows]
     found = match_names(table_path, names, [str(path) for path in paths])
     without = [name for name, positions in zip(names, found, strict=True) if not positions]
     if len(without) > (1 - LEAST_MATCHED) * len(names):
@@ -205,19 +188,16 @@ def _read_metadata(source: Path, paths: Sequence[PurePosixPath]) -> _Rows:
             f"'{paths[0]}'; write the names as they are there, or move the table away"
         )
     of: dict[PurePosixPath, dict[str, str]] = {}
-    rows = [
-        {str(name): str(cell) for name, cell in row.items()} for row in table.to_dict("records")
-    ]
     for row, positions in zip(rows, found, strict=True):
         for position in positions:
             known = of.setdefault(paths[position], row)
-            if known["lesion"].strip() != row["lesion"].strip():
+            if known["lesion"] != row["lesion"]:
                 raise DermaError(
                     f"{table_path}: '{known['image']}' and '{row['image']}' are one picture, "
                     f"{paths[position]}, of lesion '{known['lesion']}' and of '{row['lesion']}'; "
                     "leave one of the rows"
                 )
-    return _Rows(of, without)
+    return of, without
 
 
 def _metadata_file(source: Path) -> Path | None:

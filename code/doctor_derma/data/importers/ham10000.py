@@ -60,10 +60,8 @@ def read_ham10000(source: Path) -> list[SourceImage]:
     joined = () if "dataset" in table.columns or not sources.is_file() else (sources,)
     for path in joined:
         require_columns(path, read_table(path, 1), SOURCES_COLUMNS)
-    images = read_labelled(
-        Labels(preset_named("ham10000"), (metadata,), joined), list(pictures.values())
-    )
-    return images + [
+    labels = Labels(preset_named("ham10000"), (metadata,), joined)
+    return read_labelled(labels, list(pictures.values())) + [
         SourceImage(file.stem, file.path, file.read, file.suffix)
         for name, file in sorted(pictures.items())
         if name not in listed
@@ -86,16 +84,14 @@ def _by_name(
     source: Path, pictures: Sequence[PictureFile], listed: set[str]
 ) -> dict[str, PictureFile]:
     """Return a picture a name, those in the published places before all others."""
-    published = [picture for picture in pictures if _is_published(source, picture)]
-    files = {same_name(picture.path): picture for picture in reversed(published)}
+
+    def is_published(picture: PictureFile) -> bool:
+        below = picture.path.removeprefix(shown(str(source))).lstrip("/")
+        return "/" not in below or fnmatchcase(below.casefold(), IMAGES_PATTERN)
+
+    files = {same_name(one.path): one for one in reversed(pictures) if is_published(one)}
     # Not simply all: lesion masks may be unpacked beside the pictures.
     for picture in pictures:
         if (name := same_name(picture.path)) in listed:
             files.setdefault(name, picture)
     return files
-
-
-def _is_published(source: Path, picture: PictureFile) -> bool:
-    """Say whether a file lies where the published archive has its pictures."""
-    below = picture.path.removeprefix(shown(str(source))).lstrip("/")
-    return "/" not in below or fnmatchcase(below.casefold(), IMAGES_PATTERN)

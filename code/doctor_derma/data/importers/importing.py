@@ -7,11 +7,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from rich.progress import track
 
 from doctor_derma.data.importers.pictures import reader
 from doctor_derma.data.importers.records import (
@@ -23,7 +21,7 @@ from doctor_derma.data.importers.records import (
     free_name,
     write_report,
 )
-from doctor_derma.data.importers.screening import Screened, inspect_images, screen
+from doctor_derma.data.importers.screening import inspect_images, screen
 from doctor_derma.data.manifest import (
     COLUMNS,
     CORRECTIONS_FILE,
@@ -39,7 +37,7 @@ from doctor_derma.data.manifest import (
 )
 from doctor_derma.data.splits import assign_splits, require_shares
 from doctor_derma.errors import DermaError
-from doctor_derma.terminal import terminal
+from doctor_derma.terminal import with_progress
 
 STAGING_FOLDER = ".import"
 # The manifest leaves first and arrives last: where there is a manifest, all else is there.
@@ -129,23 +127,17 @@ def import_images(
         if add and (destination / MANIFEST_FILE).is_file():
             images, info = _added(read_dataset(destination), images, info)
         usable, unusable = inspect_images(images)
-        screened = screen(usable)
-        reported = (*unusable, *screened.reported)
-        given = [image.source.split for image in screened.images]
+        kept, noted = screen(usable)
+        reported = (*unusable, *noted)
+        classes, lesions = [image.dx for image in kept], [image.lesion for image in kept]
+        given = [image.source.split for image in kept]
         try:
-            splits = assign_splits(
-                [image.dx for image in screened.images],
-                screened.lesions,
-                given if any(given) else None,
-                val=val,
-                test=test,
-                seed=seed,
-            )
+            splits = assign_splits(classes, lesions, given, val=val, test=test, seed=seed)
         except DermaError as error:
             raise DermaError(
                 f"{place or info.source}: {error}{_what_became(images, reported, destination)}"
             ) from error
-        table = _copy(screened, splits, staging)
+        table = _copy(kept, splits, staging)
         write_report(staging / REPORT_FILE, reported)
         write_dataset(staging, info, table)
     return ImportSummary(sum(image.read is not None for image in images), table, reported)
@@ -213,55 +205,43 @@ def one_sentence(destination: Path) -> Iterator[None]:
         ) from error
 
 
-def _copy(screened: Screened, splits: Sequence[str], staging: Path) -> pd.DataFrame:
-    # Lists of cells take a third of what rows do.
-    columns: dict[str, list[Any]] = {name: [] for name in (*COLUMNS, *OPTIONAL_COLUMNS)}
+def _copy(images: list[InspectedImage], splits: list[str], staging: Path) -> pd.DataFrame:
+    """Copy the images to their folders, and return the manifest."""
+    paths = []
     taken: set[str] = set()
-    for image, lesion, split in track(
-        zip(screened.images, screened.lesions, splits, strict=True),
-        "Copying images",
-        total=len(screened.images),
-        console=terminal(error=True),
-    ):
-        path = _free_path(image, split, taken)
-        (staging / path).parent.mkdir(parents=True, exist_ok=True)
-        (staging / path).write_bytes(_read_again(image))
-        source = image.source
-        row = (
-            {"image": source.image, "lesion": lesion, "class": image.dx, "split": split}
-            | {"age": source.age, "sex": source.sex, "site": source.site}
-            | {"source": source.source or "", "width": image.width, "height": image.height}
-            | {"sha256": image.sha256, "path": path}
-            | {"patient": source.patient, "skin_tone": source.skin_tone}
-        )
-        for name, cells in columns.items():
-            cells.append(row[name])
-    table = pd.DataFrame(columns)
+    steps = zip(images, splits, strict=True)
+    for image, split in with_progress(steps, "Copying images", len(images)):
+        if image.dx.startswith(".") or "/" in image.dx or "\\" in image.dx:
+            raise DermaError(
+                f"class '{image.dx}' can't be a folder's name; rename it without / \\ or a dot"
+            )
+        assert image.source.read is not None
+        encoded = image.source.read()
+        if hashlib.sha256(encoded).hexdigest() != image.sha256:
+            raise DermaError(f"{image.source.origin}: changed during the import; import again")
+        name = re.sub(r"[^\w.-]+", "_", image.source.image).lstrip(".") or "image"
+        folder = f"{'test' if split == 'test' else 'train'}/{image.dx}"
+        paths.append(free_path(f"{folder}/{name}", image.source.suffix, taken))
+        (staging / folder).mkdir(parents=True, exist_ok=True)
+        (staging / paths[-1]).write_bytes(encoded)
+    told = ("image", "age", "sex", "site", *OPTIONAL_COLUMNS)
+    found = ("lesion", "width", "height", "sha256")
+    columns = {name: [getattr(image.source, name) for image in images] for name in told}
+    columns |= {name: [getattr(image, name) for image in images] for name in found}
+    columns |= {"class": [image.dx for image in images], "split": splits, "path": paths}
+    columns["source"] = [image.source.source or "" for image in images]
+    table = pd.DataFrame(columns)[[*COLUMNS, *OPTIONAL_COLUMNS]]
     return table.drop(columns=[name for name in OPTIONAL_COLUMNS if table[name].isna().all()])
 
 
-def _free_path(image: InspectedImage, split: str, taken: set[str]) -> str:
-    """Return a path that no other image has, even where capitals don't count."""
-    if image.dx.startswith(".") or "/" in image.dx or "\\" in image.dx:
-        raise DermaError(
-            f"class '{image.dx}' can't be a folder's name; rename it without / \\ or a dot"
-        )
-    folder = f"{'test' if split == 'test' else 'train'}/{image.dx}"
-    name = re.sub(r"[^\w.-]+", "_", image.source.image).lstrip(".") or "image"
-    path, copy = f"{folder}/{name}{image.source.suffix}", 1
+def free_path(stem: str, suffix: str, taken: set[str]) -> str:
+    """Return a path that no other has, even where capitals don't count, and take it."""
+    path, copy = f"{stem}{suffix}", 1
     while path.lower() in taken:
         copy += 1
-        path = f"{folder}/{name}_{copy}{image.source.suffix}"
+        path = f"{stem}_{copy}{suffix}"
     taken.add(path.lower())
     return path
-
-
-def _read_again(image: InspectedImage) -> bytes:
-    assert image.source.read is not None
-    encoded = image.source.read()
-    if hashlib.sha256(encoded).hexdigest() != image.sha256:
-        raise DermaError(f"{image.source.origin}: changed during the import; import again")
-    return encoded
 
 
 @contextmanager
@@ -285,12 +265,21 @@ def staged_dataset(destination: Path) -> Iterator[Path]:
     shutil.rmtree(staging, ignore_errors=True)
     _refuse_foreign_files(destination)
     new.mkdir(parents=True)
+    replaced = []
     try:
         yield new
+        replaced = [part for part in PARTS if (new / part).exists()]
+        old.mkdir()
+        _move_in(new, destination, old)
     except BaseException:
+        for part in replaced:
+            if not (new / part).exists():
+                (destination / part).replace(new / part)
+            if (old / part).exists():
+                (old / part).replace(destination / part)
+        # Not where one of these fails: the old data set is still in there.
         shutil.rmtree(staging, ignore_errors=True)
         raise
-    _swap(new, destination, old)
     shutil.rmtree(staging, ignore_errors=True)
 
 
@@ -302,9 +291,8 @@ def end_renames(destination: Path) -> None:
 
 
 def _refuse_foreign_files(destination: Path) -> None:
-    manifest = destination / MANIFEST_FILE
     try:
-        known = set(pd.read_csv(manifest, usecols=["path"], dtype=str)["path"])
+        known = set(pd.read_csv(destination / MANIFEST_FILE, usecols=["path"], dtype=str)["path"])
     except (FileNotFoundError, ValueError):
         known = set()
     for part in ("train", "test"):
@@ -315,22 +303,6 @@ def _refuse_foreign_files(destination: Path) -> None:
                     f"{path}: no import wrote this file and an import would delete it; move "
                     f"{destination / part} elsewhere and import it from there"
                 )
-
-
-def _swap(new: Path, destination: Path, old: Path) -> None:
-    replaced = [part for part in PARTS if (new / part).exists()]
-    try:
-        old.mkdir()
-        _move_in(new, destination, old)
-    except BaseException:
-        for part in replaced:
-            if not (new / part).exists():
-                (destination / part).replace(new / part)
-            if (old / part).exists():
-                (old / part).replace(destination / part)
-        # Not where one of these fails: the old data set is still in there.
-        shutil.rmtree(new.parent, ignore_errors=True)
-        raise
 
 
 def _move_in(new: Path, destination: Path, old: Path) -> None:

@@ -4,9 +4,9 @@ So are the archives of ISIC 2018 (task 3) and PAD-UFES-20: folders named after p
 archive, and a table of diagnoses beside them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
 
 import pandas as pd
 
@@ -20,19 +20,9 @@ _MOST_TABLES, _MOST_BYTES, _MOST_ROWS = 30, 100_000_000, 20_000
 _AGREEMENT = 0.5
 
 
-class LabelTable(NamedTuple):
-    """A table and the column, or the columns of 0 and 1, that say what a picture shows."""
-
-    path: Path
-    columns: str
-
-
 def contradicting_labels(
-    source: Path,
-    pictures: Sequence[PurePosixPath],
-    folders: Sequence[str],
-    files: Sequence[PurePosixPath],
-) -> LabelTable | None:
+    source: Path, folders: Mapping[PurePosixPath, str], files: Iterable[PurePosixPath]
+) -> tuple[Path, str] | None:
     """Return a table in a folder, or beside it, that labels its pictures otherwise.
 
     Folders may be coarser or finer than the labels: where one tells the other, nothing is
@@ -40,11 +30,14 @@ def contradicting_labels(
 
     Parameters
     ----------
-    pictures : n of the files
-    folders : n names of what would be their classes
+    folders : picture to the name of what would be its class
     files : all files below ``source``
+
+    Returns
+    -------
+    the table, and its column, or columns of 0 and 1, that say what a picture shows
     """
-    places = pd.Series(folders, index=[same_name(path.name) for path in pictures])
+    places = pd.Series(list(folders.values()), index=[same_name(path.name) for path in folders])
     places = places[~places.index.duplicated()]
     for table in _tables(source, files):
         try:
@@ -53,43 +46,33 @@ def contradicting_labels(
             continue
         labels = _labels(rows, places)
         if labels is not None and not _agree(labels, places):
-            return LabelTable(table, str(labels.name))
+            return table, str(labels.name)
     return None
 
 
-def _tables(source: Path, files: Sequence[PurePosixPath]) -> list[Path]:
-    below = [source / path for path in files if path.suffix.lower() in TEXT_SUFFIXES]
-    here = [path for path in source.iterdir() if path.suffix.lower() in TEXT_SUFFIXES]
+def _tables(source: Path, files: Iterable[PurePosixPath]) -> list[Path]:
     try:
-        beside = [path for path in source.parent.iterdir() if path.suffix.lower() in TEXT_SUFFIXES]
+        beside = sorted(source.parent.iterdir())
     except OSError:
         beside = []
-    found = dict.fromkeys([*sorted(here), *below, *sorted(beside)])
-    whole = (path for path in found if path.is_file() and path.stat().st_size <= _MOST_BYTES)
-    return list(whole)[:_MOST_TABLES]
+    found = [*sorted(source.iterdir()), *(source / path for path in files), *beside]
+    tables = (path for path in dict.fromkeys(found) if path.suffix.lower() in TEXT_SUFFIXES)
+    whole = (path for path in tables if path.is_file() and path.stat().st_size <= _MOST_BYTES)
+    return list(islice(whole, _MOST_TABLES))
 
 
 def _labels(rows: pd.DataFrame, places: pd.Series) -> pd.Series | None:
     """Return the label of each picture, named after its column; None where the table has none."""
     if rows.empty or rows.columns.duplicated().any():
         return None
-    first = rows.head(200)
-    known = {name: first[name].map(same_name).isin(places.index).mean() for name in rows.columns}
-    pictures = max(known, key=lambda name: known[name])
-    labels = _written(rows)
-    if labels is None:
-        labels = _one_of_many(rows)
-    if labels is None or known[pictures] < 0.5:
+    known = rows.head(200).apply(lambda cells: cells.map(same_name).isin(places.index).mean())
+    usual = [name for name in rows.columns if name.casefold() in usual_layout().label.split("|")]
+    telling = [name for name in usual if rows[name].nunique() > 1]
+    labels = rows[telling[0]].str.strip().str.casefold() if telling else _one_of_many(rows)
+    if labels is None or known.max() < 0.5:
         return None
-    labels.index = pd.Index(rows[pictures].map(same_name))
+    labels.index = pd.Index(rows[known.idxmax()].map(same_name))
     return labels[~labels.index.duplicated()]
-
-
-def _written(rows: pd.DataFrame) -> pd.Series | None:
-    for column in rows.columns:
-        if column.casefold() in usual_layout().label.split("|") and rows[column].nunique() > 1:
-            return rows[column].str.strip().str.casefold()
-    return None
 
 
 def _one_of_many(rows: pd.DataFrame) -> pd.Series | None:

@@ -7,9 +7,9 @@ images of them, as `doctor_derma.data.importers.importing` takes them.
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from doctor_derma.data.importers.pictures import READ_ERRORS, PictureFile
@@ -19,8 +19,10 @@ from doctor_derma.data.importers.tables import (
     TABLE_SUFFIXES,
     as_age,
     as_sex,
+    first_shared,
     match_names,
     read_table,
+    rows_of,
     same_name,
     shown,
 )
@@ -31,7 +33,7 @@ from doctor_derma.images.walking import files_below
 # Enough to see what a folder is.
 _MOST_TABLES = 50
 _MARKED = frozenset({"1", "1.0", "x", "true", "yes"})
-# Where the split stands of which other files tell; no column is called so.
+# Where the split stands, of the table's name, other files or the row; no column is called so.
 _SPLIT = "\0split"
 Row = dict[str, str]
 
@@ -40,14 +42,12 @@ Row = dict[str, str]
 class Labels:
     """The tables of a source: how they are laid out, those with a row a picture, and others.
 
-    ``joined`` have what the main ones lack, by the image's or the lesion's name; ``columns`` are
-    those of all of them, in small letters.
+    ``joined`` have what the main ones lack, by the image's or the lesion's name.
     """
 
     layout: Layout
     tables: tuple[Path, ...]
     joined: tuple[Path, ...] = ()
-    columns: frozenset[str] = frozenset()
 
 
 def recognise(folder: Path) -> list[Labels]:
@@ -65,18 +65,6 @@ def recognise_table(table: Path, layout: Layout | None = None) -> Labels | None:
     return next((labels for labels in found if labels), None)
 
 
-def _heads_of(paths: Iterable[Path]) -> dict[Path, set[str]]:
-    """Return the columns of those of the files that are tables."""
-    heads: dict[Path, set[str]] = {}
-    for path in paths:
-        if path.suffix.lower() in TABLE_SUFFIXES and path.is_file() and len(heads) < _MOST_TABLES:
-            try:
-                heads[path] = _columns(path)
-            except DermaError:
-                continue
-    return heads
-
-
 def require_layout(table: Path, layout: Layout, named: Iterable[str] = ()) -> Labels:
     """Return a table with a layout; raise a ``DermaError`` that says which column it lacks.
 
@@ -85,53 +73,70 @@ def require_layout(table: Path, layout: Layout, named: Iterable[str] = ()) -> La
     named : columns that have to be there, beside those of image and label
     """
     found = recognise_table(table, layout)
-    columns = found.columns if found else _columns(table)
+    tables = (*found.tables, *found.joined) if found else (table,)
+    columns = set().union(*map(_columns, tables))
+    there = f"(found {', '.join(sorted(columns))})"
     if not found:
         lacking = layout.label or ", ".join(layout.classes)
-        if not columns & _names(layout.image):
+        if columns.isdisjoint(_names(layout.image)):
             lacking = layout.image
         raise DermaError(
-            f"{table}: has no column {' or '.join(lacking.split('|'))} (found "
-            f"{', '.join(sorted(columns))}); name its columns, such as --image ID --label DIAGNOSIS"
+            f"{table}: has no column {' or '.join(lacking.split('|'))} {there}; name its "
+            "columns, such as --image ID --label DIAGNOSIS"
         )
-    if missing := [column for column in named if not _names(column) & columns]:
-        raise DermaError(
-            f"{table}: column '{missing[0]}' is missing (found {', '.join(sorted(columns))})"
-        )
+    if missing := [column for column in named if columns.isdisjoint(_names(column))]:
+        raise DermaError(f"{table}: column '{missing[0]}' is missing {there}")
     return found
+
+
+def _heads_of(paths: Iterable[Path]) -> dict[Path, set[str]]:
+    """Return the columns of those of the files that are tables."""
+    heads: dict[Path, set[str]] = {}
+    for path in paths:
+        if path.suffix.lower() in TABLE_SUFFIXES and path.is_file() and len(heads) < _MOST_TABLES:
+            with suppress(DermaError):
+                heads[path] = _columns(path)
+    return heads
+
+
+def _columns(table: Path) -> set[str]:
+    """Return the columns of a table, in small letters."""
+    return set(map(str.casefold, read_table(table, 1, head=_heads()).columns))
+
+
+def _heads() -> tuple[str, ...]:
+    """Return the names by which the head of a published table is known among other lines."""
+    return tuple(name for preset in presets().values() for name in preset.image.split("|"))
 
 
 def _fitting(
     layout: Layout, heads: Mapping[Path, set[str]], only: Path | None = None
 ) -> Labels | None:
-    image, lesion = _names(layout.image), _names(layout.lesion)
-    marks = {mark.casefold() for mark in layout.marks}
+    image, lesion = set(_names(layout.image)), set(_names(layout.lesion))
+    classes = set(map(str.casefold, layout.classes))
+    marks = set(map(str.casefold, layout.marks))
+
+    def labels(path: Path) -> bool:
+        told = bool(classes) and classes <= heads[path]
+        return told or not heads[path].isdisjoint(_names(layout.label))
+
     mains = [
         path
         for path, columns in heads.items()
         if columns & image and marks <= columns and only in (None, path)
     ]
-    labelled = [path for path in mains if _has_label(layout, heads[path])]
-    wanted = {name for column in COLUMNS for name in _names(getattr(layout, column))}
-    wanted |= {name.casefold() for name in layout.classes}
+    tables = [path for path in mains if labels(path)] or mains
+    wanted = classes.union(*(_names(getattr(layout, column)) for column in COLUMNS))
     joined = [
         path
         for path, columns in heads.items()
-        if path not in (labelled or mains)
+        if path not in tables
         and columns & (image | lesion)
         and any(columns & wanted - heads[main] - image for main in mains)
     ]
-    if not labelled and not any(_has_label(layout, heads[path]) for path in joined):
+    if not tables or not any(map(labels, [*tables, *joined])):
         return None
-    if not mains:
-        return None
-    columns = {name for path in (*(labelled or mains), *joined) for name in heads[path]}
-    return Labels(layout, tuple(labelled or mains), tuple(joined), frozenset(columns))
-
-
-def _has_label(layout: Layout, columns: set[str]) -> bool:
-    classes = {name.casefold() for name in layout.classes}
-    return bool(columns & _names(layout.label)) or (bool(classes) and classes <= columns)
+    return Labels(layout, tuple(tables), tuple(joined))
 
 
 def read_labelled(labels: Labels, pictures: Sequence[PictureFile]) -> list[SourceImage]:
@@ -151,27 +156,26 @@ def read_labelled(labels: Labels, pictures: Sequence[PictureFile]) -> list[Sourc
         When no row names a picture, a name can mean several pictures, two rows say otherwise of
         one picture, some rows name a split and others something else, or a table can't be read.
     """
-    rows = list(_rows(labels))
     layout, table = labels.layout, labels.tables[0]
-    named = [row for row in rows if _cell(row, layout.image)]
+    rows = [row for row in _rows(labels) if _cell(row, layout.image)]
     pictures = _without_copies(pictures)
-    names = [_cell(row, layout.image) for row in named]
+    names = [_cell(row, layout.image) for row in rows]
     found = match_names(table, names, [picture.path for picture in pictures])
     if not any(found):
         first = f"the first picture {pictures[0].path}" if pictures else "there is no picture"
         raise DermaError(
-            f"{table}: none of {len(named):,} rows names one of {len(pictures):,} pictures; the "
+            f"{table}: none of {len(rows):,} rows names one of {len(pictures):,} pictures; the "
             f"first row is '{next(iter(names), '')}', {first}"
         )
-    files = [pictures[positions[0]] if positions else None for positions in found]
     images: dict[str, SourceImage] = {}
     splits: set[str] = set()
-    for row, written, file in zip(named, names, files, strict=True):
+    for row, written, positions in zip(rows, names, found, strict=True):
+        file = pictures[positions[0]] if positions else None
         image = _image(row, written, file, layout)
         if image.left_out and not file:
             continue
         if file and not image.left_out:
-            splits.add(_split(row, layout))
+            splits.add(row[_SPLIT])
         known = images.setdefault(image.origin, image)
         if (known.dx, known.lesion) != (image.dx, image.lesion):
             raise DermaError(
@@ -214,8 +218,7 @@ def _refuse_unknown_splits(table: Path, written: set[str]) -> None:
 def _told_apart(images: Sequence[SourceImage]) -> list[SourceImage]:
     """Give each picture a name of its own, if need be with the folders that not all lie in."""
     paths = [PurePosixPath(image.origin.lstrip("/")) for image in images if image.read]
-    levels = zip(*(path.parts[:-1] for path in paths), strict=False)
-    shared = len(list(takewhile(lambda folders: len(set(folders)) == 1, levels)))
+    shared = first_shared(path.parts[:-1] for path in paths)
     names = iter(unique_names([PurePosixPath(*path.parts[shared:]) for path in paths]))
     return [replace(image, image=next(names)) if image.read else image for image in images]
 
@@ -226,34 +229,29 @@ def _rows(labels: Labels) -> Iterator[Row]:
     others = [_keyed(path, layout) for path in labels.joined]
     for path in labels.tables:
         split = split_in(path.stem) if layout.split_by_table else None
-        by_row = _split_of_rows(path, layout)
+        by_row = {
+            int(row["indexes"]): part
+            for part, name in layout.split_rows.items()
+            if (beside := path.with_name(name)).is_file()
+            for row in _read(beside)
+        }
         for number, row in enumerate(_read(path)):
             for column, known in others:
                 if key := same_name(_cell(row, column)):
                     row = known.get(key, {}) | {name: cell for name, cell in row.items() if cell}
-            yield row | {_SPLIT: by_row.get(number, split) or ""}
+            yield row | {_SPLIT: by_row.get(number, split) or _cell(row, layout.split)}
 
 
 def _read(path: Path) -> list[Row]:
-    table = read_table(path, head=_heads())
-    names = [name.casefold() for name in table.columns]
-    return [dict(zip(names, map(str.strip, cells), strict=True)) for cells in table.to_numpy()]
+    return rows_of(read_table(path, head=_heads()).rename(columns=str.casefold))
 
 
 def _keyed(path: Path, layout: Layout) -> tuple[str, dict[str, Row]]:
     """Return the rows of a table by the name of their image, or else of their lesion."""
     rows = _read(path)
-    columns = set(rows[0]) if rows else set()
-    column = layout.image if columns & _names(layout.image) else layout.lesion
+    has_image = any(name in row for row in rows[:1] for name in _names(layout.image))
+    column = layout.image if has_image else layout.lesion
     return column, {same_name(_cell(row, column)): row for row in reversed(rows)}
-
-
-def _split_of_rows(path: Path, layout: Layout) -> dict[int, str]:
-    splits: dict[int, str] = {}
-    for split, name in layout.split_rows.items():
-        if (beside := path.with_name(name)).is_file():
-            splits |= {int(row["indexes"]): split for row in _read(beside)}
-    return splits
 
 
 def _image(row: Row, written: str, file: PictureFile | None, layout: Layout) -> SourceImage:
@@ -273,7 +271,7 @@ def _image(row: Row, written: str, file: PictureFile | None, layout: Layout) -> 
         suffix=file.suffix if file else ".jpg",
         lesion=lesion or (f"patient {patient}" if patient else None),
         dx=None if left_out else dx,
-        split=split_named(_split(row, layout)),
+        split=split_named(row[_SPLIT]),
         age=as_age(_cell(row, layout.age)),
         sex=as_sex(_cell(row, layout.sex)),
         site=_cell(row, layout.site) or None,
@@ -286,65 +284,19 @@ def _image(row: Row, written: str, file: PictureFile | None, layout: Layout) -> 
 
 def _label(row: Row, layout: Layout) -> str:
     """Return what a row calls its picture; of several labels the first that is a class."""
-    written = [row.get(name, "") for name in _alternatives(layout.label)]
+    written = [row.get(name, "") for name in _names(layout.label)]
     marked = [name for name in layout.classes if row.get(name.casefold(), "").casefold() in _MARKED]
     known = [label for label in (*written, *marked) if label]
     meant = (label for label in known if layout.class_of(label) != DROP)
     return next(meant, known[0] if known else "")
 
 
-def _split(row: Row, layout: Layout) -> str:
-    """Return what the table's name or other files say is the split, or else the row."""
-    return row.get(_SPLIT) or _cell(row, layout.split)
-
-
 def _cell(row: Row, column: str) -> str:
     """Return the first cell that is filled of those a column's names mean."""
-    for name in _alternatives(column):
-        if cell := row.get(name):
-            return cell
-    return ""
-
-
-def _heads() -> tuple[str, ...]:
-    """Return the names by which the head of a published table is known among other lines."""
-    return tuple(name for preset in presets().values() for name in preset.image.split("|"))
-
-
-def _names(column: str) -> set[str]:
-    return set(_alternatives(column))
+    return next((cell for name in _names(column) if (cell := row.get(name))), "")
 
 
 @cache
-def _alternatives(column: str) -> tuple[str, ...]:
+def _names(column: str) -> tuple[str, ...]:
+    """Return the names that a column may have, in small letters."""
     return tuple(name for name in column.casefold().split("|") if name)
-
-
-def _columns(table: Path) -> set[str]:
-    """Return the columns of a table, in small letters."""
-    return {name.casefold() for name in read_table(table, 1, head=_heads()).columns}
-
-
-def summary(images: Sequence[SourceImage]) -> str:
-    """Say what a source holds: its pictures by class, lesions, splits and what is left out."""
-    usable = [image for image in images if image.read and image.dx]
-    classes = Counter(str(image.dx) for image in usable)
-    splits = Counter(str(image.split) for image in usable if image.split)
-    lesions = {image.lesion for image in usable if image.lesion}
-    alone = sum(image.lesion is None for image in usable)
-    parts = [
-        f"{len(usable):,} pictures with a class",
-        ", ".join(f"{dx} {count:,}" for dx, count in sorted(classes.items())),
-        f"{len(lesions):,} lesions or patients"
-        + (f", and {alone:,} pictures of which none is known" if alone else ""),
-        "splits as given: " + ", ".join(f"{name} {n:,}" for name, n in sorted(splits.items()))
-        if splits
-        else "no splits given",
-    ]
-    left_out = sum(image.left_out is not None for image in images)
-    missing = sum(image.read is None for image in images)
-    if left_out:
-        parts.append(f"{left_out:,} left out by their label or kind")
-    if missing:
-        parts.append(f"{missing:,} rows without a picture")
-    return "; ".join(parts)

@@ -4,7 +4,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from doctor_derma.data.importers.tables import shown
@@ -34,8 +34,7 @@ class PictureFile(NamedTuple):
     @property
     def stem(self) -> str:
         """Name of the file, without folders and the last suffix."""
-        name = self.path.rpartition("/")[2]
-        return name.rpartition(".")[0] or name
+        return PurePosixPath(self.path).stem
 
     @property
     def suffix(self) -> str:
@@ -56,36 +55,25 @@ def find_pictures(source: Path) -> list[PictureFile]:
     if not source.exists():
         raise DermaError(f"{source}: no such folder or zip archive; name the one with the pictures")
     if source.is_file():
-        return list(zipped_pictures(source))
+        return list(_zipped_pictures(source))
     paths = files_below(source)
-    unpacked = [unpacked_picture(path) for path in paths if _is_picture(path.name)]
-    archives = (path for path in paths if path.suffix.lower() == ".zip" and path.is_file())
-    return unpacked + [picture for path in archives for picture in zipped_pictures(path)]
-
-
-def unpacked_picture(path: Path) -> PictureFile:
-    """Return a picture of a folder; one that is a link to nowhere is read in vain."""
-    size = path.stat().st_size if path.is_file() else 0
-    return PictureFile(shown(str(path)), size, reader(path))
+    archives = [path for path in paths if path.suffix.lower() == ".zip" and path.is_file()]
+    unpacked = [
+        # One that is a link to nowhere is read in vain.
+        PictureFile(shown(str(path)), path.stat().st_size if path.is_file() else 0, reader(path))
+        for path in paths
+        if _is_picture(path.name)
+    ]
+    return unpacked + [picture for path in archives for picture in _zipped_pictures(path)]
 
 
 def reader(path: Path) -> Callable[[], bytes]:
     """Return what reads a file; a path of many parts is only made when it is read."""
-    return partial(_read, str(path))
+    place = str(path)
+    return lambda: Path(place).read_bytes()
 
 
-def _read(path: str) -> bytes:
-    return Path(path).read_bytes()
-
-
-def zipped_pictures(path: Path) -> Iterator[PictureFile]:
-    """Give the pictures in a zip archive, by their names.
-
-    Raises
-    ------
-    DermaError
-        When it can't be opened.
-    """
+def _zipped_pictures(path: Path) -> Iterator[PictureFile]:
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:

@@ -44,8 +44,8 @@ class Layout:
     reference, licence : as its publisher says
     """
 
-    name: str
-    title: str
+    name: str = ""
+    title: str = ""
     image: str = ""
     label: str = ""
     classes: tuple[str, ...] = ()
@@ -79,16 +79,14 @@ class Layout:
 @cache
 def presets() -> dict[str, Layout]:
     """Return the published layouts by their names."""
-    return {
-        written["name"]: adapted(Layout("", ""), written, "presets")
-        for written in _shipped()["presets"]
-    }
+    layouts = [adapted(Layout(), written, "presets") for written in _shipped()["presets"]]
+    return {layout.name: layout for layout in layouts}
 
 
 @cache
 def usual_layout() -> Layout:
     """Return what most people call their columns."""
-    return adapted(Layout("", ""), _shipped()["usual"], "presets")
+    return adapted(Layout(), _shipped()["usual"], "presets")
 
 
 def preset_named(name: str) -> Layout:
@@ -122,11 +120,11 @@ def adapted(base: Layout, settings: Mapping[str, Any], where: str) -> Layout:
         kind = kinds[name]
         if not isinstance(value, list | tuple if kind is tuple else kind):
             raise DermaError(f"{where}: '{name}' is {value!r}, and should be {named[kind]}")
-        changes[name] = value
         if isinstance(value, Mapping):
-            changes[name] = {str(key): str(one) for key, one in value.items()}
+            value = {str(key): str(one) for key, one in value.items()}
         elif kind is tuple:
-            changes[name] = tuple(map(str, value))
+            value = tuple(map(str, value))
+        changes[name] = value
     if changes.get("label") or changes.get("classes"):
         base = replace(base, label="", classes=(), labels={})
     changes["labels"] = {**base.labels, **changes.get("labels", {})}

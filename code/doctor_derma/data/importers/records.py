@@ -93,13 +93,13 @@ class ReportedImage:
 def unique_names(paths: Sequence[PurePosixPath]) -> list[str]:
     """Name each image by its file, with the folders before it where that is not enough."""
     stems = Counter(path.stem for path in paths)
-    longer = Counter("-".join(path.with_suffix("").parts) for path in paths)
+    longer = ["-".join(path.with_suffix("").parts) for path in paths]
+    times = Counter(longer)
     names: list[str] = []
     taken: set[str] = set()
-    for path in paths:
-        long = "-".join(path.with_suffix("").parts)
+    for path, long in zip(paths, longer, strict=True):
         short = path.stem if stems[path.stem] == 1 else long
-        names.append(free_name(short if longer[long] == 1 else "-".join(path.parts), taken))
+        names.append(free_name(short if times[long] == 1 else "-".join(path.parts), taken))
     return names
 
 

@@ -1,14 +1,12 @@
 """Which pictures of a source can be used: those that decode and stand once, under one label."""
 
 import hashlib
-from collections import defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from functools import partial
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
-from rich.progress import track
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -19,10 +17,10 @@ from doctor_derma.data.manifest import SPLITS
 from doctor_derma.images.decoding import UnreadableImage, open_image, without_identity
 from doctor_derma.images.formats import LENGTH, kind_of
 from doctor_derma.images.thumbnails import near_identical_pairs, thumbnail
-from doctor_derma.terminal import terminal
+from doctor_derma.terminal import with_progress
 
-# Images that wait to be decoded, or until those before them are.
-_AHEAD = 256
+# Images that are given to the threads at once: each is a task that waits in memory.
+_AT_ONCE = 512
 
 
 def inspect_images(
@@ -32,55 +30,36 @@ def inspect_images(
 
     Every image is in exactly one of the two lists. Only thumbnails stay in memory.
     """
-    usable, reported = [], []
+    parts = (images[start : start + _AT_ONCE] for start in range(0, len(images), _AT_ONCE))
     # Pillow decodes outside Python's lock, so threads use every core.
     with ThreadPoolExecutor(usable_cpus()) as threads:
-        outcomes = track(
-            _in_order(threads, images),
-            "Checking images",
-            total=len(images),
-            console=terminal(error=True),
-        )
-        for outcome in outcomes:
-            if isinstance(outcome, InspectedImage):
-                usable.append(outcome)
-            else:
-                reported.append(outcome)
-    return usable, reported
-
-
-def _in_order(
-    threads: Executor, images: Iterable[SourceImage]
-) -> Iterator[InspectedImage | ReportedImage]:
-    """Give the outcomes one by one; ``Executor.map`` would make a task of each image at once."""
-    waiting: deque[Future[InspectedImage | ReportedImage]] = deque()
-    for image in images:
-        waiting.append(threads.submit(_inspect, image))
-        if len(waiting) > _AHEAD:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+        steps = (outcome for part in parts for outcome in threads.map(_inspect, part))
+        outcomes = list(with_progress(steps, "Checking images", len(images)))
+    usable = [one for one in outcomes if isinstance(one, InspectedImage)]
+    return usable, [one for one in outcomes if isinstance(one, ReportedImage)]
 
 
 def _inspect(source: SourceImage) -> InspectedImage | ReportedImage:
+    def bad(reason: Reason, detail: object) -> ReportedImage:
+        return ReportedImage(source.image, reason, f"{source.origin}: {detail}")
+
     if source.left_out:
-        detail = f"{source.origin}: {source.left_out}"
-        return ReportedImage(source.image, Reason.DROPPED, detail)
-    if source.read is None:
+        return bad(Reason.DROPPED, source.left_out)
+    if (read := source.read) is None:
         return ReportedImage(source.image, Reason.MISSING, "listed in the metadata, no such file")
     if (dx := source.dx) is None:
-        return ReportedImage(source.image, Reason.UNLABELLED, f"{source.origin}: no class known")
+        return bad(Reason.UNLABELLED, "no class known")
     try:
-        encoded = source.read()
+        encoded = read()
         if kind_of(encoded[:LENGTH]) == "DICOM":
             # The file tells of the patient, and is never copied.
-            source = replace(source, read=partial(_read_anonymous, source.read), suffix=".png")
+            source = replace(source, read=lambda: without_identity(read()), suffix=".png")
             encoded = without_identity(encoded)
         picture = open_image(encoded, least_side=None)
     except UnreadableImage as error:
-        return ReportedImage(source.image, _reason(error), f"{source.origin}: {error}")
+        return bad(_reason(error), error)
     except READ_ERRORS as error:
-        return ReportedImage(source.image, Reason.CORRUPT, f"{source.origin}: {error}")
+        return bad(Reason.CORRUPT, error)
     return InspectedImage(
         source=source,
         dx=dx,
@@ -88,12 +67,8 @@ def _inspect(source: SourceImage) -> InspectedImage | ReportedImage:
         sha256=hashlib.sha256(encoded).hexdigest(),
         width=picture.width,
         height=picture.height,
-        thumbnail=np.asarray(thumbnail(picture)),
+        thumbnail=thumbnail(picture),
     )
-
-
-def _read_anonymous(read: Callable[[], bytes]) -> bytes:
-    return without_identity(read())
 
 
 def _reason(error: UnreadableImage) -> Reason:
@@ -102,20 +77,12 @@ def _reason(error: UnreadableImage) -> Reason:
     return Reason.TRUNCATED if "truncat" in str(error.__cause__).lower() else Reason.CORRUPT
 
 
-@dataclass(frozen=True)
-class Screened:
-    """Images that may be used, the lesion each belongs to, and what is to be reported.
-
-    ``lesions[i]`` belongs to ``images[i]``. Lesions that share a picture have become one.
-    """
-
-    images: list[InspectedImage]
-    lesions: list[str]
-    reported: list[ReportedImage]
-
-
-def screen(images: Sequence[InspectedImage]) -> Screened:
+def screen(
+    images: Sequence[InspectedImage],
+) -> tuple[list[InspectedImage], list[ReportedImage]]:
     """Drop duplicates and conflicts, and join lesions that share a picture.
+
+    Returned are the images that may be used, with their joined lesions, and what is to be reported.
 
     - Same bytes, or near-identical, with different classes: all go, none can be trusted.
     - Same bytes: one stays, the one that is held out furthest (test, then val).
@@ -123,61 +90,34 @@ def screen(images: Sequence[InspectedImage]) -> Screened:
     - In a source that is already divided, a lesion (joined as above) in several splits
       stays only in the one that is held out furthest.
     """
-    pairs = near_identical_pairs([image.thumbnail for image in images])
-    twins = [(i, j) for i, j in pairs if images[i].sha256 != images[j].sha256]
-    copies = _groups([image.sha256 for image in images])
-    lesions = _joined_lesions(images, [*twins, *_linked(copies)])
-    dropped: dict[int, ReportedImage] = {}
-    for i, j in [*_contradicting_copies(images, copies), *twins]:
-        if images[i].dx != images[j].dx:
-            _report_conflict(images, dropped, i, j)
-            _report_conflict(images, dropped, j, i)
-    _report_copies(images, copies, dropped)
-    noted = _report_crossings(images, lesions, twins, dropped)
-    kept = [index for index in range(len(images)) if index not in dropped]
-    return Screened(
-        images=[images[index] for index in kept],
-        lesions=[lesions[index] for index in kept],
-        reported=[*dropped.values(), *(note for i, note in noted.items() if i not in dropped)],
-    )
-
-
-def _groups(keys: Sequence[str]) -> list[list[int]]:
-    """Return the indices of each key, of those that stand more than once."""
-    first: dict[str, int] = {}
-    groups: dict[str, list[int]] = {}
-    for index, key in enumerate(keys):
-        if (before := first.setdefault(key, index)) != index:
-            groups.setdefault(key, [before]).append(index)
-    return sorted(groups.values())
-
-
-def _linked(groups: Iterable[Sequence[int]]) -> list[tuple[int, int]]:
-    return [(first, other) for first, *others in groups for other in others]
-
-
-def _contradicting_copies(
-    images: Sequence[InspectedImage], copies: Iterable[Sequence[int]]
-) -> Iterator[tuple[int, int]]:
-    """Pair each copy of a picture that has several classes with one of another class."""
-    for indices in copies:
-        for index in indices:
-            others = (i for i in indices if images[i].dx != images[index].dx)
-            if (other := next(others, None)) is not None:
-                yield index, other
-
-
-def _joined_lesions(
-    images: Sequence[InspectedImage], pairs: Iterable[tuple[int, int]]
-) -> list[str]:
     if not images:
-        return []
-    links = np.array([*_linked(_groups([image.lesion for image in images])), *pairs]).reshape(-1, 2)
-    groups = connected_groups(links, len(images))
-    name: dict[int, str] = {}
-    for image, group in zip(images, groups, strict=True):
-        name[group] = min(name.get(group, image.lesion), image.lesion)
-    return [name[group] for group in groups]
+        return [], []
+    pairs = near_identical_pairs([image.thumbnail for image in images])
+    twins = [(i, j) for i, j in pairs.tolist() if images[i].sha256 != images[j].sha256]
+    digests = np.array([image.sha256 for image in images])
+    copies = sorted(places.tolist() for places in repeated(digests))
+    lesions = _joined_lesions(images, pairs)
+    dropped = _conflicts(images, copies, twins)
+    for places in copies:
+        stays = max(places, key=lambda place: _held_out(images[place]))
+        detail = f"the same bytes as {images[stays].source.image}"
+        for place in places:
+            if place != stays:
+                dropped.setdefault(place, _report(images[place], Reason.DUPLICATE_BYTES, detail))
+    noted = _report_crossings(images, lesions, twins, dropped)
+    kept = [
+        replace(image, lesion=lesion)
+        for place, (image, lesion) in enumerate(zip(images, lesions, strict=True))
+        if place not in dropped
+    ]
+    return kept, [*dropped.values(), *(note for i, note in noted.items() if i not in dropped)]
+
+
+def repeated(keys: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the places of each key that stands more than once, in rising order."""
+    order = np.argsort(keys, kind="stable")
+    _, starts = np.unique(keys[order], return_index=True)
+    return (places for places in np.split(order, starts[1:]) if len(places) > 1)
 
 
 def connected_groups(pairs: np.ndarray, count: int) -> np.ndarray:
@@ -196,27 +136,37 @@ def connected_groups(pairs: np.ndarray, count: int) -> np.ndarray:
     return groups
 
 
-def _report_conflict(
-    images: Sequence[InspectedImage], dropped: dict[int, ReportedImage], index: int, other: int
-) -> None:
-    image, twin = images[index], images[other]
-    detail = f"{image.dx} here, but the same picture as {twin.source.image}, which is {twin.dx}"
-    dropped.setdefault(index, ReportedImage(image.source.image, Reason.CONFLICTING_LABELS, detail))
+def _joined_lesions(images: Sequence[InspectedImage], pairs: np.ndarray) -> list[str]:
+    """Return the lesion of each image, the first name of those that pairs of images join."""
+    first: dict[str, int] = {}
+    same = [(first.setdefault(image.lesion, i), i) for i, image in enumerate(images)]
+    groups = connected_groups(np.concatenate([same, pairs]), len(images))
+    name: dict[int, str] = {}
+    for image, group in zip(images, groups, strict=True):
+        name[group] = min(name.get(group, image.lesion), image.lesion)
+    return [name[group] for group in groups]
 
 
-def _report_copies(
+def _conflicts(
     images: Sequence[InspectedImage],
-    copies: Iterable[Sequence[int]],
-    dropped: dict[int, ReportedImage],
-) -> None:
-    for indices in copies:
-        stays = max(indices, key=lambda index: _held_out(images[index]))
-        detail = f"the same bytes as {images[stays].source.image}"
-        for index in indices:
-            if index != stays:
-                name = images[index].source.image
-                copy = ReportedImage(name, Reason.DUPLICATE_BYTES, detail)
-                dropped.setdefault(index, copy)
+    copies: Sequence[Sequence[int]],
+    twins: Sequence[tuple[int, int]],
+) -> dict[int, ReportedImage]:
+    """Drop all images of a picture that has several classes, each with one of another class."""
+    pairs = [
+        (place, next(i for i in places if images[i].dx != images[place].dx))
+        for places in copies
+        if len({images[i].dx for i in places}) > 1
+        for place in places
+    ]
+    dropped: dict[int, ReportedImage] = {}
+    for i, j in [*pairs, *((i, j) for i, j in twins if images[i].dx != images[j].dx)]:
+        for place, other in ((i, j), (j, i)):
+            image, twin = images[place], images[other]
+            same = f"the same picture as {twin.source.image}, which is {twin.dx}"
+            detail = f"{image.dx} here, but {same}"
+            dropped.setdefault(place, _report(image, Reason.CONFLICTING_LABELS, detail))
+    return dropped
 
 
 def _report_crossings(
@@ -227,26 +177,32 @@ def _report_crossings(
 ) -> dict[int, ReportedImage]:
     """Drop what a given division lets cross, and return notes on the twins that stay."""
     furthest: dict[str, int] = defaultdict(int)
-    for index, image in enumerate(images):
-        if index not in dropped:
-            furthest[lesions[index]] = max(furthest[lesions[index]], _held_out(image))
+    for place, image in enumerate(images):
+        if place not in dropped:
+            furthest[lesions[place]] = max(furthest[lesions[place]], _held_out(image))
     notes: dict[int, ReportedImage] = {}
-    partners = dict([(j, i) for i, j in twins] + list(twins))
-    for index, image in enumerate(images):
-        name, split = image.source.image, SPLITS[furthest[lesions[index]]]
-        reason, detail = Reason.LESION_CROSSES_SPLITS, f"lesion {lesions[index]}"
-        if index in partners:
-            twin = images[partners[index]]
+    partners = {j: i for i, j in twins} | dict(twins)
+    for place, (image, lesion) in enumerate(zip(images, lesions, strict=True)):
+        reason, detail = Reason.LESION_CROSSES_SPLITS, f"lesion {lesion}"
+        if place in partners:
+            twin = images[partners[place]]
             reason = Reason.NEAR_IDENTICAL
             detail = f"almost the same picture as {twin.source.image}"
             if twin.lesion != image.lesion:
-                joined = f"{detail}, so both are lesion {lesions[index]}"
-                notes[index] = ReportedImage(name, reason, joined, kept=True)
+                joined = f"{detail}, so both are lesion {lesion}"
+                notes[place] = _report(image, reason, joined, kept=True)
         # One that isn't divided yet will go where its lesion is.
         divided = image.source.split is not None
-        if divided and index not in dropped and _held_out(image) < furthest[lesions[index]]:
-            dropped[index] = ReportedImage(name, reason, f"{detail}, which is in {split}")
+        if divided and place not in dropped and _held_out(image) < furthest[lesion]:
+            where = f"{detail}, which is in {SPLITS[furthest[lesion]]}"
+            dropped[place] = _report(image, reason, where)
     return notes
+
+
+def _report(
+    image: InspectedImage, reason: Reason, detail: str, kept: bool = False
+) -> ReportedImage:
+    return ReportedImage(image.source.image, reason, detail, kept)
 
 
 def _held_out(image: InspectedImage) -> int:

@@ -1,12 +1,17 @@
 """What a person points at, a table or a folder, read by whichever reader it is for."""
 
+import io
 import re
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from doctor_derma.data.importers.dermamnist import DERMAMNIST, read_dermamnist
+import numpy as np
+from PIL import Image
+
 from doctor_derma.data.importers.folder import read_folder
 from doctor_derma.data.importers.ham10000 import read_ham10000
 from doctor_derma.data.importers.labelled import (
@@ -15,9 +20,8 @@ from doctor_derma.data.importers.labelled import (
     recognise,
     recognise_table,
     require_layout,
-    summary,
 )
-from doctor_derma.data.importers.pictures import find_pictures
+from doctor_derma.data.importers.pictures import READ_ERRORS, PictureFile, find_pictures
 from doctor_derma.data.importers.presets import (
     COLUMNS,
     adapted,
@@ -28,6 +32,7 @@ from doctor_derma.data.importers.presets import (
 )
 from doctor_derma.data.importers.records import SourceImage
 from doctor_derma.data.importers.tables import shown
+from doctor_derma.data.manifest import SPLITS
 from doctor_derma.errors import DermaError
 
 
@@ -43,8 +48,30 @@ class Source:
 
     @property
     def description(self) -> str:
-        """The layout, what the images are, and their licence, in one line."""
-        return f"{self.layout}: {summary(self.images)}. Licence: {self.licence}."
+        """The layout, what the images are, and their licence, in one line.
+
+        Of the images it tells the classes, lesions and splits, and how many are left out.
+        """
+        usable = [image for image in self.images if image.read and image.dx]
+        lesions = {image.lesion for image in usable}
+        alone = sum(image.lesion is None for image in usable)
+        splits = _counted(image.split for image in usable if image.split)
+        left_out = sum(image.left_out is not None for image in self.images)
+        missing = sum(image.read is None for image in self.images)
+        parts = [
+            f"{len(usable):,} pictures with a class",
+            _counted(image.dx for image in usable if image.dx),
+            f"{len(lesions - {None}):,} lesions or patients"
+            + (f", and {alone:,} pictures of which none is known" if alone else ""),
+            f"splits as given: {splits}" if splits else "no splits given",
+            *([f"{left_out:,} left out by their label or kind"] if left_out else []),
+            *([f"{missing:,} rows without a picture"] if missing else []),
+        ]
+        return f"{self.layout}: {'; '.join(parts)}. Licence: {self.licence}."
+
+
+def _counted(names: Iterable[str]) -> str:
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(Counter(names).items()))
 
 
 def table_source(
@@ -78,9 +105,8 @@ def table_source(
     layout = adapted(adapted(base, written, str(columns)), settings or {}, str(table))
     named = {name: getattr(layout, name) for name in {**written, **(settings or {})}}
     found = require_layout(table, layout, [named[name] for name in COLUMNS if named.get(name)])
-    labels = _named(found, table)
     pictures = [picture for folder in images or [table.parent] for picture in find_pictures(folder)]
-    return _labelled(labels, table, read_labelled(labels, pictures))
+    return _labelled(found, table, pictures)
 
 
 def find_source(folder: Path, *, train: bool = True) -> Source:
@@ -104,46 +130,77 @@ def find_source(folder: Path, *, train: bool = True) -> Source:
         raise DermaError(
             f"{folder}: can be {titles}; choose with 'derma data import table TABLE --preset NAME'"
         )
-    if published:
-        labels = published[0]
-        if labels.layout is presets()["ham10000"]:
-            return _labelled(labels, folder, read_ham10000(folder))
-        return _labelled(labels, folder, read_labelled(labels, find_pictures(folder)))
-    if arrays := sorted(folder.glob("dermamnist*.npz"), key=_side):
-        return _dermamnist(arrays[-1])
-    try:
+    if not published:
+        if arrays := sorted(folder.glob("dermamnist*.npz"), key=_side):
+            return _dermamnist(arrays[-1])
         name, place = shown(folder.resolve().name), shown(str(folder))
-        return Source(
-            name, place, "unknown", f"{place}, class folders", read_folder(folder, train=train)
-        )
-    except DermaError:
-        if not found:
-            raise
-        labels = _named(found[0], folder)
-        return _labelled(labels, folder, read_labelled(labels, find_pictures(folder)))
+        try:
+            images = read_folder(folder, train=train)
+            return Source(name, place, "unknown", f"{place}, class folders", images)
+        except DermaError:
+            if not found:
+                raise
+    labels = found[0]
+    if labels.layout is presets()["ham10000"]:
+        return _source(labels, folder, read_ham10000(folder))
+    return _labelled(labels, folder, find_pictures(folder))
 
 
-def _named(labels: Labels, place: Path) -> Labels:
-    """Name the layout that most people's tables have after the table or folder."""
-    if labels.layout.name != usual_layout().name:
-        return labels
-    name = shown(place.resolve().stem)
-    return replace(labels, layout=replace(labels.layout, name=name))
+def _labelled(labels: Labels, place: Path, pictures: Sequence[PictureFile]) -> Source:
+    """Read a layout; the one that most people's tables have is named after its table or folder."""
+    if labels.layout.name == usual_layout().name:
+        name = shown(place.resolve().stem)
+        labels = replace(labels, layout=replace(labels.layout, name=name))
+    return _source(labels, place, read_labelled(labels, pictures))
 
 
-def _labelled(labels: Labels, place: Path, images: list[SourceImage]) -> Source:
+def _source(labels: Labels, place: Path, images: list[SourceImage]) -> Source:
     layout = labels.layout
     tables = ", ".join(path.name for path in (*labels.tables, *labels.joined))
-    reference = layout.reference or shown(str(place))
     title = f"{place}, {layout.title} ({tables})"
+    reference = layout.reference or shown(str(place))
     return Source(layout.name, reference, layout.licence, title, images)
-
-
-def _dermamnist(path: Path) -> Source:
-    return Source(*DERMAMNIST, f"{path}, DermaMNIST", read_dermamnist(path))
 
 
 def _side(path: Path) -> int:
     """Return the side of the pictures in a file of DermaMNIST, in its name unless it is 28."""
     found = re.search(r"_(\d+)$", path.stem)
     return int(found[1]) if found else 28
+
+
+def _dermamnist(path: Path) -> Source:
+    """Read DermaMNIST, HAM10000 made small, in its splits, from one of MedMNIST's ``.npz`` files.
+
+    Yang et al.: "MedMNIST v2, a large-scale lightweight benchmark for 2D and 3D biomedical image
+    classification", Scientific Data 10:41, 2023, doi:10.1038/s41597-022-01721-8. The file doesn't
+    say which pictures are of one lesion, and its splits part some.
+    """
+    classes = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
+    try:
+        # Objects could run code when they are read.
+        with np.load(path, allow_pickle=False) as arrays:
+            parts = [(arrays[f"{split}_images"], arrays[f"{split}_labels"]) for split in SPLITS]
+        images = [
+            SourceImage(
+                image=f"dermamnist_{split}_{number:05d}",
+                origin=f"{path}:{split}_images[{number}]",
+                read=partial(_png, picture),
+                suffix=".png",
+                dx=classes[int(label)],
+                split=split,
+            )
+            for split, (pictures, labels) in zip(SPLITS, parts, strict=True)
+            for number, (picture, label) in enumerate(zip(pictures, labels.ravel(), strict=True))
+        ]
+    except (*READ_ERRORS, EOFError, ValueError, KeyError, IndexError) as error:
+        raise DermaError(
+            f"{path}: not a file of DermaMNIST ({error}); download dermamnist.npz again"
+        ) from error
+    reference, licence = "doi:10.5281/zenodo.10519652", "CC BY-NC 4.0"
+    return Source("dermamnist", reference, licence, f"{path}, DermaMNIST", images)
+
+
+def _png(picture: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture).save(stream, "PNG")
+    return stream.getvalue()

@@ -1,5 +1,6 @@
 """Tables as people write them: read as text, and matched to files however both are named."""
 
+import codecs
 import csv
 import functools
 import io
@@ -24,6 +25,8 @@ _MOST_IN_ROW = 10_000
 # Rows above the head of a table, such as a title and a legend.
 _MOST_ABOVE = 30
 _SEXES = {"f": "female", "m": "male", "w": "female"}
+# Endings that a name may have or lack; ".2" in "lesion 1.2" is none.
+_ENDINGS = IMAGE_SUFFIXES | FOREIGN_SUFFIXES
 
 
 def read_table(path: Path, rows: int | None = None, *, head: Sequence[str] = ()) -> pd.DataFrame:
@@ -46,14 +49,11 @@ def read_table(path: Path, rows: int | None = None, *, head: Sequence[str] = ())
     """
     try:
         if path.suffix.lower() == ".parquet":
-            return _as_cells(pd.read_parquet(path).head(rows) if rows else pd.read_parquet(path))
+            return _as_cells(pd.read_parquet(path).iloc[:rows])
         if path.suffix.lower() in (".xlsx", ".xlsm"):
-            cells = pd.read_excel(path, header=None, dtype=object, keep_default_na=False)
-            sheet = _as_cells(cells)
-            return _table(
-                [(number, list(row)) for number, row in enumerate(sheet.values, 1)], rows, head
-            )
-        text = _decode(_start(path, rows))
+            sheet = pd.read_excel(path, header=None, dtype=object, keep_default_na=False)
+            return _table(enumerate(_as_cells(sheet).to_numpy().tolist(), 1), rows, head)
+        text = _text(path, rows)
         first, _, rest = text.partition("\n")
         # Excel can be told the separator so, and leaves it in the file.
         if hint := re.fullmatch(r"sep=(.)\r?", first):
@@ -65,8 +65,6 @@ def read_table(path: Path, rows: int | None = None, *, head: Sequence[str] = ())
     except FileNotFoundError as error:
         raise DermaError(f"{path}: no such file; name a table") from error
     # A broken workbook is a BadZipFile or a KeyError, a broken Parquet an error of Arrow's own.
-    except DermaError:
-        raise
     except Exception as error:
         reason = " ".join(str(error).split())
         raise DermaError(f"{path}: not a readable table ({reason}); save it as CSV") from error
@@ -79,19 +77,17 @@ def _table(
     separator: str = ",",
 ) -> pd.DataFrame:
     """Read cells as they are: none is taken for "missing" but an empty one, a class may be "NA"."""
-    filled = ((number, cells) for number, cells in lines if any(cell.strip() for cell in cells))
+    filled = ((number, cells) for number, cells in lines if any(map(str.strip, cells)))
     above = list(itertools.islice(filled, _MOST_ABOVE))
-    wanted = {name.casefold() for name in head}
-    start = next(
-        (i for i, (_, cells) in enumerate(above) if wanted & {c.strip().casefold() for c in cells}),
-        0,
-    )
-    columns = [name.strip() for name in above[start][1]] if above else []
-    if not columns:
+    if not above:
         raise ValueError("it is empty")
+    wanted = {name.casefold() for name in head}
+    told = [bool(wanted & {cell.strip().casefold() for cell in cells}) for _, cells in above]
+    start = told.index(True) if any(told) else 0
+    columns = [name.strip() for name in above[start][1]]
     rows = []
     for number, cells in itertools.islice(itertools.chain(above[start + 1 :], filled), most):
-        if any(cell.strip() for cell in cells[len(columns) :]):
+        if any(map(str.strip, cells[len(columns) :])):
             raise ValueError(
                 f"line {number} has {len(cells)} cells under {len(columns)} columns; "
                 f"put a cell with a '{separator}' in it into quotes"
@@ -111,39 +107,39 @@ def _as_cells(table: pd.DataFrame) -> pd.DataFrame:
     return table.map(text).astype(str).rename(columns=str)
 
 
-def _start(path: Path, rows: int | None) -> bytes:
+def _text(path: Path, rows: int | None) -> str:
     """Return all of a file, or whole lines of it that are enough for so many rows."""
-    if rows is None:
-        return path.read_bytes()
     with path.open("rb") as file:
-        start = file.read(max(2**20, _MOST_IN_ROW * rows))
-        if not file.read(1):
-            return start
-    lines = start[: start.rfind(b"\n")]
-    # In UTF-16 half of the line's end may be left.
-    return lines[: len(lines) // 2 * 2] if b"\0" in start[:2] or start[:1] > b"\xfd" else lines
-
-
-def _decode(content: bytes) -> str:
+        content = file.read(-1 if rows is None else max(2**20, _MOST_IN_ROW * rows))
+        whole = not file.read(1)
+    encoding = "utf-8-sig"
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
-        text = content.decode("utf-16")
-    elif content[1:2] == b"\0":
-        text = content.decode("utf-16-le")
-    elif content[:1] == b"\0":
-        text = content.decode("utf-16-be")
-    else:
-        try:
-            text = content.decode("utf-8-sig")
-        except UnicodeDecodeError:
-            text = content.decode("cp1252", errors="replace")
+        encoding = "utf-16"
+    elif b"\0" in content[:2]:
+        encoding = "utf-16-be" if content[:1] == b"\0" else "utf-16-le"
+    try:
+        # A letter that is cut off at the end counts only where the file ends there.
+        text = codecs.getincrementaldecoder(encoding)().decode(content, whole)
+    except UnicodeDecodeError:
+        if encoding != "utf-8-sig":
+            raise
+        text = content.decode("cp1252", errors="replace")
     if "\0" in text:
         raise ValueError("it is no text")
-    return text
+    return text if whole else text.rpartition("\n")[0]
 
 
 def _separator(text: str) -> str:
     first = next((line for line in text.splitlines() if line.strip()), "")
     return max(",;\t|", key=lambda sign: len(next(csv.reader([first], delimiter=sign), [])))
+
+
+def rows_of(table: pd.DataFrame) -> list[dict[str, str]]:
+    """Return the rows of a table, each cell by its column and without blanks around it."""
+    return [
+        dict(zip(table.columns, map(str.strip, cells), strict=True))
+        for cells in table.to_numpy().tolist()
+    ]
 
 
 def require_columns(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -153,11 +149,6 @@ def require_columns(path: Path, table: pd.DataFrame, columns: Sequence[str]) -> 
             f"{path}: column '{missing[0]}' is missing (found {', '.join(table.columns)}); "
             f"the columns are {', '.join(columns)}"
         )
-
-
-def as_text(cell: str) -> str | None:
-    """Return a cell without blanks around it, or None where it is empty."""
-    return cell.strip() or None
 
 
 def as_age(cell: str) -> float | None:
@@ -173,10 +164,6 @@ def as_sex(cell: str) -> str | None:
     """Return ``female``, ``male`` or else a cell in small letters, or None where it is empty."""
     written = cell.strip().casefold()
     return _SEXES.get(written, written) or None
-
-
-# Endings that a name may have or lack; ".2" in "lesion 1.2" is none.
-_ENDINGS = IMAGE_SUFFIXES | FOREIGN_SUFFIXES
 
 
 class _Name(NamedTuple):
@@ -212,18 +199,17 @@ def match_names(table: Path, written: Sequence[str], files: Sequence[str]) -> li
     by_stem: dict[str, list[int]] = defaultdict(list)
     for position, name in enumerate(known):
         by_stem[name.stem].append(position)
-    found: list[list[int]] = []
-    for name in names:
-        fitting = [p for p in by_stem[name.stem] if _fits(name, known[p])]
-        found.append(_closest(name, fitting, known))
+    found = [
+        _closest(name, [p for p in by_stem[name.stem] if _fits(name, known[p])], known)
+        for name in names
+    ]
     taken = {position for positions in found for position in positions}
     for index, name in enumerate(names):
         if not found[index]:
             others = [p for p in by_stem[name.stem] if p not in taken]
             found[index] = _closest(name, others, known)
-    for index, positions in enumerate(found):
-        if len({known[position].folders for position in positions}) > 1:
-            first, second = (files[position] for position in positions[:2])
+        if len({known[position].folders for position in found[index]}) > 1:
+            first, second = (files[position] for position in found[index][:2])
             raise DermaError(
                 f"{table}: '{written[index]}' can be {first} or {second}; write its folder "
                 "before it"
@@ -276,16 +262,15 @@ def _closest(name: _Name, positions: list[int], known: Sequence[_Name]) -> list[
         [position for position in closest if known[position].written == name.written],
         [position for position in closest if known[position].ending == name.ending != ""],
         [position for position in closest if known[position].ending in IMAGE_SUFFIXES],
-        closest,
     )
-    return next((positions for positions in kept if positions), [])
+    return next((positions for positions in kept if positions), closest)
 
 
 def _shared(name: _Name, file: _Name) -> int:
-    """Return how many of the last folders are the same."""
-    count = 0
-    for one, other in zip(reversed(name.folders), reversed(file.folders), strict=False):
-        if one != other:
-            break
-        count += 1
-    return count
+    return first_shared([name.folders[::-1], file.folders[::-1]])
+
+
+def first_shared(paths: Iterable[Sequence[str]]) -> int:
+    """Return how many of the first parts are the same in all paths."""
+    levels = zip(*paths, strict=False)
+    return sum(1 for _ in itertools.takewhile(lambda parts: len(set(parts)) == 1, levels))

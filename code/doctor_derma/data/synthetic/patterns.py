@@ -22,11 +22,6 @@ class Outline:
         return 1 / (1 + np.exp(np.clip(-self.depth / softness, -30, 30)))
 
 
-def between(generator: np.random.Generator, least: int, below: int) -> int:
-    """Draw a whole number, ``least`` included and ``below`` not."""
-    return int(generator.integers(least, below))
-
-
 def draw_outline(generator: np.random.Generator, ragged: float, longest: float) -> Outline:
     """Draw a closed border.
 
@@ -78,7 +73,7 @@ def globules(generator: np.random.Generator, pitch: float) -> np.ndarray:
 
 def spots(
     generator: np.random.Generator,
-    count: int,
+    count: tuple[int, int],
     radius: tuple[float, float],
     distance: tuple[float, float],
 ) -> np.ndarray:
@@ -86,10 +81,11 @@ def spots(
 
     Parameters
     ----------
+    count : the least, and one over the most
     radius, distance : least and most, in lesion radii; distance is from the centre
     """
     total = np.zeros_like(U)
-    for _ in range(count):
+    for _ in range(generator.integers(*count)):
         size, turn = generator.uniform(*radius), generator.uniform(0, 2 * np.pi)
         away = np.sqrt(generator.uniform(distance[0] ** 2, distance[1] ** 2))
         across = (AXIS - np.float32(away * np.cos(turn))) / np.float32(size)
@@ -100,17 +96,22 @@ def spots(
     return total.clip(0, 1.5)
 
 
-def vessels(generator: np.random.Generator, trunks: int) -> np.ndarray:
-    """Return branching lines that grow inwards from the border, 0 to 1."""
+def vessels(generator: np.random.Generator, trunks: tuple[int, int]) -> np.ndarray:
+    """Return branching lines that grow inwards from the border, 0 to 1.
+
+    Parameters
+    ----------
+    trunks : the fewest, and one over the most
+    """
     layer = Image.new("L", (CANVAS, CANVAS))
     pen = ImageDraw.Draw(layer)
-    for _ in range(trunks):
+    for _ in range(generator.integers(*trunks)):
         turn = generator.uniform(0, 2 * np.pi)
         start = CANVAS / 2 * (1 + 0.6 * np.array([np.cos(turn), np.sin(turn)]))
         branches = [(start, turn + np.pi + generator.normal(0, 0.4), 4)]
         while branches:
             point, heading, width = branches.pop()
-            for _ in range(int(generator.integers(5, 9))):
+            for _ in range(generator.integers(5, 9)):
                 heading += generator.normal(0, 0.3)
                 following = point + 8 * np.array([np.cos(heading), np.sin(heading)])
                 pen.line([tuple(point), tuple(following)], fill=255, width=width)

@@ -43,10 +43,7 @@ def photograph(
     size : (width, height) in pixels
     """
     view = _view(size, generator)
-    melanin, deep, blood, keratin = (
-        _seen(amount, size, view)
-        for amount in (lesion.melanin, lesion.deep, lesion.blood, lesion.keratin)
-    )
+    melanin, deep, blood, keratin = (_seen(amount, size, view) for amount in lesion)
     mottling = sum(0.022 * _grain(size, cells, generator) for cells in (8, 24, 90))
     density = (
         (melanin + skin.melanin + mottling)[..., None] * _MELANIN

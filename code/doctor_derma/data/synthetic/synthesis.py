@@ -5,33 +5,19 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
-from rich.progress import track
 
 from doctor_derma.data.importers.records import SourceImage
 from doctor_derma.data.synthetic.lesions import draw_lesion
 from doctor_derma.data.synthetic.scenes import Skin, photograph
 from doctor_derma.errors import DermaError
-from doctor_derma.terminal import terminal
+from doctor_derma.terminal import with_progress
 
 # Name, source and licence of what is drawn here.
 SYNTHETIC = ("synthetic", "drawn by Doctor Derma", "CC0 1.0")
 # As in HAM10000 nevi lead and vascular lesions and dermatofibromas are rare, though less so.
-DEFAULT_COUNTS: dict[str, int] = {
-    "nv": 150,
-    "mel": 66,
-    "bkl": 60,
-    "bcc": 48,
-    "akiec": 36,
-    "vasc": 30,
-    "df": 30,
-}
+DEFAULT_COUNTS = {"nv": 150, "mel": 66, "bkl": 60, "bcc": 48, "akiec": 36, "vasc": 30, "df": 30}
 _MEAN_AGE = {"akiec": 67, "bcc": 67, "bkl": 64, "df": 52, "mel": 61, "nv": 46, "vasc": 52}
-_SITES = {
-    "back": 22,
-    "lower extremity": 21,
-    "trunk": 14,
-    "upper extremity": 11,
-    "abdomen": 10,
+_SITES = {"back": 22, "lower extremity": 21, "trunk": 14, "upper extremity": 11, "abdomen": 10} | {
     "face": 8,
     "chest": 4,
     "foot": 3,
@@ -72,13 +58,8 @@ def synthesize(
             raise DermaError(
                 f"class '{dx}': {count} images; draw at least {_FEWEST_IMAGES}, one a split"
             )
-    drawn = track(
-        (image for dx in sorted(counts) for image in _draw_class(dx, counts[dx], seed, size)),
-        "Drawing images",
-        total=sum(counts.values()),
-        console=terminal(error=True),
-    )
-    return list(drawn)
+    drawn = (image for dx in sorted(counts) for image in _draw_class(dx, counts[dx], seed, size))
+    return list(with_progress(drawn, "Drawing images", sum(counts.values())))
 
 
 def scaled_counts(images: int) -> dict[str, int]:
@@ -90,6 +71,7 @@ def scaled_counts(images: int) -> dict[str, int]:
 def _draw_class(dx: str, count: int, seed: int, size: tuple[int, int]) -> Iterator[SourceImage]:
     # One stream of random numbers a class: more nevi don't change the melanomas.
     generator = np.random.default_rng([seed, *dx.encode()])
+    chances = np.array(list(_SITES.values()), dtype=float)
     number = lesions = 0
     while number < count:
         lesions += 1
@@ -99,20 +81,11 @@ def _draw_class(dx: str, count: int, seed: int, size: tuple[int, int]) -> Iterat
         lesion, skin = draw_lesion(dx, generator), Skin.draw(generator)
         age = float(5 * np.clip(round(generator.normal(_MEAN_AGE[dx], 14) / 5), 1, 17))
         sex = str(generator.choice(["male", "female"]))
-        chances = np.array(list(_SITES.values()), dtype=float)
         site = str(generator.choice(list(_SITES), p=chances / chances.sum()))
         for _ in range(min(views, count - number)):
             number += 1
             encoded = io.BytesIO()
             photograph(lesion, skin, size, generator).save(encoded, "JPEG", quality=90)
-            name = f"synthetic_{dx}_{number:04d}"
-            yield SourceImage(
-                image=name,
-                origin=name,
-                read=partial(bytes, encoded.getvalue()),
-                lesion=f"synthetic_{dx}_lesion_{lesions:04d}",
-                dx=dx,
-                age=age,
-                sex=sex,
-                site=site,
-            )
+            read = partial(bytes, encoded.getvalue())
+            name, of = f"synthetic_{dx}_{number:04d}", f"synthetic_{dx}_lesion_{lesions:04d}"
+            yield SourceImage(name, name, read, lesion=of, dx=dx, age=age, sex=sex, site=site)
