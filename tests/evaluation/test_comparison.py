@@ -6,13 +6,7 @@ import numpy as np
 import pytest
 
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.comparison import (
-    Comparison,
-    bootstrap_p_value,
-    compare,
-    holm,
-    mcnemar,
-)
+from doctor_derma.evaluation.comparison import Comparison, bootstrap_p_value, compare, holm, mcnemar
 from doctor_derma.evaluation.metrics import HEADLINE_METRICS
 from doctor_derma.evaluation.predictions import Predictions
 from evaluation.fake_predictions import fake_predictions

@@ -46,6 +46,7 @@ def test_size_by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
     assert macs == 4 * 6 * (5 * 3 * 9) + 5 * 2
 
 
+@pytest.mark.slow
 def test_sizes_of_residual_networks() -> None:
     """He et al. (CVPR 2016) give ResNet-18 1.8 billion multiply-adds for 224x224 pixels."""
     parameters, macs = count_size("resnet18", 1000, 224, 224)

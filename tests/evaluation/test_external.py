@@ -139,6 +139,7 @@ def test_shares_are_assumed_as_the_probabilities_count_them() -> None:
     assert assumed_shares(shares, 1.0, 2.0) == pytest.approx(halved / halved.sum())
 
 
+@pytest.mark.slow
 def test_the_folder_holds_all_of_it(there: Predictions, home: Predictions, tmp_path: Path) -> None:
     folder = tmp_path / "m" / "external" / "clinic_B"
     found, tables = write_external_evaluation(
@@ -167,6 +168,7 @@ def test_the_folder_holds_all_of_it(there: Predictions, home: Predictions, tmp_p
     assert "Malignant, ROC AUC" in report
 
 
+@pytest.mark.slow
 def test_one_class_alone_is_judged_by_what_it_has(tmp_path: Path) -> None:
     only = of_classes(("nv",))
     found, _ = write_external_evaluation(

@@ -3,7 +3,7 @@ import pytest
 from scipy.special import softmax
 
 from doctor_derma.data.problems import Problem
-from doctor_derma.evaluation.label_errors import find_label_errors
+from doctor_derma.evaluation.data_check import find_label_errors
 
 CLASSES = ("bkl", "mel", "nv")
 

@@ -122,6 +122,7 @@ def weighted_cases(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, np.ndarray]
     return np.array(labels), odds / odds.sum(axis=1, keepdims=True), np.array(times)
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=150)
 @given(weighted_cases())
 def test_weights_equal_repeated_rows(cases: tuple[np.ndarray, np.ndarray, np.ndarray]) -> None:

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from doctor_derma.decisions import RULES
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation import gallery
 from doctor_derma.evaluation.bootstrap import bootstrap_metrics, bootstrap_rules
 from doctor_derma.evaluation.comparison import compare
 from doctor_derma.evaluation.predictions import Predictions
@@ -49,7 +50,12 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Predictions:
 @pytest.fixture(scope="module")
 def evaluated(fake: Predictions, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("evaluation_images") / "eca_resnet18"
-    write_evaluation(fake, INFO, folder, resamples=50)
+    with pytest.MonkeyPatch.context() as patch:
+        # Cards take longest to draw, and a few show as much as all.
+        for name in ("confident_right", "confident_wrong"):
+            choose = getattr(gallery, name)
+            patch.setattr(gallery, name, lambda found, choose=choose: choose(found)[:4])
+        write_evaluation(fake, INFO, folder, resamples=50)
     return folder
 
 
@@ -96,6 +102,7 @@ def test_metrics_file_tells_what_was_measured(evaluated: Path, fake: Predictions
     assert melanoma > called[fake.labels == 4].mean()
 
 
+@pytest.mark.slow
 def test_undefined_metrics_are_null(tmp_path: Path) -> None:
     fake = fake_predictions(60)
     absent = replace(fake, labels=np.where(fake.labels == 3, 5, fake.labels))
@@ -122,6 +129,7 @@ def test_report_is_self_contained_and_small(evaluated: Path) -> None:
     assert text.index("<table>") < text.index("<img")
 
 
+@pytest.mark.slow
 def test_report_escapes_names(tmp_path: Path) -> None:
     fake = fake_predictions(40, name="<script>alert(1)</script>")
     write_evaluation(fake, {**INFO, "note": "<b>bold</b>"}, tmp_path / "model", resamples=10)
@@ -130,6 +138,7 @@ def test_report_escapes_names(tmp_path: Path) -> None:
     assert "b" not in links.tags
 
 
+@pytest.mark.slow
 def test_a_second_evaluation_replaces_the_first(tmp_path: Path) -> None:
     folder = tmp_path / "model"
     write_evaluation(fake_predictions(40), INFO, folder, resamples=5)
@@ -148,6 +157,7 @@ def test_other_peoples_files_are_not_replaced(tmp_path: Path) -> None:
     assert (folder / "chapter.tex").read_text() == "precious"
 
 
+@pytest.mark.slow
 def test_a_failure_leaves_the_earlier_results(tmp_path: Path, fake: Predictions) -> None:
     folder = tmp_path / "model"
     write_evaluation(fake_predictions(40), INFO, folder, resamples=5)
@@ -161,6 +171,7 @@ def test_a_failure_leaves_the_earlier_results(tmp_path: Path, fake: Predictions)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["damaged.jpg", "model"]
 
 
+@pytest.mark.slow
 def test_comparison_leaves_every_file(fake: Predictions, tmp_path: Path) -> None:
     other = replace(fake_predictions(120, name="se_resnet18", model_seed=6), paths=fake.paths)
     folder = tmp_path / "comparison"

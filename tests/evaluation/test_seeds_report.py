@@ -187,6 +187,7 @@ def test_plot_has_a_panel_a_metric_and_a_dot_a_seed(comparison: SeedComparison) 
     assert left < min(comparison.differences[0].by_seed)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_what_is_undefined_is_said_and_not_drawn(comparison: SeedComparison) -> None:
     nothing = [replace(difference(np.nan, 1.0), metric=key) for key in comparison.values]

@@ -73,15 +73,11 @@ def bootstrap_metrics(
     DermaError
         When ``resamples`` is below 1.
     """
-    [found] = resampled_metrics([predictions], resamples, seed)
-    return {name: percentile_interval(of) for name, of in found.items()}
+    return bootstrap(predictions.lesions, _measure_of(predictions), resamples, seed)
 
 
 def bootstrap(
-    lesions: np.ndarray,
-    measure: Measure,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    lesions: np.ndarray, measure: Measure, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, Interval]:
     """Compute statistics of n images with their percentile intervals over resampled lesions.
 
@@ -89,12 +85,7 @@ def bootstrap(
     ----------
     lesions : str [n]
     measure : gives the statistics, for case weights [R, n]
-    resamples, seed : as for ``bootstrap_metrics``
-
-    Raises
-    ------
-    DermaError
-        When ``resamples`` is below 1.
+    resamples, seed : as for ``bootstrap_metrics``, as are the errors
 
     Examples
     --------
@@ -119,17 +110,12 @@ def resampled(
     Parameters
     ----------
     measures : each gets the same draws
-    lesions, resamples, seed : as for ``bootstrap``
+    lesions, resamples, seed : as for ``bootstrap``, as are the errors
 
     Returns
     -------
     For each of ``measures``, float64 [1 + resamples, ...] a statistic; the first is that of
     the images as they are
-
-    Raises
-    ------
-    DermaError
-        When ``resamples`` is below 1.
     """
     sizes = chunk_sizes(resamples, len(lesions))
     chunks = chain([np.ones((1, len(lesions)))], lesion_weights(lesions, sizes, seed))
@@ -168,17 +154,14 @@ def resampled_metrics(
 ) -> list[dict[str, np.ndarray]]:
     """Compute every metric on every resample, with the same draws of lesions for each model.
 
-    The models must have the same images in the same order.
-
-    Returns
-    -------
-    For each model, float64 [1 + resamples] a metric, as ``resampled`` gives it
+    The models must have the same images in the same order. What is returned is, for each model,
+    float64 [1 + resamples] a metric, as ``resampled`` gives it.
     """
-    measures = [
-        partial(weighted_metrics, of.labels, of.probabilities, of.classes, decided=of.predicted)
-        for of in models
-    ]
-    return resampled(models[0].lesions, measures, resamples, seed)
+    return resampled(models[0].lesions, list(map(_measure_of, models)), resamples, seed)
+
+
+def _measure_of(of: Predictions) -> Measure:
+    return partial(weighted_metrics, of.labels, of.probabilities, of.classes, decided=of.predicted)
 
 
 def lesion_weights(lesions: np.ndarray, sizes: list[int], seed: int) -> Iterator[np.ndarray]:

@@ -1,8 +1,7 @@
 """Calibration: does a probability of 0.8 come true in 80% of the cases?"""
 
-from dataclasses import dataclass
-
 import numpy as np
+import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 
@@ -12,23 +11,6 @@ BINS = 15
 TEMPERATURE_LIMITS = (0.05, 20.0)
 
 
-@dataclass(frozen=True, eq=False)
-class ReliabilityCurve:
-    """Top-label confidence against accuracy in B bins of equal width.
-
-    Attributes
-    ----------
-    edges : float64 [B + 1], from 0 to 1
-    confidence, accuracy : float64 [B], mean of each bin, nan where it is empty
-    counts : int64 [B], images in each bin
-    """
-
-    edges: np.ndarray
-    confidence: np.ndarray
-    accuracy: np.ndarray
-    counts: np.ndarray
-
-
 def confidence_bins(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
     """Return the bin of each confidence, int64 [n]; bin m is (m/bins, (m+1)/bins]."""
     return np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
@@ -36,7 +18,7 @@ def confidence_bins(confidence: np.ndarray, bins: int = BINS) -> np.ndarray:
 
 def reliability_curve(
     labels: np.ndarray, probabilities: np.ndarray, bins: int = BINS
-) -> ReliabilityCurve:
+) -> pd.DataFrame:
     """Compare top-label confidence with accuracy, bin by bin (Guo et al., ICML 2017, fig. 1).
 
     Parameters
@@ -44,6 +26,11 @@ def reliability_curve(
     labels : int [n]
     probabilities : float [n, K]
     bins : number of bins of equal width
+
+    Returns
+    -------
+    One row a bin: its ``centre`` and ``width``, the means ``confidence`` and ``accuracy``, nan
+    where it is empty, and ``counts``, the images in it
 
     Examples
     --------
@@ -53,25 +40,25 @@ def reliability_curve(
     >>> labels = np.array([0, 1, 0, 1])
     >>> probabilities = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.3, 0.7]])
     >>> curve = reliability_curve(labels, probabilities, bins=2)
-    >>> curve.counts
-    array([0, 4])
-    >>> curve.confidence.round(2), curve.accuracy
-    (array([ nan, 0.75]), array([nan, 0.5]))
+    >>> curve[["counts", "confidence", "accuracy"]].round(2).to_numpy()
+    array([[0.  ,  nan,  nan],
+           [4.  , 0.75, 0.5 ]])
     """
     confidence = probabilities.max(axis=1)
     correct = probabilities.argmax(axis=1) == labels
     bin_of = confidence_bins(confidence, bins)
     counts = np.bincount(bin_of, minlength=bins)
-    with np.errstate(invalid="ignore"):
-        mean_confidence = np.bincount(bin_of, weights=confidence, minlength=bins) / counts
-        accuracy = np.bincount(bin_of, weights=correct, minlength=bins) / counts
-    return ReliabilityCurve(np.linspace(0, 1, bins + 1), mean_confidence, accuracy, counts)
+    edges = np.linspace(0, 1, bins + 1)
+    curve = pd.DataFrame({"centre": (edges[:-1] + edges[1:]) / 2, "width": np.diff(edges)})
+    for name, values in (("confidence", confidence), ("accuracy", correct)):
+        curve[name] = np.bincount(bin_of, values, bins) / np.where(counts, counts, np.nan)
+    return curve.assign(counts=counts)
 
 
 def ece_by_chance(
     probabilities: np.ndarray, draws: int, seed: int = 0, bins: int = BINS
 ) -> np.ndarray:
-    """Draw the ECE that these probabilities would have if they came true exactly.
+    """Draw the ECE that these probabilities would have if they came true exactly, float64 [draws].
 
     It is not 0: in each bin the accuracy differs from its expectation by luck, and the ECE adds
     up the sizes of these differences (Roelofs et al., Mitigating Bias in Calibration Error
@@ -81,10 +68,6 @@ def ece_by_chance(
     ----------
     probabilities : float [n, K]
     draws : how often the outcomes are drawn
-
-    Returns
-    -------
-    float64 [draws]
     """
     confidence = probabilities.max(axis=1)
     in_bin = np.eye(bins)[confidence_bins(confidence, bins)]
@@ -140,16 +123,14 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 def with_class_shares(
     probabilities: np.ndarray, assumed: np.ndarray, shares: np.ndarray
 ) -> np.ndarray:
-    """Return probabilities for pictures of other class shares, by Bayes' rule (Saerens, eq. 2.4).
+    """Return probabilities for other class shares, float64 [n, K], by Bayes' rule.
+
+    It is equation 2.4 of Saerens et al., see ``estimate_class_shares``.
 
     Parameters
     ----------
     probabilities : float [n, K], right where the classes have the shares ``assumed``
     assumed, shares : float [K], each adding up to 1; a class of 0 in ``assumed`` stays at 0
-
-    Returns
-    -------
-    float64 [n, K]
 
     Examples
     --------
@@ -163,29 +144,23 @@ def with_class_shares(
     return weighed / weighed.sum(axis=1, keepdims=True)
 
 
-def estimate_class_shares(
-    probabilities: np.ndarray, assumed: np.ndarray, tolerance: float = 1e-7, rounds: int = 5000
-) -> np.ndarray:
-    """Estimate the class shares of unlabelled pictures by expectation maximisation.
+def estimate_class_shares(probabilities: np.ndarray, assumed: np.ndarray) -> np.ndarray:
+    """Estimate the class shares of unlabelled pictures, float64 [K], by expectation maximisation.
 
     Each round adjusts the probabilities to the shares that it has, and takes their mean for the
     shares, which never lowers the likelihood (M. Saerens, P. Latinne, C. Decaestecker: Adjusting
     the Outputs of a Classifier to New a Priori Probabilities, Neural Computation 14, 2002,
-    eq. 2.9). It holds where only the shares differ and the pictures of a class do not.
+    eq. 2.9). It holds where only the shares differ and the pictures of a class do not. It ends
+    when no share changes by 1e-7 or more, or after 5000 rounds.
 
     Parameters
     ----------
     probabilities : float [n, K], right where the classes have the shares ``assumed``
-    assumed : float [K], adding up to 1
-    tolerance : ends when no share changes by more
-
-    Returns
-    -------
-    float64 [K], adding up to 1
+    assumed : float [K], adding up to 1, as what is returned does
     """
     shares = np.asarray(assumed, dtype=np.float64)
-    for _ in range(rounds):
+    for _ in range(5000):
         before, shares = shares, with_class_shares(probabilities, assumed, shares).mean(axis=0)
-        if np.abs(shares - before).max() < tolerance:
+        if np.abs(shares - before).max() < 1e-7:
             break
     return shares

@@ -6,6 +6,7 @@ from itertools import combinations
 from typing import TypeVar
 
 import numpy as np
+import pandas as pd
 from scipy.stats import binomtest
 
 from doctor_derma.errors import DermaError
@@ -73,6 +74,18 @@ class Comparison:
     differences: tuple[Difference, ...]
     mcnemar: tuple[McNemar, ...]
 
+    def as_table(self) -> pd.DataFrame:
+        """Return one row an image: image, lesion, class, then of each model the label, its
+        probability and whether it is correct, as ``<model>.label`` and so on."""
+        first = self.models[0]
+        names = np.array(first.classes)
+        columns = {"image": first.images, "lesion": first.lesions, "class": names[first.labels]}
+        for model in self.models:
+            columns[f"{model.name}.label"] = names[model.predicted]
+            columns[f"{model.name}.probability"] = model.confidence
+            columns[f"{model.name}.correct"] = model.correct
+        return pd.DataFrame(columns)
+
 
 def compare(models: list[Predictions], resamples: int = RESAMPLES, seed: int = 0) -> Comparison:
     """Compare models on the same images, lesions resampled jointly for all of them.
@@ -98,22 +111,17 @@ def compare(models: list[Predictions], resamples: int = RESAMPLES, seed: int = 0
         model.name: {metric: percentile_interval(of) for metric, of in values.items()}
         for model, values in zip(models, found, strict=True)
     }
+    by_name = dict(zip(intervals, found, strict=True))
     differences: list[Difference] = []
     for metric in HEADLINE_METRICS:
         family = []
-        for i, j in combinations(range(len(models)), 2):
-            change = found[j][metric] - found[i][metric]
-            interval, p_value = percentile_interval(change), bootstrap_p_value(change[1:])
-            family.append(
-                Difference(models[i].name, models[j].name, metric, interval, p_value, p_value)
-            )
+        for first, second in combinations(by_name, 2):
+            change = by_name[second][metric] - by_name[first][metric]
+            interval, p = percentile_interval(change), bootstrap_p_value(change[1:])
+            family.append(Difference(first, second, metric, interval, p, p))
         differences += with_holm(family)
-    return Comparison(
-        models=tuple(models),
-        intervals=intervals,
-        differences=tuple(differences),
-        mcnemar=tuple(with_holm([mcnemar(*pair) for pair in combinations(models, 2)])),
-    )
+    tests = with_holm([mcnemar(*pair) for pair in combinations(models, 2)])
+    return Comparison(tuple(models), intervals, tuple(differences), tuple(tests))
 
 
 def bootstrap_p_value(differences: np.ndarray) -> float:

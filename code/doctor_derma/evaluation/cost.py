@@ -40,18 +40,17 @@ def measure_costs(classifiers: Mapping[str, Classifier], repeats: int = REPEATS)
     DermaError
         When there is no such architecture.
     """
-    sizes = [
-        count_size(architecture, len(one.class_names), one.height, one.width)
+    sizes = {
+        architecture: count_size(architecture, len(one.class_names), one.height, one.width)
         for architecture, one in classifiers.items()
-    ]
-    speeds = images_per_second(list(classifiers.values()), repeats=repeats)
-    # A bundle that looks at a picture several times runs its network as often.
-    return {
-        architecture: Cost(parameters, macs * one.info.tta, speed)
-        for (architecture, one), (parameters, macs), speed in zip(
-            classifiers.items(), sizes, speeds, strict=True
-        )
     }
+    speeds = images_per_second(list(classifiers.values()), repeats=repeats)
+    costs = {}
+    for (architecture, one), speed in zip(classifiers.items(), speeds, strict=True):
+        parameters, macs = sizes[architecture]
+        # A bundle that looks at a picture several times runs its network as often.
+        costs[architecture] = Cost(parameters, macs * one.info.tta, speed)
+    return costs
 
 
 def count_size(architecture: str, classes: int, height: int, width: int) -> tuple[int, int]:
@@ -68,9 +67,7 @@ def count_size(architecture: str, classes: int, height: int, width: int) -> tupl
 
 
 def images_per_second(
-    classifiers: Sequence[Classifier],
-    batches: Sequence[int] = BATCHES,
-    repeats: int = REPEATS,
+    classifiers: Sequence[Classifier], batches: Sequence[int] = BATCHES, repeats: int = REPEATS
 ) -> list[dict[int, float]]:
     """Time classifiers on noise of their size, in turns: a busy machine slows all of them.
 
@@ -81,7 +78,8 @@ def images_per_second(
     """
     speeds: list[dict[int, float]] = [{} for _ in classifiers]
     for batch in batches:
-        noise = [_noise(classifier, batch) for classifier in classifiers]
+        shapes = [(batch, one.height, one.width, 3) for one in classifiers]
+        noise = [np.random.default_rng(0).integers(0, 256, s, dtype=np.uint8) for s in shapes]
         turns = with_progress(range(WARM_UP + repeats), f"Timing {batch} at a time")
         times = [
             [_seconds(one, pixels) for one, pixels in zip(classifiers, noise, strict=True)]
@@ -90,11 +88,6 @@ def images_per_second(
         for speed, median in zip(speeds, np.median(times[WARM_UP:], axis=0), strict=True):
             speed[batch] = batch / float(median)
     return speeds
-
-
-def _noise(classifier: Classifier, count: int) -> np.ndarray:
-    shape = (count, classifier.height, classifier.width, 3)
-    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
 
 
 def _seconds(classifier: Classifier, pixels: np.ndarray) -> float:

@@ -1,6 +1,7 @@
 """What may be wrong in a data set, for people to decide: a page of pictures, a CSV to fill in."""
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.data.cache import pixel_cache
@@ -26,10 +26,10 @@ from doctor_derma.data.problems import (
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.calibration import with_class_shares
 from doctor_derma.evaluation.external import assumed_shares
-from doctor_derma.evaluation.label_errors import find_label_errors
-from doctor_derma.evaluation.predictions import BATCH_SIZE, open_picture
+from doctor_derma.evaluation.gallery import shrunk_picture
+from doctor_derma.evaluation.predictions import BATCH_SIZE
 from doctor_derma.evaluation.report import write_json, write_page
-from doctor_derma.evaluation.tables import Table
+from doctor_derma.evaluation.tables import Table, counted
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.terminal import with_progress
 
@@ -93,9 +93,7 @@ def judge(judges: Sequence[tuple[Classifier, np.ndarray]], dataset: Dataset) -> 
     for classifier, rows in judges:
         info = classifier.info
         pixels = pixel_cache(dataset, classifier.height, classifier.width)
-        assumed = assumed_shares(
-            np.asarray(info.class_shares, dtype=np.float64), info.prior_weight, info.temperature
-        )
+        assumed = assumed_shares(info.class_shares, info.prior_weight, info.temperature)
         starts = range(0, len(rows), BATCH_SIZE)
         for start in with_progress(starts, f"Predicting with {classifier.name}"):
             batch = rows[start : start + BATCH_SIZE]
@@ -120,8 +118,8 @@ def find_problems(
     """
     table, first = dataset.table, judges[0][0]
     judged = judge(judges, dataset)
-    pairs = near_identical_images(dataset)
     rows = judged.rows
+    pairs = near_identical_images(dataset)
     labels = np.array(dataset.targets(table))[rows]
     pixels = pixel_cache(dataset, first.height, first.width)
     findings = [
@@ -132,6 +130,49 @@ def find_problems(
         *find_poor_pictures(pixels, first.info.quality),
     ]
     return findings, judged
+
+
+def find_label_errors(
+    rows: np.ndarray, labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]
+) -> list[Finding]:
+    """Find labels that networks contradict, by the confident learning of Northcutt et al. [1]_.
+
+    An image counts as of class j where the probability of j is at least what it is on average over
+    the images that are labelled j, so a class that is called less readily has a lower threshold.
+    The counts of given against such labels estimate how many images with each label are wrongly so;
+    which they are is decided by these rates (PBNR of the paper). The score is one minus the
+    probability of the given label. Cleanlab, by the paper's authors, does it.
+
+    Parameters
+    ----------
+    rows : places in the manifest of n images, int [n]
+    labels : index of the given label of each, int [n]
+    probabilities : of networks that have not seen them, with the class shares of the data, float
+        [n, K]
+    classes : the K classes
+
+    References
+    ----------
+    .. [1] C. G. Northcutt, L. Jiang, I. L. Chuang: Confident Learning: Estimating Uncertainty in
+           Dataset Labels. Journal of Artificial Intelligence Research 70, 2021.
+    """
+    # Here, as it takes a second to load.
+    from cleanlab.filter import find_label_issues
+
+    with warnings.catch_warnings():
+        # Of classes without an image among these, which have no wrong label either.
+        warnings.filterwarnings("ignore", "May not flag all label issues")
+        wrong = find_label_issues(labels, probabilities, filter_by="prune_by_noise_rate", n_jobs=1)
+    called = probabilities.argmax(axis=1)
+    found = []
+    for at in np.flatnonzero(wrong & (called != labels)):
+        given, other = labels[at], called[at]
+        sure, unsure = probabilities[at, other], probabilities[at, given]
+        detail = f"{classes[other]} {sure:.0%}, {classes[given]} {unsure:.1%}"
+        suggested = f"{RELABEL}{classes[other]}"
+        score = 1 - float(unsure)
+        found.append(Finding(int(rows[at]), Problem.LABEL, score, suggested, detail))
+    return found
 
 
 def as_table(findings: Sequence[Finding], table: pd.DataFrame) -> pd.DataFrame:
@@ -166,17 +207,13 @@ def write_data_check(
     notes: Sequence[str] = (),
     pictures: int = 48,
 ) -> pd.DataFrame:
-    """Write the page, the CSV and what was counted, in the place of those of an earlier check.
+    """Write page, CSV and counts in the place of an earlier check's; return the CSV's table.
 
     Parameters
     ----------
     info : of what did the check, JSON values
     notes : sentences for the head of the page
     pictures : shown of each problem, the most suspicious
-
-    Returns
-    -------
-    the table of the CSV
 
     Raises
     ------
@@ -245,48 +282,35 @@ def _refuse_to_lose_actions(path: Path, dataset: Dataset) -> None:
     filled = earlier[earlier["action"].str.strip() != ""]
     if waiting := len(set(filled["path"]) & set(dataset.table["path"])):
         raise DermaError(
-            f"{path}: {waiting:,} action{'s' * (waiting != 1)} filled in and not applied; run "
+            f"{path}: {counted(waiting, 'action')} filled in and not applied; run "
             f"'derma data apply {path}' first, or move the file away"
         )
 
 
 def _sections(findings: Sequence[Finding], dataset: Dataset, pictures: int) -> list[dict[str, Any]]:
     """Return the problems that were found, each with its worst pictures."""
-    table, sections = dataset.table, []
-    shown = {
-        problem: sorted(
-            (one for one in findings if one.problem is problem), key=lambda one: -one.score
-        )
-        for problem in Problem
-    }
-    total = sum(min(len(found), pictures) for found in shown.values())
-    progress = iter(with_progress(range(total), "Opening pictures"))
-    for problem, found in shown.items():
-        cards = []
-        for one, _ in zip(found[:pictures], progress, strict=False):
-            cards.append(
-                {
-                    "finding": one,
-                    "path": table["path"].iat[one.row],
-                    "image": table["image"].iat[one.row],
-                    "label": table["class"].iat[one.row],
-                    "split": table["split"].iat[one.row],
-                    "picture": _shrunk(dataset.folder / str(table["path"].iat[one.row])),
-                }
-            )
-        if cards:
-            sections.append(
-                {
-                    "problem": str(problem),
-                    "explanation": EXPLANATIONS[problem],
-                    "images": len(found),
-                    "cards": cards,
-                }
-            )
-    return sections
-
-
-def _shrunk(path: Path) -> np.ndarray:
-    image = open_picture(path)
-    height = max(1, round(PICTURE_WIDTH * image.height / image.width))
-    return np.asarray(image.resize((PICTURE_WIDTH, height), Image.Resampling.LANCZOS))
+    found: dict[Problem, list[Finding]] = {problem: [] for problem in Problem}
+    for one in sorted(findings, key=lambda one: -one.score):
+        found[one.problem].append(one)
+    shown = [one for of in found.values() for one in of[:pictures]]
+    cards: dict[Problem, list[dict[str, Any]]] = {}
+    for one in with_progress(shown, "Opening pictures"):
+        image = dataset.table.iloc[one.row]
+        card = {
+            "finding": one,
+            "path": image["path"],
+            "image": image["image"],
+            "label": image["class"],
+            "split": image["split"],
+            "picture": shrunk_picture(dataset.folder / str(image["path"]), PICTURE_WIDTH),
+        }
+        cards.setdefault(one.problem, []).append(card)
+    return [
+        {
+            "problem": str(problem),
+            "explanation": EXPLANATIONS[problem],
+            "images": len(found[problem]),
+            "cards": of,
+        }
+        for problem, of in cards.items()
+    ]

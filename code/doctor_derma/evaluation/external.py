@@ -10,36 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.decisions import MELANOMA
+from doctor_derma.evaluation import metrics, report
 from doctor_derma.evaluation.bootstrap import RESAMPLES, Interval, bootstrap
 from doctor_derma.evaluation.calibration import estimate_class_shares, with_class_shares
-from doctor_derma.evaluation.gallery import Gallery, confident_wrong, make_cards, save_galleries
-from doctor_derma.evaluation.metrics import (
-    LOWER_IS_BETTER,
-    OVERALL_METRICS,
-    ratio,
-    weighted_metrics,
-)
+from doctor_derma.evaluation.gallery import confident_wrong
 from doctor_derma.evaluation.operating_points import QUESTIONS
 from doctor_derma.evaluation.plots.comparisons import plot_intervals
 from doctor_derma.evaluation.predictions import Predictions, write_predictions_csv
-from doctor_derma.evaluation.report import (
-    CAPTIONS,
-    METRICS_FILE,
-    PREDICTIONS_FILE,
-    REPORT_FILE,
-    Report,
-    as_numbers,
-    evaluation_plots,
-    extent,
-    save_plots,
-    summarise,
-    write_html,
-    write_json,
-)
 from doctor_derma.evaluation.tables import (
     BOOTSTRAP_NOTE,
     Table,
@@ -68,11 +48,6 @@ LABEL_SHIFT_METRICS = (
     *("accuracy", "balanced_accuracy", "ece", "brier", "log_loss"),
     *(f"{kind}_{group}" for group in GROUPS for kind in ("sensitivity", "specificity")),
 )
-EXTERNAL_CAPTIONS = {
-    **CAPTIONS,
-    "external": "The other set beside the home test images of the same classes, each with its "
-    "95% interval.",
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,12 +96,8 @@ def evaluate_external(
     estimated = estimate_class_shares(predictions.probabilities, class_shares)
     adjusted = with_class_shares(predictions.probabilities, class_shares, estimated)
     plain = replace(predictions, rulebook=None)
-    observed = np.bincount(predictions.labels, minlength=len(predictions.classes))
-    shares = {
-        "assumed": class_shares,
-        "estimated": estimated,
-        "observed": observed / observed.sum(),
-    }
+    counts = np.bincount(predictions.labels, minlength=len(predictions.classes))
+    shares = {"assumed": class_shares, "estimated": estimated, "observed": counts / counts.sum()}
 
     def measured(of: Predictions) -> dict[str, Interval]:
         return bootstrap(of.lesions, external_metrics(of, set_threshold), resamples, seed)
@@ -137,13 +108,15 @@ def evaluate_external(
         uncorrected=measured(plain),
         corrected=measured(replace(plain, probabilities=adjusted)),
         shares={
-            kind: dict(zip(predictions.classes, map(float, of), strict=True))
+            kind: dict(zip(predictions.classes, of.tolist(), strict=True))
             for kind, of in shares.items()
         },
     )
 
 
-def assumed_shares(class_shares: np.ndarray, prior_weight: float, temperature: float) -> np.ndarray:
+def assumed_shares(
+    class_shares: Sequence[float] | np.ndarray, prior_weight: float, temperature: float
+) -> np.ndarray:
     r"""Return the class shares that a bundle's probabilities are for, float64 [K].
 
     They count the shares :math:`\pi_k` of the training images with the exponent s / T, of the
@@ -166,30 +139,37 @@ def external_metrics(
     p = predictions
     called = p.predicted
     inside = prediction_sets(p.probabilities, set_threshold, called)
-    covered = np.take_along_axis(inside, p.labels[:, None], axis=1)[:, 0]
+    everyone = np.full(len(p.labels), True)
+    # Name -> the images that are counted, and those of which they are a share.
+    shares = {"set_coverage": (inside[np.arange(len(inside)), p.labels], everyone)}
+    if p.ood is not None:
+        outside = p.ood > 1
+        answered = (inside.sum(axis=1) == 1) & ~outside
+        shares |= {
+            "answered": (answered, everyone),
+            "accuracy_answered": (answered & p.correct, answered),
+            "out_of_distribution": (outside, everyone),
+        }
     # Malignant against benign, as two classes.
     is_malignant = np.isin(p.classes, list(QUESTIONS["malignant"]))
-    score, malignant = p.probabilities[:, is_malignant].sum(axis=1), is_malignant[p.labels]
-    of_sides = np.stack([1 - score, score], axis=1)
-    outside = None if p.ood is None else p.ood > 1
-    answered = None if outside is None else (inside.sum(axis=1) == 1) & ~outside
+    score = p.probabilities[:, is_malignant].sum(axis=1)
+    two = {
+        "labels": is_malignant[p.labels].astype(int),
+        "probabilities": np.stack([1 - score, score], axis=1),
+        "decided": is_malignant[called].astype(int),
+    }
 
     def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-        total = weights.sum(axis=1)
-        found = weighted_metrics(p.labels, p.probabilities, p.classes, weights, called)
+        found = metrics.weighted_metrics(p.labels, p.probabilities, p.classes, weights, called)
         if is_malignant.any():
-            sides = ("benign", "malignant")
-            grouped = weighted_metrics(
-                malignant.astype(int), of_sides, sides, weights, is_malignant[called].astype(int)
+            grouped = metrics.weighted_metrics(
+                **two, classes=("benign", "malignant"), weights=weights
             )
             found |= {f"{name}_malignant": grouped[f"{name}_malignant"] for name in GROUP_METRICS}
-        found["set_coverage"] = ratio(weights @ covered, total)
-        if answered is not None and outside is not None:
-            right = answered & (called == p.labels)
-            found["answered"] = ratio(weights @ answered, total)
-            found["accuracy_answered"] = ratio(weights @ right, weights @ answered)
-            found["out_of_distribution"] = ratio(weights @ outside, total)
-        return found
+        return found | {
+            name: metrics.ratio(weights @ part, weights @ whole)
+            for name, (part, whole) in shares.items()
+        }
 
     return measure
 
@@ -207,7 +187,7 @@ def write_external_evaluation(
     """Evaluate a model on another set, and replace the folder of that evaluation.
 
     Written are ``metrics.json``, ``predictions.csv``, plots, a gallery where there are picture
-    paths, and ``report.html``.
+    paths, and ``report.html``; returned is what was found, and the same as tables.
 
     Parameters
     ----------
@@ -215,45 +195,42 @@ def write_external_evaluation(
     info : what was evaluated, JSON values. Expected: ``set``, ``weights_sha256``
     folder : such as ``evaluation_images/<model>/external/<set>``
 
-    Returns
-    -------
-    what was found, and the same as tables
-
     Raises
     ------
     DermaError
         When ``folder`` holds something else than results, or a picture is damaged.
     """
-    with replacing_own_folder(folder, METRICS_FILE) as scratch:
+    with replacing_own_folder(folder, report.METRICS_FILE) as scratch:
         found = evaluate_external(predictions, home, class_shares, set_threshold, resamples, seed)
-        write_predictions_csv(predictions, scratch / PREDICTIONS_FILE)
+        write_predictions_csv(predictions, scratch / report.PREDICTIONS_FILE)
         summary = {
-            **summarise(predictions, info, found.metrics, resamples, seed),
-            "home": None if found.home is None else as_numbers(found.home),
+            **report.summarise(predictions, info, found.metrics, resamples, seed),
+            "home": None if found.home is None else report.as_numbers(found.home),
             "label_shift": {
                 "method": "EM (Saerens et al., 2002)",
                 "shares": found.shares,
-                "uncorrected": as_numbers(found.uncorrected),
-                "corrected": as_numbers(found.corrected),
+                "uncorrected": report.as_numbers(found.uncorrected),
+                "corrected": report.as_numbers(found.corrected),
             },
         }
-        write_json(summary, scratch / METRICS_FILE)
         tables = external_tables(predictions, found, info)
-        figures = {
-            **evaluation_plots(predictions, found.metrics),
-            "external": _plot_beside_home(predictions, found, info),
+        sides = {str(info["set"]): found.metrics} | ({"home": found.home} if found.home else {})
+        titles = external_titles(found.metrics)
+        shown = {
+            name: title for name, title in titles.items() if name not in metrics.LOWER_IS_BETTER
         }
-        cards = make_cards((predictions,), confident_wrong(predictions))
-        gallery = Gallery("gallery_wrong", "Wrong with most confidence", cards)
-        report = Report(
+        beside = plot_intervals(sides, shown, f"{predictions.name} on another set")
+        report.write_report(
+            scratch,
+            summary,
             title=f"{predictions.name} on {info['set']}",
-            subtitle=f"{extent(predictions)}, another set than the model's own",
+            subtitle=f"{report.extent(predictions)}, another set than the model's own",
             tables=tables,
-            plots=save_plots(figures, scratch, EXTERNAL_CAPTIONS),
-            galleries=save_galleries([gallery], scratch),
             provenance=provenance_table({predictions.name: info}),
+            figures={**report.evaluation_plots(predictions, found.metrics), "external": beside},
+            models=(predictions,),
+            galleries={"gallery_wrong": confident_wrong(predictions)},
         )
-        write_html(report, scratch / REPORT_FILE)
     return found, tables
 
 
@@ -271,7 +248,7 @@ def external_tables(
     elif "answered" not in found.home:
         note += f" What is missing at home 'derma evaluate {predictions.name}' adds."
     beside = Table(
-        f"{predictions.name} on {extent(predictions)} (95% interval)",
+        f"{predictions.name} on {report.extent(predictions)} (95% interval)",
         ("Metric", *columns),
         tuple(
             (title, *(str(of[metric]) if metric in of else "unknown" for of in columns.values()))
@@ -304,19 +281,10 @@ def external_tables(
 
 def external_titles(found: Mapping[str, Interval]) -> dict[str, str]:
     """Name the metrics that are told first: overall, melanoma, malignant, answers."""
-    titles = {name: with_arrow(name, title) for name, title in OVERALL_METRICS.items()}
+    titles = {name: with_arrow(name, title) for name, title in metrics.OVERALL_METRICS.items()}
     titles |= {
         f"{metric}_{group}": with_arrow(metric, f"{title}, {of}")
         for group, title in GROUPS.items()
         for metric, of in GROUP_METRICS.items()
     }
     return {name: title for name, title in (titles | ANSWER_METRICS).items() if name in found}
-
-
-def _plot_beside_home(
-    predictions: Predictions, found: ExternalEvaluation, info: Mapping[str, Any]
-) -> Figure:
-    sides = {str(info["set"]): found.metrics} | ({"home": found.home} if found.home else {})
-    titles = external_titles(found.metrics)
-    shown = {name: title for name, title in titles.items() if name not in LOWER_IS_BETTER}
-    return plot_intervals(sides, shown, f"{predictions.name} on another set")

@@ -1,6 +1,7 @@
 """Pictures that models name rightly, wrongly or differently, with class activation maps."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,14 +18,16 @@ from doctor_derma.terminal import with_progress
 CARD_WIDTH = 240
 MAP_COLOURS = "viridis"
 MAP_OPACITY = 0.65
-RIGHT_PER_CLASS = 2
-WRONG = 12
-DISAGREEMENTS = 8
 RIGHT_COLOUR = "#00694c"
 WRONG_COLOUR = "#b34700"
 TILES_PER_ROW = 6
 TILE_INCHES = 1.75
 JPEG_QUALITY = 85
+TITLES = {
+    "gallery_right": "Right with most confidence",
+    "gallery_wrong": "Wrong with most confidence",
+    "gallery_disagreements": "Where the models disagree",
+}
 MAP_CAPTION = (
     "The brighter the overlay, the more evidence for the class that the model calls, scaled "
     "picture by picture; it shows where the model looks, not why. One picture a lesion."
@@ -52,17 +55,7 @@ class Card:
     views: tuple[View, ...]
 
 
-@dataclass(frozen=True)
-class Gallery:
-    """Cards under a title; ``name`` is that of its file without suffix."""
-
-    name: str
-    title: str
-    cards: list[Card]
-    caption: str = MAP_CAPTION
-
-
-def confident_right(predictions: Predictions, per_class: int = RIGHT_PER_CLASS) -> list[int]:
+def confident_right(predictions: Predictions, per_class: int = 2) -> list[int]:
     """Pick the rows of each class that are right with most confidence, one a lesion."""
     rows: list[int] = []
     for index in range(len(predictions.classes)):
@@ -71,12 +64,12 @@ def confident_right(predictions: Predictions, per_class: int = RIGHT_PER_CLASS) 
     return rows
 
 
-def confident_wrong(predictions: Predictions, count: int = WRONG) -> list[int]:
+def confident_wrong(predictions: Predictions, count: int = 12) -> list[int]:
     """Pick the rows that are wrong with most confidence, one a lesion."""
     return _most_confident(predictions, ~predictions.correct, predictions.confidence, count)
 
 
-def disagreements(models: tuple[Predictions, ...], count: int = DISAGREEMENTS) -> list[int]:
+def disagreements(models: tuple[Predictions, ...], count: int = 8) -> list[int]:
     """Pick the rows where aligned models differ, all of them with most confidence."""
     predicted = np.stack([model.predicted for model in models])
     differ = (predicted != predicted[0]).any(axis=0)
@@ -95,6 +88,19 @@ def make_cards(models: tuple[Predictions, ...], rows: list[int]) -> list[Card]:
     return [_make_card(models, row) for row in with_progress(rows, "Opening pictures")]
 
 
+def shrunk_picture(path: Path, width: int) -> np.ndarray:
+    """Return a picture at some width, uint8 [height, width, 3].
+
+    Raises
+    ------
+    DermaError
+        When it can't be decoded.
+    """
+    image = open_picture(path)
+    height = max(1, round(width * image.height / image.width))
+    return np.asarray(image.resize((width, height), Image.Resampling.LANCZOS))
+
+
 def overlay_map(picture: np.ndarray, activation_map: np.ndarray) -> np.ndarray:
     """Lay a class activation map over a picture (Zhou et al., CVPR 2016).
 
@@ -103,19 +109,13 @@ def overlay_map(picture: np.ndarray, activation_map: np.ndarray) -> np.ndarray:
 
     Parameters
     ----------
-    picture : uint8 [height, width, 3]
+    picture : uint8 [height, width, 3], as is what is returned
     activation_map : float [h, w], covering the whole picture
-
-    Returns
-    -------
-    uint8 [height, width, 3]
     """
     height, width = picture.shape[:2]
-    spread = float(np.ptp(activation_map))
-    scaled = (activation_map - activation_map.min()) / (spread or 1.0)
-    enlarged = Image.fromarray(scaled.astype(np.float32)).resize(
-        (width, height), Image.Resampling.BILINEAR
-    )
+    spread = float(np.ptp(activation_map)) or 1.0
+    scaled = Image.fromarray(((activation_map - activation_map.min()) / spread).astype(np.float32))
+    enlarged = scaled.resize((width, height), Image.Resampling.BILINEAR)
     evidence = np.clip(np.asarray(enlarged), 0, 1)
     colours = colormaps[MAP_COLOURS](evidence)[..., :3] * 255
     opacity = MAP_OPACITY * evidence[..., None]
@@ -125,34 +125,29 @@ def overlay_map(picture: np.ndarray, activation_map: np.ndarray) -> np.ndarray:
 def _most_confident(
     predictions: Predictions, eligible: np.ndarray, confidence: np.ndarray, count: int
 ) -> list[int]:
-    rows: list[int] = []
-    lesions: set[str] = set()
+    rows: dict[str, int] = {}
     for row in np.argsort(-confidence, kind="stable"):
         if len(rows) == count:
             break
         path, lesion = str(predictions.paths[row]), str(predictions.lesions[row])
-        if eligible[row] and lesion not in lesions and path and Path(path).is_file():
-            rows.append(int(row))
-            lesions.add(lesion)
-    return rows
+        if eligible[row] and lesion not in rows and path and Path(path).is_file():
+            rows[lesion] = int(row)
+    return list(rows.values())
 
 
 def _make_card(models: tuple[Predictions, ...], row: int) -> Card:
     first = models[0]
-    image = open_picture(Path(str(first.paths[row])))
-    height = max(1, round(CARD_WIDTH * image.height / image.width))
-    picture = np.asarray(image.resize((CARD_WIDTH, height), Image.Resampling.LANCZOS))
+    picture = shrunk_picture(Path(str(first.paths[row])), CARD_WIDTH)
     views = []
     for model in models:
-        decision = int(model.predicted[row])
-        maps = model.activation_maps
+        decision, maps = int(model.predicted[row]), model.activation_maps
         views.append(
             View(
-                model=model.name,
-                label=model.classes[decision],
-                probability=float(model.probabilities[row, decision]),
-                right=decision == model.labels[row],
-                overlay=None if maps is None else overlay_map(picture, maps[row, decision]),
+                model.name,
+                model.classes[decision],
+                float(model.probabilities[row, decision]),
+                decision == model.labels[row],
+                None if maps is None else overlay_map(picture, maps[row, decision]),
             )
         )
     return Card(str(first.images[row]), first.classes[first.labels[row]], picture, tuple(views))
@@ -165,27 +160,24 @@ def plot_cards(cards: list[Card], title: str) -> Figure:
     columns, rows = cards_per_row * tiles, math.ceil(len(cards) / cards_per_row)
     figure = new_figure(columns * TILE_INCHES, rows * TILE_INCHES + 0.5)
     figure.suptitle(title, x=0.012, ha="left", fontsize=11.5, fontweight="bold", color=INK)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
+    places = figure.subplots(rows, columns, squeeze=False).reshape(-1, tiles)
+    for axes in places.flat:
         axes.set_axis_off()
-    for position, card in enumerate(cards):
-        row, first = position // cards_per_row, (position % cards_per_row) * tiles
-        _draw_card(grid[row, first : first + tiles].tolist(), card)
+    for place, card in zip(places, cards, strict=False):
+        _draw_card(place.tolist(), card)
     return figure
 
 
-def save_galleries(galleries: list[Gallery], folder: Path) -> list[Gallery]:
-    """Save each gallery that has cards as one JPEG, and return those."""
-    filled = [gallery for gallery in galleries if gallery.cards]
-    for gallery in with_progress(filled, "Drawing galleries"):
-        plot_cards(gallery.cards, gallery.title).savefig(
-            folder / f"{gallery.name}.jpg",
+def save_galleries(galleries: Mapping[str, list[Card]], folder: Path) -> None:
+    """Save each gallery, which has cards, as one JPEG under its name, a key of ``TITLES``."""
+    for name, cards in with_progress(list(galleries.items()), "Drawing galleries"):
+        plot_cards(cards, TITLES[name]).savefig(
+            folder / f"{name}.jpg",
             dpi=DPI,
             bbox_inches="tight",
             pad_inches=0.14,
             pil_kwargs={"quality": JPEG_QUALITY, "optimize": True},
         )
-    return filled
 
 
 def _draw_card(tiles: list[Axes], card: Card) -> None:
@@ -194,6 +186,5 @@ def _draw_card(tiles: list[Axes], card: Card) -> None:
     for axes, view in zip(tiles[1:], card.views, strict=True):
         axes.imshow(card.picture if view.overlay is None else view.overlay)
         mark, colour = ("right", RIGHT_COLOUR) if view.right else ("wrong", WRONG_COLOUR)
-        axes.set_title(
-            f"{mark}: {view.label} {view.probability:.0%}\n{view.model}", fontsize=8, color=colour
-        )
+        title = f"{mark}: {view.label} {view.probability:.0%}\n{view.model}"
+        axes.set_title(title, fontsize=8, color=colour)

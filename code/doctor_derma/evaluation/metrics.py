@@ -5,8 +5,7 @@ each image is called, by whatever rule (``decisions.py``). The other metrics are
 probabilities alone; those of a class rank the images by its probability.
 """
 
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -98,35 +97,23 @@ def weighted_metrics(
     weights: np.ndarray,
     decided: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """Compute the metrics of ``classification_metrics`` for R sets of case weights.
+    """Compute the metrics of ``classification_metrics`` for R sets of case weights, float64 [R].
 
     Parameters
     ----------
     labels, probabilities, classes, decided : as for ``classification_metrics``
     weights : float64 [R, n]; a case of weight 2 counts as two equal cases
-
-    Returns
-    -------
-    float64 [R] a metric
     """
     called = probabilities.argmax(axis=1) if decided is None else decided
-    curves: dict[str, Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]] = {
-        "auc": weighted_auc,
-        "average_precision": weighted_average_precision,
-        "sensitivity_at_90_specificity": partial(
-            weighted_sensitivity_at_specificity, specificity=SPECIFICITY
-        ),
+    sides = [(labels == k, probabilities[:, k], weights) for k in range(len(classes))]
+    curves = {
+        "auc": [weighted_auc(*side) for side in sides],
+        "average_precision": [weighted_average_precision(*side) for side in sides],
+        "sensitivity_at_90_specificity": [
+            weighted_sensitivity_at_specificity(*side, SPECIFICITY) for side in sides
+        ],
     }
-    by_class = {
-        metric: np.stack(
-            [
-                curve(labels == index, probabilities[:, index], weights)
-                for index in range(len(classes))
-            ],
-            axis=1,
-        )
-        for metric, curve in curves.items()
-    }
+    by_class = {metric: np.stack(of, axis=1) for metric, of in curves.items()}
     return {
         "macro_auc": _mean_over_classes(by_class["auc"]),
         **weighted_decision_metrics(labels, called, classes, weights),
@@ -138,17 +125,10 @@ def weighted_metrics(
 def weighted_decision_metrics(
     labels: np.ndarray, decided: np.ndarray, classes: Sequence[str], weights: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Compute what depends on nothing but the classes that images are called.
+    """Compute what depends on nothing but the classes that images are called, float64 [R].
 
-    Parameters
-    ----------
-    labels, decided, classes : as for ``classification_metrics``
-    weights : float64 [R, n]
-
-    Returns
-    -------
-    float64 [R] a metric: balanced accuracy, accuracy, and each class's sensitivity, specificity
-    and PPV
+    That is balanced accuracy, accuracy, and each class's sensitivity, specificity and PPV.
+    Parameters are those of ``weighted_metrics``.
     """
     columns = np.arange(len(classes))
     actual, called = labels[:, None] == columns, decided[:, None] == columns
@@ -198,9 +178,6 @@ def _mean_over_classes(values: np.ndarray) -> np.ndarray:
     return ratio(np.nansum(values, axis=1), np.isfinite(values).sum(axis=1))
 
 
-_ROUNDING = 1e-12
-
-
 def weighted_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Area under the ROC curve for each set of case weights.
 
@@ -228,12 +205,9 @@ def weighted_auc(positive: np.ndarray, scores: np.ndarray, weights: np.ndarray) 
     >>> weighted_auc(positive, scores, np.array([[1, 1, 1, 1], [1, 1, 0, 1]]))
     array([0.75, 1.  ])
     """
-    negatives = np.flatnonzero(~positive)
-    negatives = negatives[np.argsort(scores[negatives], kind="stable")]
-    below = np.zeros((len(weights), len(negatives) + 1))
-    np.cumsum(weights[:, negatives], axis=1, out=below[:, 1:])
-    lower = np.searchsorted(scores[negatives], scores[positive], side="left")
-    upper = np.searchsorted(scores[negatives], scores[positive], side="right")
+    negative_scores, below = _negatives_below(positive, scores, weights)
+    lower = np.searchsorted(negative_scores, scores[positive], side="left")
+    upper = np.searchsorted(negative_scores, scores[positive], side="right")
     own = weights[:, positive]
     won = (own * (below[:, lower] + below[:, upper])).sum(axis=1) / 2
     return ratio(won, own.sum(axis=1) * below[:, -1])
@@ -247,15 +221,8 @@ def weighted_average_precision(
     The sum runs over the distinct scores, as in scikit-learn's ``average_precision_score``
     (no interpolation between the points of the curve).
 
-    Parameters
-    ----------
-    positive : bool [n]
-    scores : float [n]
-    weights : float [R, n], at least 0
-
-    Returns
-    -------
-    float64 [R]; nan where the positive cases have no weight
+    Parameters are those of ``weighted_auc``. Returned is float64 [R], nan where the positive cases
+    have no weight.
     """
     order = np.argsort(-scores, kind="stable")
     ordered = weights[:, order]
@@ -280,14 +247,8 @@ def weighted_sensitivity_at_specificity(
 
     Parameters
     ----------
-    positive : bool [n]
-    scores : float [n]
-    weights : float [R, n], at least 0
+    positive, scores, weights : as for ``weighted_auc``, as is what is returned
     specificity : from 0 to 1
-
-    Returns
-    -------
-    float64 [R]; nan where the positive or the negative cases have no weight
 
     Examples
     --------
@@ -299,16 +260,24 @@ def weighted_sensitivity_at_specificity(
     >>> weighted_sensitivity_at_specificity(positive, scores, weights, specificity=0.9)
     array([0.5])
     """
+    negative_scores, below = _negatives_below(positive, scores, weights)
+    spared = below[:, np.searchsorted(negative_scores, scores[positive], side="left")]
+    # Rounding must not lose a threshold that meets the specificity exactly.
+    needed = (specificity - 1e-12) * below[:, -1:]
+    own = weights[:, positive]
+    found = (own * (spared >= needed)).sum(axis=1)
+    return ratio(found, np.where(below[:, -1] > 0, own.sum(axis=1), 0))
+
+
+def _negatives_below(
+    positive: np.ndarray, scores: np.ndarray, weights: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the m scores of negative cases, ascending, and the weight below each, [R, m + 1]."""
     negatives = np.flatnonzero(~positive)
     negatives = negatives[np.argsort(scores[negatives], kind="stable")]
     below = np.zeros((len(weights), len(negatives) + 1))
     np.cumsum(weights[:, negatives], axis=1, out=below[:, 1:])
-    spared = below[:, np.searchsorted(scores[negatives], scores[positive], side="left")]
-    # Rounding must not lose a threshold that meets the specificity exactly.
-    needed = (specificity - _ROUNDING) * below[:, -1:]
-    own = weights[:, positive]
-    found = (own * (spared >= needed)).sum(axis=1)
-    return ratio(found, np.where(below[:, -1] > 0, own.sum(axis=1), 0))
+    return scores[negatives], below
 
 
 def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

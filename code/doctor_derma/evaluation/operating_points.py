@@ -128,15 +128,14 @@ def measure_thresholds(
         partial(_at_threshold, scores > threshold, positive, of)
         for threshold, of in zip(THRESHOLDS, odds, strict=True)
     ]
-    found = resampled(predictions.lesions, measures, resamples, seed=0)
+    draws = resampled(predictions.lesions, measures, resamples, seed=0)
     of_all = positive.mean() - odds * (~positive).mean()
     rows = []
-    for threshold, benefit, values in zip(THRESHOLDS, of_all, found, strict=True):
+    for threshold, benefit, values in zip(THRESHOLDS, of_all, draws, strict=True):
         row = {"question": question, "threshold": threshold, "of_all": benefit}
         for name, of in values.items():
-            interval = percentile_interval(of)
-            limits = {f"{name}_low": interval.low, f"{name}_high": interval.high}
-            row |= {name: interval.value, **limits}
+            found = percentile_interval(of)
+            row |= {name: found.value, f"{name}_low": found.low, f"{name}_high": found.high}
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -176,8 +175,7 @@ def plot_operating_points(frame: pd.DataFrame, chosen: dict[str, dict[str, Inter
     figure = new_figure(13.2, 4.4 * len(questions))
     grid = figure.subplots(len(questions), 3, squeeze=False)
     for panels, question in zip(grid, questions, strict=True):
-        of = frame[frame["question"] == question]
-        point = chosen.get(question)
+        of, point = frame[frame["question"] == question], chosen.get(question)
         _draw_curve(panels[0], of, point, TITLES[question])
         _draw_net_benefit(panels[1], of)
         _draw_cost(panels[2], of, point)
@@ -206,9 +204,7 @@ def _rates(weights: np.ndarray, called: np.ndarray, positive: np.ndarray) -> dic
 def _draw_curve(
     axes: Axes, of: pd.DataFrame, point: dict[str, Interval] | None, title: str
 ) -> None:
-    axes.plot(of["specificity"], of["sensitivity"], color=MODEL_COLOURS[0], linewidth=2)
-    limits = of["specificity"], of["sensitivity_low"], of["sensitivity_high"]
-    axes.fill_between(*limits, color=MODEL_COLOURS[0], alpha=0.15, linewidth=0)
+    _draw_band(axes, of, "specificity", "sensitivity")
     if point:
         x, y = point["specificity"], point["sensitivity"]
         axes.errorbar(
@@ -226,21 +222,21 @@ def _draw_curve(
     axes.set_ylim(-0.02, 1.02)
 
 
+def _draw_band(axes: Axes, of: pd.DataFrame, x: str, y: str, label: str = "") -> None:
+    colour, limits = MODEL_COLOURS[0], (of[f"{y}_low"], of[f"{y}_high"])
+    axes.plot(of[x], of[y], color=colour, linewidth=2, label=label)
+    axes.fill_between(of[x], *limits, color=colour, alpha=0.15, linewidth=0)
+
+
 def _draw_net_benefit(axes: Axes, of: pd.DataFrame) -> None:
     shown = of[of["threshold"] <= _LARGEST_SHOWN]
-    x, colour = shown["threshold"], MODEL_COLOURS[0]
-    limits = shown["net_benefit_low"], shown["net_benefit_high"]
-    axes.fill_between(x, *limits, color=colour, alpha=0.15, linewidth=0)
-    axes.plot(x, shown["net_benefit"], color=colour, linewidth=2, label="model")
-    axes.plot(x, shown["of_all"], color=MUTED, linestyle=(0, (5, 1.5)), label="call all positive")
+    _draw_band(axes, shown, "threshold", "net_benefit", "model")
+    x, y = shown["threshold"], shown["of_all"]
+    axes.plot(x, y, color=MUTED, linestyle=(0, (5, 1.5)), label="call all positive")
     axes.axhline(0, color=INK, linewidth=1, label="call none")
     axes.set_ylim(-0.02, float(shown["net_benefit_high"].max()) * 1.1 + 0.01)
-    style_axes(
-        axes,
-        "Decision curve (band: 95% interval)",
-        "Threshold on the probability",
-        "Net benefit, share of images",
-    )
+    x_label, y_label = "Threshold on the probability", "Net benefit, share of images"
+    style_axes(axes, "Decision curve (band: 95% interval)", x_label, y_label)
     axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=INK)
 
 
@@ -251,13 +247,12 @@ def _draw_cost(axes: Axes, of: pd.DataFrame, point: dict[str, Interval] | None) 
     trivial = np.minimum(share, 1 - share)
     label = "model, best threshold"
     axes.plot(share, np.minimum(best, trivial), color=MODEL_COLOURS[0], linewidth=2, label=label)
-    axes.plot(share, trivial, color=MUTED, linestyle=(0, (5, 1.5)), label="all or none positive")
+    axes.plot(share, trivial, label="all or none positive", color=MUTED, linestyle=(0, (5, 1.5)))
     if point:
         cost = expected_cost(share, point["sensitivity"].value, point["specificity"].value)
         axes.plot(share, cost, color=MODEL_COLOURS[1], linewidth=1.6, label="chosen")
     axes.set_ylim(0, 0.72)
     axes.set_xlim(0, 1)
-    style_axes(
-        axes, "Cost curve", "Weight of misses among all mistakes", "Normalised expected cost"
-    )
+    x_label, y_label = "Weight of misses among all mistakes", "Normalised expected cost"
+    style_axes(axes, "Cost curve", x_label, y_label)
     axes.legend(loc="upper right", frameon=False, fontsize=9, labelcolor=INK)

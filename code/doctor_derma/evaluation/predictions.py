@@ -149,24 +149,17 @@ class Predictions:
 
     def take(self, rows: np.ndarray) -> "Predictions":
         """Return the predictions of some images, in the order of ``rows``, int [m]."""
-        maps = self.activation_maps
-        return replace(
-            self,
-            images=self.images[rows],
-            lesions=self.lesions[rows],
-            paths=self.paths[rows],
-            labels=self.labels[rows],
-            probabilities=self.probabilities[rows],
-            activation_maps=None if maps is None else maps[rows],
-            ood=None if self.ood is None else self.ood[rows],
-        )
+        taken: dict[str, Any] = {
+            name: of[rows] for name, of in vars(self).items() if isinstance(of, np.ndarray)
+        }
+        return replace(self, **taken)
 
     def class_counts(self) -> dict[str, tuple[int, int]]:
         """Count the images and the lesions of each class."""
-        members = [self.labels == index for index in range(len(self.classes))]
+        lesions = [self.lesions[self.labels == index] for index in range(len(self.classes))]
         return {
-            name: (int(of.sum()), len(np.unique(self.lesions[of])))
-            for name, of in zip(self.classes, members, strict=True)
+            name: (len(of), len(np.unique(of)))
+            for name, of in zip(self.classes, lesions, strict=True)
         }
 
     @property
@@ -234,8 +227,7 @@ def predict_pictures(
         for start in with_progress(starts, f"Predicting with {classifier.name}"):
             loaded = list(pool.map(load, pictures[start : start + BATCH_SIZE]))
             pixels = [one for one in loaded if isinstance(one, np.ndarray)]
-            failed = enumerate(loaded, start)
-            unreadable |= {at: one for at, one in failed if isinstance(one, str)}
+            unreadable |= {at: one for at, one in enumerate(loaded, start) if isinstance(one, str)}
             if pixels:
                 outputs.append(classifier.outputs(np.stack(pixels)))
     if not outputs:  # None of them, in the right shape.
@@ -309,19 +301,6 @@ def read_predictions_csv(path: Path, name: str, rulebook: Rulebook) -> Predictio
         raise DermaError(
             f"{path}: can't be read ({error}); run 'derma evaluate {name}' again"
         ) from error
-
-
-def write_joint_csv(models: Sequence[Predictions], path: Path) -> None:
-    """Write one row an image: image, lesion, class, then label, probability of that label
-    and correct for each of the aligned models, as ``<model>.label`` and so on."""
-    first = models[0]
-    names = np.array(first.classes)
-    columns = {"image": first.images, "lesion": first.lesions, "class": names[first.labels]}
-    for model in models:
-        columns[f"{model.name}.label"] = names[model.predicted]
-        columns[f"{model.name}.probability"] = model.confidence
-        columns[f"{model.name}.correct"] = model.correct
-    pd.DataFrame(columns).to_csv(path, index=False, float_format="%.9g")
 
 
 def _load_pixels(picture: Path | Callable[[], bytes], height: int, width: int) -> np.ndarray | str:

@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from PIL import Image
 
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.decisions import Rule
+from doctor_derma.evaluation import gallery
 from doctor_derma.evaluation.bootstrap import (
     LEVEL,
     RESAMPLES,
@@ -22,27 +23,9 @@ from doctor_derma.evaluation.bootstrap import (
     bootstrap_rules,
 )
 from doctor_derma.evaluation.comparison import Comparison, compare
-from doctor_derma.evaluation.gallery import (
-    Gallery,
-    confident_right,
-    confident_wrong,
-    disagreements,
-    make_cards,
-    save_galleries,
-)
-from doctor_derma.evaluation.plots.classes import (
-    plot_by_class,
-    plot_confusion_counts,
-    plot_confusion_shares,
-)
-from doctor_derma.evaluation.plots.comparisons import plot_differences, plot_model_metrics
-from doctor_derma.evaluation.plots.curves import plot_macro_roc, plot_pr, plot_reliability, plot_roc
+from doctor_derma.evaluation.plots import classes, comparisons, curves
 from doctor_derma.evaluation.plots.style import save_png
-from doctor_derma.evaluation.predictions import (
-    Predictions,
-    write_joint_csv,
-    write_predictions_csv,
-)
+from doctor_derma.evaluation.predictions import Predictions, write_predictions_csv
 from doctor_derma.evaluation.tables import (
     Table,
     comparison_tables,
@@ -57,7 +40,6 @@ PREDICTIONS_FILE = "predictions.csv"
 REPORT_FILE = "report.html"
 EXTERNAL_FOLDER = "external"
 TEMPLATE = "report.html.jinja"
-JPEG_QUALITY = 85
 NOTICE = (
     "Not a medical device. These numbers describe a research model on one data set; "
     "do not use it to diagnose or to decide on treatment."
@@ -73,6 +55,10 @@ CAPTIONS = {
     "see the paired differences.",
     "differences": "Blue circles: Holm-corrected p below 0.05. Grey diamonds: not shown to differ.",
     "macro_roc": "The mean of the one-vs-rest curves at each false positive rate.",
+    "external": "The other set beside the home test images of the same classes, each with its "
+    "95% interval.",
+    "replicates": "The interval is of the mean, over seeds and lesions resampled; with few seeds "
+    "it is rough. Blue circles: Holm-corrected p below 0.05. Grey diamonds: not shown to differ.",
 }
 
 
@@ -88,26 +74,6 @@ class Evaluation:
 
     metrics: dict[str, Interval]
     rules: dict[Rule, dict[str, Interval]]
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A PNG file with a sentence on how to read it."""
-
-    path: Path
-    caption: str
-
-
-@dataclass(frozen=True)
-class Report:
-    """The contents of a report, in reading order."""
-
-    title: str
-    subtitle: str
-    tables: list[Table]
-    provenance: Table
-    plots: list[Plot] = field(default_factory=list)
-    galleries: list[Gallery] = field(default_factory=list)
 
 
 def write_evaluation(
@@ -138,28 +104,22 @@ def write_evaluation(
         intervals = bootstrap_metrics(predictions, resamples, seed)
         rules = bootstrap_rules(predictions, resamples, seed)
         write_predictions_csv(predictions, scratch / PREDICTIONS_FILE)
-        summary = {
-            **summarise(predictions, info, intervals, resamples, seed),
-            "rules": {rule: as_numbers(found) for rule, found in rules.items()},
-        }
-        write_json(summary, scratch / METRICS_FILE)
-        picked = (
-            ("gallery_right", "Right with most confidence", confident_right),
-            ("gallery_wrong", "Wrong with most confidence", confident_wrong),
-        )
-        galleries = [
-            Gallery(name, title, make_cards((predictions,), pick(predictions)))
-            for name, title, pick in picked
-        ]
-        report = Report(
+        summary = summarise(predictions, info, intervals, resamples, seed)
+        summary["rules"] = {rule: as_numbers(found) for rule, found in rules.items()}
+        write_report(
+            scratch,
+            summary,
             title=f"Evaluation of {predictions.name}",
             subtitle=f"{extent(predictions)}, split '{info.get('split', 'unknown')}'",
             tables=evaluation_tables(predictions, intervals, rules),
-            plots=save_plots(evaluation_plots(predictions, intervals), scratch),
-            galleries=save_galleries(galleries, scratch),
             provenance=provenance_table({predictions.name: info}),
+            figures=evaluation_plots(predictions, intervals),
+            models=(predictions,),
+            galleries={
+                "gallery_right": gallery.confident_right(predictions),
+                "gallery_wrong": gallery.confident_wrong(predictions),
+            },
         )
-        write_html(report, scratch / REPORT_FILE)
     return Evaluation(intervals, rules)
 
 
@@ -186,11 +146,12 @@ def write_comparison(
     """
     with replacing_own_folder(folder, METRICS_FILE) as scratch:
         comparison = compare(list(models), resamples, seed)
+        first = comparison.models[0]
         by_model = {model.name: info for model, info in zip(comparison.models, infos, strict=True)}
-        write_joint_csv(comparison.models, scratch / PREDICTIONS_FILE)
+        table = comparison.as_table()
+        table.to_csv(scratch / PREDICTIONS_FILE, index=False, float_format="%.9g")
         summary = {
-            **count_cases(comparison.models[0]),
-            "bootstrap": describe_bootstrap(resamples, seed),
+            **describe_sample(first, resamples, seed),
             "models": {
                 name: {**info, "metrics": as_numbers(comparison.intervals[name])}
                 for name, info in by_model.items()
@@ -198,18 +159,17 @@ def write_comparison(
             "differences": [asdict(difference) for difference in comparison.differences],
             "mcnemar": [asdict(test) for test in comparison.mcnemar],
         }
-        write_json(summary, scratch / METRICS_FILE)
-        cards = make_cards(comparison.models, disagreements(comparison.models))
-        gallery = Gallery("gallery_disagreements", "Where the models disagree", cards)
-        report = Report(
+        write_report(
+            scratch,
+            summary,
             title=f"Comparison of {', '.join(by_model)}",
-            subtitle=extent(comparison.models[0]),
+            subtitle=extent(first),
             tables=comparison_tables(comparison),
-            plots=save_plots(comparison_plots(comparison), scratch),
-            galleries=save_galleries([gallery], scratch),
             provenance=provenance_table(by_model),
+            figures=comparison_plots(comparison),
+            models=comparison.models,
+            galleries={"gallery_disagreements": gallery.disagreements(comparison.models)},
         )
-        write_html(report, scratch / REPORT_FILE)
     return comparison
 
 
@@ -218,43 +178,71 @@ def evaluation_plots(
 ) -> dict[str, Figure]:
     """Draw one model's plots; each key is a file name without its suffix."""
     return {
-        "confusion_shares": plot_confusion_shares(predictions),
-        "confusion_counts": plot_confusion_counts(predictions),
-        "roc": plot_roc(predictions, intervals),
-        "pr": plot_pr(predictions, intervals),
-        "by_class": plot_by_class(predictions, intervals),
-        "reliability": plot_reliability(predictions, intervals),
+        "confusion_shares": classes.plot_confusion_shares(predictions),
+        "confusion_counts": classes.plot_confusion_counts(predictions),
+        "roc": curves.plot_roc(predictions, intervals),
+        "pr": curves.plot_pr(predictions, intervals),
+        "by_class": classes.plot_by_class(predictions, intervals),
+        "reliability": curves.plot_reliability(predictions, intervals),
     }
 
 
 def comparison_plots(comparison: Comparison) -> dict[str, Figure]:
     """Draw the plots of several models; each key is a file name without its suffix."""
     return {
-        "model_metrics": plot_model_metrics(comparison),
-        "differences": plot_differences(comparison),
-        "macro_roc": plot_macro_roc(comparison),
+        "model_metrics": comparisons.plot_model_metrics(comparison),
+        "differences": comparisons.plot_differences(comparison),
+        "macro_roc": curves.plot_macro_roc(comparison),
     }
 
 
-def save_plots(
-    figures: Mapping[str, Figure], folder: Path, captions: Mapping[str, str] = CAPTIONS
-) -> list[Plot]:
-    """Save each figure as a PNG under its name, and return them with their captions."""
-    plots = []
-    for name, figure in with_progress(list(figures.items()), "Drawing plots"):
-        path = folder / f"{name}.png"
+def write_report(
+    folder: Path,
+    summary: dict[str, Any],
+    *,
+    title: str,
+    subtitle: str,
+    tables: list[Table],
+    provenance: Table,
+    figures: Mapping[str, Figure],
+    models: tuple[Predictions, ...] = (),
+    galleries: Mapping[str, list[int]] = {},
+) -> None:
+    """Write ``metrics.json``, plots, galleries and, with all of it, ``report.html``.
+
+    Parameters
+    ----------
+    summary : what ``metrics.json`` holds
+    figures : keys are of ``CAPTIONS`` and name the files
+    models, galleries : rows of the models' images; keys are of ``gallery.TITLES`` and name the
+        files. One without rows is left out
+    """
+    write_json(summary, folder / METRICS_FILE)
+    cards = {name: gallery.make_cards(models, rows) for name, rows in galleries.items() if rows}
+    plots = {folder / f"{name}.png": CAPTIONS[name] for name in figures}
+    drawn = list(zip(plots, figures.values(), strict=True))
+    for path, figure in with_progress(drawn, "Drawing plots"):
         save_png(figure, path)
-        plots.append(Plot(path, captions[name]))
-    return plots
-
-
-def write_html(report: Report, path: Path) -> None:
-    """Write one HTML file with everything in it; texts are escaped, pictures are data URIs."""
-    write_page(path, TEMPLATE, report=report, notice=NOTICE)
+    gallery.save_galleries(cards, folder)
+    write_page(
+        folder / REPORT_FILE,
+        TEMPLATE,
+        title=title,
+        subtitle=subtitle,
+        notice=NOTICE,
+        tables=tables,
+        plots=plots,
+        galleries={gallery.TITLES[name]: of for name, of in cards.items()},
+        gallery_caption=gallery.MAP_CAPTION,
+        provenance=provenance,
+    )
 
 
 def write_page(path: Path, template: str, **values: Any) -> None:
-    """Write a page from a template of this package, whose filters are ``png`` and ``jpeg``."""
+    """Write one HTML file from a template of this package.
+
+    Texts are escaped; pictures become data URIs by the filters ``png`` and ``jpeg``.
+    """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -262,8 +250,7 @@ def write_page(path: Path, template: str, **values: Any) -> None:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["png"] = _png_uri
-    environment.filters["jpeg"] = _jpeg_uri
+    environment.filters |= {"png": _png_uri, "jpeg": _jpeg_uri}
     text = environment.get_template(template).render(**values)
     path.write_text(text, encoding="utf-8")
 
@@ -297,15 +284,16 @@ def summarise(
     return {
         **info,
         "model": predictions.name,
-        **count_cases(predictions),
-        "bootstrap": describe_bootstrap(resamples, seed),
+        **describe_sample(predictions, resamples, seed),
         "rule": predictions.rule,
         "metrics": as_numbers(metrics),
     }
 
 
-def count_cases(predictions: Predictions) -> dict[str, Any]:
-    """Count images and lesions, in all and of each class."""
+def describe_sample(
+    predictions: Predictions, resamples: int, seed: int, unit: str = "lesion"
+) -> dict[str, Any]:
+    """Count images and lesions, in all and of each class; say what was resampled, how often."""
     return {
         "images": len(predictions.images),
         "lesions": predictions.lesion_count,
@@ -313,12 +301,8 @@ def count_cases(predictions: Predictions) -> dict[str, Any]:
             name: {"images": images, "lesions": lesions}
             for name, (images, lesions) in predictions.class_counts().items()
         },
+        "bootstrap": {"unit": unit, "resamples": resamples, "seed": seed, "level": LEVEL},
     }
-
-
-def describe_bootstrap(resamples: int, seed: int) -> dict[str, Any]:
-    """Say what was resampled, and how often."""
-    return {"unit": "lesion", "resamples": resamples, "seed": seed, "level": LEVEL}
 
 
 def _png_uri(path: Path) -> str:
@@ -327,5 +311,5 @@ def _png_uri(path: Path) -> str:
 
 def _jpeg_uri(pixels: np.ndarray) -> str:
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, format="JPEG", quality=JPEG_QUALITY, optimize=True)
+    Image.fromarray(pixels).save(stream, "JPEG", quality=gallery.JPEG_QUALITY, optimize=True)
     return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"

@@ -15,11 +15,7 @@ import numpy as np
 
 from doctor_derma.decisions import MELANOMA
 from doctor_derma.errors import DermaError
-from doctor_derma.evaluation.bootstrap import (
-    RESAMPLES,
-    percentile_interval,
-    resampled_metrics,
-)
+from doctor_derma.evaluation.bootstrap import RESAMPLES, percentile_interval, resampled_metrics
 from doctor_derma.evaluation.comparison import (
     Difference,
     align_models,
@@ -111,6 +107,11 @@ class SeedComparison:
     models: tuple[Predictions, ...]
     values: dict[str, np.ndarray]
     differences: tuple[SeedDifference, ...]
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """The metrics that are compared, and what they are called."""
+        return compared_metrics(self.models[0].classes)
 
 
 def compared_metrics(classes: Sequence[str]) -> dict[str, str]:

@@ -13,23 +13,12 @@ from doctor_derma.evaluation.bootstrap import RESAMPLES
 from doctor_derma.evaluation.cost import BATCHES, Cost
 from doctor_derma.evaluation.plots.comparisons import plot_seed_differences
 from doctor_derma.evaluation.predictions import Predictions
-from doctor_derma.evaluation.report import (
-    METRICS_FILE,
-    REPORT_FILE,
-    Report,
-    count_cases,
-    describe_bootstrap,
-    extent,
-    save_plots,
-    write_html,
-    write_json,
-)
+from doctor_derma.evaluation.report import METRICS_FILE, describe_sample, extent, write_report
 from doctor_derma.evaluation.seeds import (
     SeedComparison,
     SeedDifference,
     SeedRun,
     compare_over_seeds,
-    compared_metrics,
 )
 from doctor_derma.evaluation.tables import (
     Table,
@@ -39,11 +28,6 @@ from doctor_derma.evaluation.tables import (
     state_p,
     with_arrow,
 )
-
-CAPTIONS = {
-    "replicates": "The interval is of the mean, over seeds and lesions resampled; with few seeds "
-    "it is rough. Blue circles: Holm-corrected p below 0.05. Grey diamonds: not shown to differ."
-}
 
 
 def write_seed_comparison(
@@ -77,18 +61,16 @@ def write_seed_comparison(
         comparison = compare_over_seeds(runs, models, resamples, seed)
         by_run = {run.name: info for run, info in zip(runs, infos, strict=True)}
         write_seed_tables(comparison, costs, scratch)
-        summary = seed_comparison_summary(comparison, by_run, costs, resamples, seed)
-        write_json(summary, scratch / METRICS_FILE)
-        figures = {"replicates": plot_seed_differences(comparison)}
         names = ", ".join(comparison.architectures)
-        report = Report(
+        write_report(
+            scratch,
+            seed_comparison_summary(comparison, by_run, costs, resamples, seed),
             title=f"Comparison of {names} over {counted(len(comparison.seeds), 'seed')}",
             subtitle=f"{extent(comparison.models[0])}, split '{infos[0].get('split', 'unknown')}'",
             tables=seed_comparison_tables(comparison, costs),
-            plots=save_plots(figures, scratch, CAPTIONS),
             provenance=runs_provenance_table(by_run),
+            figures={"replicates": plot_seed_differences(comparison)},
         )
-        write_html(report, scratch / REPORT_FILE)
     return comparison
 
 
@@ -102,8 +84,7 @@ def seed_comparison_summary(
     """Sum up several architectures over seeds: metrics by seed, costs, differences, runs."""
     return {
         "finding": describe_outcome(comparison),
-        **count_cases(comparison.models[0]),
-        "bootstrap": {**describe_bootstrap(resamples, seed), "unit": "seed and lesion"},
+        **describe_sample(comparison.models[0], resamples, seed, unit="seed and lesion"),
         "seeds": list(comparison.seeds),
         "architectures": {
             name: {
@@ -129,35 +110,25 @@ def seed_comparison_summary(
 def write_seed_tables(comparison: SeedComparison, costs: Mapping[str, Cost], folder: Path) -> None:
     """Write ``replicates.csv``, a row a run with its metrics; ``differences.csv``, a row a
     metric and pair of architectures; and ``cost.csv``, a row an architecture."""
-    runs = [
-        {
-            "architecture": architecture,
-            "seed": seed,
-            "run": comparison.runs[architecture][column],
-            **{metric: values[row, column] for metric, values in comparison.values.items()},
-        }
-        for row, architecture in enumerate(comparison.architectures)
-        for column, seed in enumerate(comparison.seeds)
-    ]
+    names, seeds = comparison.architectures, comparison.seeds
+    runs = {
+        "architecture": np.repeat(names, len(seeds)),
+        "seed": seeds * len(names),
+        "run": [run for name in names for run in comparison.runs[name]],
+        **{metric: values.ravel() for metric, values in comparison.values.items()},
+    }
     differences = [
         {
-            "metric": d.metric,
-            "first": d.first,
-            "second": d.second,
-            **{f"seed_{s}": step for s, step in zip(comparison.seeds, d.by_seed, strict=True)},
-            "mean": d.interval.value,
-            "low": d.interval.low,
-            "high": d.interval.high,
-            "p_value": d.p_value,
-            "p_holm": d.p_holm,
+            **{"metric": d.metric, "first": d.first, "second": d.second},
+            **{f"seed_{s}": step for s, step in zip(seeds, d.by_seed, strict=True)},
+            **{"mean": d.interval.value, "low": d.interval.low, "high": d.interval.high},
+            **{"p_value": d.p_value, "p_holm": d.p_holm},
         }
         for d in comparison.differences
     ]
     cost = [
         {
-            "architecture": architecture,
-            "parameters": of.parameters,
-            "macs": of.macs,
+            **{"architecture": architecture, "parameters": of.parameters, "macs": of.macs},
             **{f"images_per_second_{n}": speed for n, speed in of.images_per_second.items()},
         }
         for architecture, of in costs.items()
@@ -168,19 +139,17 @@ def write_seed_tables(comparison: SeedComparison, costs: Mapping[str, Cost], fol
 
 def seed_comparison_tables(comparison: SeedComparison, costs: dict[str, Cost]) -> list[Table]:
     """Tabulate what the data say, the architectures, their differences and their costs."""
-    titles = compared_metrics(comparison.models[0].classes)
     resampled = "Seeds and lesions resampled, the same for both."
     return [
         _findings_table(comparison),
         _means_table(comparison),
-        *difference_tables(comparison.differences, titles, resampled),
+        *difference_tables(comparison.differences, comparison.titles, resampled),
         _cost_table(costs),
     ]
 
 
 def describe_outcome(comparison: SeedComparison) -> str:
     """Say in plain words which differences, if any, are significant."""
-    titles = compared_metrics(comparison.models[0].classes)
     count, lesions = len(comparison.seeds), comparison.models[0].lesion_count
     over = f"over {counted(count, 'seed')} and {counted(lesions, 'lesion')}"
     caveat = " One seed says nothing of how much seeds matter." if count == 1 else ""
@@ -189,7 +158,7 @@ def describe_outcome(comparison: SeedComparison) -> str:
         names = _listed(comparison.architectures)
         return f"Between {names}, no difference in any metric is significant {over}.{caveat}"
     found = "; ".join(
-        f"{_lower(titles[d.metric])} of {d.second} minus {d.first}, {d.interval.signed}"
+        f"{_lower(comparison.titles[d.metric])} of {d.second} minus {d.first}, {d.interval.signed}"
         for d in significant
     )
     others = len(comparison.differences) - len(significant)
@@ -206,8 +175,8 @@ def describe_metric(family: Sequence[SeedDifference]) -> str:
         others = "; no other difference is significant" if len(significant) < len(family) else ""
         return f"Significant: {'; '.join(map(_described, significant))}{others}."
     largest = max(defined, key=lambda d: abs(d.interval.value))
-    which = "" if len(family) == 1 else "; the largest is"
-    return f"No significant difference{which or ':'} {_described(largest)}."
+    which = ":" if len(family) == 1 else "; the largest is"
+    return f"No significant difference{which} {_described(largest)}."
 
 
 def runs_provenance_table(infos: Mapping[str, Mapping[str, Any]]) -> Table:
@@ -230,15 +199,14 @@ def _described(d: SeedDifference) -> str:
     agreeing = sum(np.sign(step) == np.sign(d.interval.value) for step in d.by_seed)
     return (
         f"{d.second} minus {d.first}, {d.interval.signed}, "
-        f"with that sign in {agreeing} of {len(d.by_seed)} seeds, "
-        f"{state_p(d.p_holm)}"
+        f"with that sign in {agreeing} of {len(d.by_seed)} seeds, {state_p(d.p_holm)}"
     )
 
 
 def _findings_table(comparison: SeedComparison) -> Table:
     rows = (
         (title, describe_metric([d for d in comparison.differences if d.metric == metric]))
-        for metric, title in compared_metrics(comparison.models[0].classes).items()
+        for metric, title in comparison.titles.items()
     )
     outcome = describe_outcome(comparison)
     return Table("What the data say", ("Metric", "Finding"), tuple(rows), outcome, words=2)
@@ -253,7 +221,7 @@ def _means_table(comparison: SeedComparison) -> Table:
                 for of in comparison.values[metric]
             ),
         )
-        for metric, title in compared_metrics(comparison.models[0].classes).items()
+        for metric, title in comparison.titles.items()
     )
     return Table(
         f"Mean over seeds {_listed([str(seed) for seed in comparison.seeds])} (lowest to highest)",
@@ -288,7 +256,6 @@ def _cost_table(costs: dict[str, Cost]) -> Table:
 
 
 def _lower(title: str) -> str:
-    """Put a title into a sentence: no capital where it isn't an abbreviation's."""
     return title[0].lower() + title[1:]
 
 

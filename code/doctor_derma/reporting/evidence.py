@@ -1,6 +1,7 @@
 """What was measured of a bundle's weights: its evaluation and its audits, if they are its own."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,11 +99,8 @@ def _read_evaluation(info: BundleInfo, path: Path, left_out: dict[str, str]) -> 
         return Evaluation(
             images=summary["images"],
             lesions=summary["lesions"],
-            metrics={name: _interval(**limits) for name, limits in summary["metrics"].items()},
-            rules={
-                rule: {name: _interval(**limits) for name, limits in figures.items()}
-                for rule, figures in summary.get("rules", {}).items()
-            },
+            metrics=_intervals(summary["metrics"]),
+            rules={rule: _intervals(of) for rule, of in summary.get("rules", {}).items()},
             cases={
                 name: (counts["images"], counts["lesions"])
                 for name, counts in summary["classes"].items()
@@ -157,6 +155,9 @@ def _mismatch(info: BundleInfo, provenance: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _interval(value: float | None, low: float | None, high: float | None) -> Interval:
-    limits = (float("nan") if number is None else float(number) for number in (value, low, high))
-    return Interval(*limits)
+def _intervals(found: Mapping[str, Mapping[str, float | None]]) -> dict[str, Interval]:
+    """Read intervals, where null stands for nan."""
+    return {
+        name: Interval(**{key: math.nan if n is None else float(n) for key, n in of.items()})
+        for name, of in found.items()
+    }

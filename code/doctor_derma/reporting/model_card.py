@@ -13,11 +13,9 @@ References
 
 import math
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -31,18 +29,8 @@ from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import LEVEL, RESAMPLES, Interval
 from doctor_derma.models.names import parse_name
 from doctor_derma.models.networks import count_parameters, create_network
-from doctor_derma.reporting import readings
+from doctor_derma.reporting import readings, tables
 from doctor_derma.reporting.evidence import EVALUATION, Evidence
-from doctor_derma.reporting.tables import (
-    HEADLINES,
-    audit_tables,
-    class_table,
-    data_table,
-    markdown_table,
-    overall_table,
-    recipe_table,
-    rule_table,
-)
 
 TEMPLATES = Path(__file__).with_name("templates")
 _FACTORS = {
@@ -52,34 +40,18 @@ _FACTORS = {
     "confirmation": "how the diagnosis was confirmed",
     "skin": "tone of the skin around the lesion",
 }
-_READINGS: dict[str, tuple[str, Callable[[BundleInfo, pd.DataFrame], str]]] = {
-    "coverage": ("coverage", readings.read_coverage),
-    "subgroups": ("subgroups", lambda _, frame: readings.read_groups(frame)),
-    "explanations": ("localisation", lambda _, frame: readings.read_localisation(frame)),
-    "robustness": ("robustness", lambda _, frame: readings.read_robustness(frame)),
-}
 TASK = "image-classification"
-
-
 # The licences of the data sets that Doctor Derma knows, by the Hub's names.
 _LICENCES = {
     "cc-by-nc-4.0": "https://creativecommons.org/licenses/by-nc/4.0/",
     "cc0-1.0": "https://creativecommons.org/publicdomain/zero/1.0/",
 }
 # How the Hub calls the metrics, where it has a name of its own.
-_HUB_METRICS = {
-    "macro_auc": "roc_auc",
-    "ece": "expected_calibration_error",
-    "brier": "brier_score",
-}
+_HUB_METRICS = {"macro_auc": "roc_auc", "ece": "expected_calibration_error", "brier": "brier_score"}
 
 
 def write_card(bundle: Path, info: BundleInfo, evidence: Evidence | None = None) -> Path:
-    """Write the model card of a bundle, a file that no checksum of the bundle covers.
-
-    Returns
-    -------
-    the file
+    """Write the model card of a bundle, which no checksum of it covers, and return the file.
 
     Raises
     ------
@@ -134,7 +106,7 @@ def front_matter(info: BundleInfo, evidence: Evidence) -> str:
     Results are those of the test split with their intervals, or, where it was not evaluated,
     of the validation split.
     """
-    licence = _slug(info.data.licence)
+    licence = re.sub(r"[^a-z0-9.]+", "-", info.data.licence.lower()).strip("-") or "unknown"
     results = _results(info, evidence)
     data = ModelCardData(
         language="en",
@@ -171,46 +143,44 @@ def _results(info: BundleInfo, evidence: Evidence) -> list[EvalResult]:
             dataset_split=split,
             dataset_revision=info.data.fingerprint,
             metric_type=_HUB_METRICS.get(metric, metric),
-            metric_name=_with_interval(title, figures[metric]),
-            metric_value=round(figures[metric].value, 6),
+            metric_name=title
+            if math.isnan(figure.low)
+            else f"{title} ({LEVEL:.0%} interval {figure.low:.3f} to {figure.high:.3f})",
+            metric_value=round(figure.value, 6),
         )
-        for metric, title in HEADLINES.items()
-        if metric in figures and math.isfinite(figures[metric].value)
+        for metric, title in tables.HEADLINES.items()
+        if (figure := figures.get(metric)) and math.isfinite(figure.value)
     ]
-
-
-def _with_interval(title: str, figure: Interval) -> str:
-    if math.isnan(figure.low):
-        return title
-    return f"{title} ({LEVEL:.0%} interval {figure.low:.3f} to {figure.high:.3f})"
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-") or "unknown"
 
 
 def _tables(info: BundleInfo, evidence: Evidence) -> dict[str, str]:
     found = {
-        "overall": [overall_table(info, evidence)],
-        "rules": [rule_table(info, evidence.evaluation)],
-        "data": [data_table(info, evidence)],
-        "recipe": [recipe_table(info.recipe)],
+        "overall": [tables.overall_table(info, evidence)],
+        "rules": [tables.rule_table(info, evidence.evaluation)],
+        "data": [tables.data_table(info, evidence)],
+        "recipe": [tables.recipe_table(info.recipe)],
     }
     if evidence.evaluation:
-        found["classes"] = [class_table(info, evidence.evaluation)]
+        found["classes"] = [tables.class_table(info, evidence.evaluation)]
     for name, frames in evidence.audits.items():
-        found[name] = audit_tables(info, name, frames)
-    return {name: "\n\n".join(map(markdown_table, tables)) for name, tables in found.items()}
+        found[name] = tables.audit_tables(info, name, frames)
+    return {name: "\n\n".join(map(tables.markdown_table, of)) for name, of in found.items()}
 
 
 def _readings(info: BundleInfo, evidence: Evidence) -> dict[str, str]:
+    """Say what the evaluation and each audit show; an audit without a sentence has none."""
     found = dict.fromkeys(AUDITS, "") | {"headline": readings.read_headline(info, evidence)}
     tested = evidence.evaluation
     found["melanoma"] = readings.read_melanoma(info, tested) if tested else ""
-    for audit, (file, read) in _READINGS.items():
-        frames = evidence.audits.get(audit, {})
-        if file in frames:
-            found[audit] = read(info, frames[file])
+    frames = {file: frame for of in evidence.audits.values() for file, frame in of.items()}
+    if "coverage" in frames:
+        found["coverage"] = readings.read_coverage(info, frames["coverage"])
+    if "subgroups" in frames:
+        found["subgroups"] = readings.read_groups(frames["subgroups"])
+    if "localisation" in frames:
+        found["explanations"] = readings.read_localisation(frames["localisation"])
+    if "robustness" in frames:
+        found["robustness"] = readings.read_robustness(frames["robustness"])
     return found
 
 
@@ -236,12 +206,7 @@ def _network(info: BundleInfo) -> dict[str, Any]:
         if "efficientnet" in backbone
         else "after the last convolution of every block"
     )
-    return {
-        "backbone": backbone,
-        "attention": attention,
-        "gates": gates,
-        "parameters": parameters,
-    }
+    return {"backbone": backbone, "attention": attention, "gates": gates, "parameters": parameters}
 
 
 def _factors(evidence: Evidence) -> list[str]:
@@ -254,7 +219,5 @@ def _picture_sizes(evidence: Evidence) -> str:
     if evidence.dataset is None:
         return ""
     sizes = evidence.dataset.table[["width", "height"]]
-    smallest, largest = sizes.min(), sizes.max()
-    first = f"{smallest['width']}x{smallest['height']}"
-    last = f"{largest['width']}x{largest['height']}"
+    first, last = (f"{of['width']}x{of['height']}" for of in (sizes.min(), sizes.max()))
     return first if first == last else f"{first} to {last}"

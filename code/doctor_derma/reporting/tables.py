@@ -18,21 +18,14 @@ from doctor_derma.bundle import BundleInfo
 from doctor_derma.data.manifest import SPLITS, Dataset
 from doctor_derma.decisions import MELANOMA
 from doctor_derma.errors import DermaError
+from doctor_derma.evaluation import metrics
 from doctor_derma.evaluation.bootstrap import LEVEL
-from doctor_derma.evaluation.metrics import (
-    CLASS_METRICS,
-    HEADLINE_METRICS,
-    MELANOMA_METRICS,
-    OVERALL_METRICS,
-    RULE_METRICS,
-)
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.reporting.evidence import Evaluation, Evidence
 from doctor_derma.training.config import TrainConfig, in_new_names
 
-HEADLINES = {**HEADLINE_METRICS, **MELANOMA_METRICS}
-NOT_KNOWN = "not known"
-_TITLES = {"train": "training", "val": "validation", "test": "test"}
+HEADLINES = {**metrics.HEADLINE_METRICS, **metrics.MELANOMA_METRICS}
+_TITLES = {"train": "Training", "val": "Validation", "test": "Test"}
 Frames = dict[str, pd.DataFrame]
 _FEW = "†"
 _GROUP_METRICS = ("macro_auc", "balanced_accuracy", "accuracy", "sensitivity_mel")
@@ -50,8 +43,8 @@ def overall_table(info: BundleInfo, evidence: Evidence) -> Table:
     """Tabulate the overall metrics of the validation and the test split."""
     tested = evidence.evaluation
     test = "Test" if tested is None else f"Test ({LEVEL:.0%} interval)"
-    shown = (
-        {**OVERALL_METRICS, **MELANOMA_METRICS} if MELANOMA in info.class_names else OVERALL_METRICS
+    shown = metrics.OVERALL_METRICS | (
+        metrics.MELANOMA_METRICS if MELANOMA in info.class_names else {}
     )
     rows = (
         (title, _plain(info, "val", metric), _tested(info, tested, metric))
@@ -71,7 +64,7 @@ def rule_table(info: BundleInfo, evaluation: Evaluation | None) -> Table:
             found.append((rule, "test", {name: str(value) for name, value in tested.items()}))
     shown = {
         metric: title
-        for metric, title in RULE_METRICS.items()
+        for metric, title in metrics.RULE_METRICS.items()
         if any(metric in figures for _, _, figures in found)
     }
     rows = (
@@ -86,7 +79,7 @@ def class_table(info: BundleInfo, evaluation: Evaluation) -> Table:
     names = [name for name in info.class_names if name in evaluation.cases]
     shown = {
         metric: title
-        for metric, title in CLASS_METRICS.items()
+        for metric, title in metrics.CLASS_METRICS.items()
         if any(f"{metric}_{name}" in evaluation.metrics for name in names)
     }
     rows = []
@@ -101,14 +94,10 @@ def class_table(info: BundleInfo, evaluation: Evaluation) -> Table:
 def data_table(info: BundleInfo, evidence: Evidence) -> Table:
     """Tabulate how many images each class has in each split, and of how many lesions."""
     splits = [split for split in SPLITS if split in info.data.images]
-    header = ("Class", "Diagnosis", *(_TITLES[split].capitalize() for split in splits))
+    header = ("Class", "Diagnosis", *(_TITLES[split] for split in splits))
     rows = [
-        (
-            diagnosis.name,
-            diagnosis.full_name,
-            *(_class_count(info, evidence, split, index) for split in splits),
-        )
-        for index, diagnosis in enumerate(info.classes)
+        (of.name, of.full_name, *(_class_count(info, evidence, split, index) for split in splits))
+        for index, of in enumerate(info.classes)
     ]
     totals = (_total(info, evidence.dataset, split) for split in splits)
     lesions = " (lesions)" if evidence.dataset else ""
@@ -193,7 +182,7 @@ def _class_count(info: BundleInfo, evidence: Evidence, split: str, index: int) -
         return f"{evidence.evaluation.cases[name][0]:,}"
     if split == "train":
         return f"{round(info.class_shares[index] * info.data.images[split]):,}"
-    return NOT_KNOWN
+    return "not known"
 
 
 def _total(info: BundleInfo, dataset: Dataset | None, split: str) -> str:
@@ -219,10 +208,6 @@ def _explanations(info: BundleInfo, frames: Frames) -> list[Table]:
     return [*located, deletion_table(frames["deletion"])]
 
 
-def _subgroups(info: BundleInfo, frames: Frames) -> list[Table]:
-    return [subgroups_table(frames["subgroups"]), group_table(frames["subgroups"])]
-
-
 _TABLES: dict[str, Callable[[BundleInfo, Frames], list[Table]]] = {
     "calibration": lambda info, frames: [
         calibration_table(frames["calibration"], info.temperature, info.prior_weight)
@@ -231,7 +216,10 @@ _TABLES: dict[str, Callable[[BundleInfo, Frames], list[Table]]] = {
         coverage_table(frames["coverage"], info.conformal.target, info.conformal.sets)
     ],
     "unfamiliar": lambda info, frames: [ood_table(frames["unfamiliar"])],
-    "subgroups": _subgroups,
+    "subgroups": lambda info, frames: [
+        subgroups_table(frames["subgroups"]),
+        group_table(frames["subgroups"]),
+    ],
     "explanations": _explanations,
     "robustness": lambda info, frames: [robustness_table(frames["robustness"])],
 }

@@ -7,14 +7,7 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from doctor_derma.evaluation.bootstrap import Interval
-from doctor_derma.evaluation.plots.style import (
-    INK,
-    class_colours,
-    draw_interval,
-    new_figure,
-    style_axes,
-    write_title,
-)
+from doctor_derma.evaluation.plots import style
 from doctor_derma.evaluation.predictions import Predictions
 
 COLOUR_MAP = "Blues"
@@ -59,10 +52,10 @@ def _plot_matrix(
 ) -> Figure:
     size = len(predictions.classes)
     side = min(12.0, max(4.6, 1.9 + 0.62 * size))
-    figure = new_figure(side, side)
+    figure = style.new_figure(side, side)
     axes = figure.subplots()
     axes.imshow(shade, cmap=COLOUR_MAP, vmin=0, vmax=1.15)
-    style_axes(axes, f"{title}\n{predictions.name}", "Predicted class", "True class")
+    style.style_axes(axes, f"{title}\n{predictions.name}", "Predicted class", "True class")
     axes.grid(visible=False)
     axes.set_xticks(range(size), predictions.classes, rotation=45 if size > 8 else 0)
     axes.set_yticks(range(size), predictions.classes)
@@ -80,7 +73,7 @@ def _plot_matrix(
                 va="center",
                 fontsize=10 if size <= 10 else 7,
                 fontweight="bold" if row == column else "normal",
-                color="white" if shade[row, column] > DARK else INK,
+                color="white" if shade[row, column] > DARK else style.INK,
             )
     return figure
 
@@ -94,18 +87,18 @@ PANELS = {
 def plot_by_class(predictions: Predictions, intervals: Mapping[str, Interval]) -> Figure:
     """Draw a dot and its interval for each class, with the images behind it."""
     classes = predictions.classes
-    figure = new_figure(6.6, 1.9 + 0.66 * len(classes))
+    figure = style.new_figure(6.6, 1.9 + 0.66 * len(classes))
     rows = np.arange(len(classes))[::-1]
     counts = np.bincount(predictions.labels, minlength=len(classes))
     for axes, (metric, (title, meaning)) in zip(
         figure.subplots(1, 2, sharey=True), PANELS.items(), strict=True
     ):
-        for row, (name, colour) in zip(rows, class_colours(classes).items(), strict=True):
+        for row, (name, colour) in zip(rows, style.class_colours(classes).items(), strict=True):
             interval = intervals[f"{metric}_{name}"]
             if np.isnan(interval.value):
                 axes.text(0.02, row, "undefined", color=colour, va="center", fontsize=9)
                 continue
-            draw_interval(axes, row, interval, colour)
+            style.draw_interval(axes, row, interval, colour)
             axes.text(
                 interval.value,
                 row + 0.17,
@@ -113,13 +106,13 @@ def plot_by_class(predictions: Predictions, intervals: Mapping[str, Interval]) -
                 ha="center",
                 va="bottom",
                 fontsize=8.5,
-                color=INK,
+                color=style.INK,
             )
-        style_axes(axes, title, f"Share {meaning}", "")
+        style.style_axes(axes, title, f"Share {meaning}", "")
         axes.set_xlim(-0.03, 1.05)
         axes.set_ylim(-0.6, len(classes) - 0.25)
         axes.set_yticks(
             rows, [f"{name}\n{n:,} images" for name, n in zip(classes, counts, strict=True)]
         )
-    write_title(figure, f"By class with 95% intervals, {predictions.name}")
+    style.write_title(figure, f"By class with 95% intervals, {predictions.name}")
     return figure

@@ -20,16 +20,7 @@ GRID = "#e4e7eb"
 
 # Okabe and Ito's colours, which most colour-blind people tell apart, without their yellow
 # (too faint on white) and with wine and grey; line styles repeat the distinction.
-PALETTE = (
-    "#e69f00",
-    "#56b4e9",
-    "#009e73",
-    "#cc79a7",
-    "#d55e00",
-    "#0072b2",
-    "#882255",
-    "#6b7280",
-)
+PALETTE = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#882255", "#6b7280")
 # A line style of matplotlib: a name, or where dashes begin and how long they are.
 Dash = str | tuple[int, tuple[float, ...]]
 DASHES: tuple[Dash, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (5, 1.2, 1.2, 1.2)))
@@ -105,13 +96,7 @@ def write_title(figure: Figure, text: str, size: float = 11.5) -> None:
 def write_beside(axes: Axes, row: float, text: str) -> None:
     """Write a text to the right of the axes, level with a row."""
     axes.text(
-        1.02,
-        row,
-        text,
-        transform=axes.get_yaxis_transform(),
-        va="center",
-        fontsize=8.8,
-        color=INK,
+        1.02, row, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8.8, color=INK
     )
 
 
