@@ -20,7 +20,7 @@ from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.patient import Patient
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.app import create_app
-from doctor_derma.server.engine.admission import Overloaded
+from doctor_derma.server.engine.engine import Overloaded
 from images.test_dicom import dicom
 from server.fake_engine import encoded
 from server.live import serving

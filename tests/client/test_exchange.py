@@ -10,7 +10,6 @@ from doctor_derma.bundle import read_info
 from doctor_derma.client.answers import ProblemError, Unreachable
 from doctor_derma.client.exchange import (
     Backoff,
-    Pause,
     Reply,
     Request,
     Retries,
@@ -52,12 +51,11 @@ def refused(index: int | None, problem: Problem) -> bytes:
 @pytest.mark.parametrize("failed", [busy(), busy(502), busy(504), busy(429), LOST])
 def test_what_passes_by_itself_is_asked_again(failed: Reply) -> None:
     exchange = fetch("/x", RETRIES)
-    assert isinstance(next(exchange), Request)
-    pause = exchange.send(failed)
-    assert isinstance(pause, Pause)
+    assert next(exchange).wait == 0
+    again = exchange.send(failed)
     least = 2 if failed.retry_after else 0
-    assert least <= pause.seconds <= least + 1
-    assert isinstance(exchange.send(None), Request)
+    assert least <= again.wait <= least + 1
+    assert 0 < again.seconds <= RETRIES.patience_seconds - again.wait
     with pytest.raises(StopIteration) as done:
         exchange.send(Reply(200, body=b"yes"))
     assert done.value.value == b"yes"
@@ -76,23 +74,18 @@ def test_it_gives_up_after_so_many_attempts() -> None:
     exchange = fetch("/x", RETRIES)
     next(exchange)
     for _ in range(2):
-        assert isinstance(exchange.send(LOST), Pause)
-        assert isinstance(exchange.send(None), Request)
+        assert isinstance(exchange.send(LOST), Request)
     with pytest.raises(Unreachable):
         exchange.send(LOST)
 
 
 def test_only_missing_pictures_are_sent_again(line: str) -> None:
     exchange = predict_many([b"a", b"b", b"c", b"d"], RETRIES)
-    step = next(exchange)
-    assert isinstance(step, Request)
-    assert step.pictures == {"images": [b"a", b"b", b"c", b"d"]}
+    assert next(exchange).pictures == {"images": [b"a", b"b", b"c", b"d"]}
     # The first is answered, the second came too late, the third is bad, then the line breaks.
     body = at(line, 0) + refused(1, Problem.of(LATE, "Late.")) + refused(2, bad()) + b'{"index": 3'
-    assert isinstance(exchange.send(Reply(200, None, body, broken="lost")), Pause)
-    step = exchange.send(None)
-    assert isinstance(step, Request)
-    assert step.pictures == {"images": [b"b", b"d"]}
+    again = exchange.send(Reply(200, None, body, broken="lost"))
+    assert again.pictures == {"images": [b"b", b"d"]}
     with pytest.raises(StopIteration) as done:
         exchange.send(Reply(200, body=at(line, 0) + at(line, 1)))
     first, second, third, fourth = done.value.value
@@ -106,7 +99,6 @@ def test_a_picture_that_is_late_every_time_has_that_outcome() -> None:
     late = Reply(200, body=refused(0, Problem.of(LATE, "Late.")))
     for _ in range(2):
         exchange.send(late)
-        exchange.send(None)
     with pytest.raises(StopIteration) as done:
         exchange.send(late)
     assert done.value.value[0].status == 503

@@ -9,14 +9,15 @@ from fastapi import FastAPI
 from PIL import Image
 
 from doctor_derma.decisions import Rule
+from doctor_derma.images.decoding import UnreadableImage
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.patient import NOBODY, Patient
 from doctor_derma.inference.prediction import Prediction
-from doctor_derma.server.browser_security import SecurityHeaders, allow_origins
-from doctor_derma.server.engine.admission import Overloaded
-from doctor_derma.server.error_handlers import add_error_handlers
+from doctor_derma.server.access import allow_origins, secure_browsers
+from doctor_derma.server.engine.engine import Overloaded
 from doctor_derma.server.metrics import Metrics
-from doctor_derma.server.middleware import RequestLog
+from doctor_derma.server.middleware import answer_errors, log_requests
+from doctor_derma.server.problems import unreadable
 from doctor_derma.server.routes.health import health_routes
 from doctor_derma.server.routes.model import model_routes
 from doctor_derma.server.routes.pages import page_routes
@@ -47,6 +48,8 @@ class FakeEngine:
                 raise self.errors.popleft()
             picture = self._classifier.read(encoded)._replace(rule=rule, patient=patient)
             return self._classifier.classify([picture])[0]
+        except UnreadableImage as error:
+            raise unreadable(str(error), error.kind) from None
         finally:
             self._at_once -= 1
 
@@ -61,14 +64,14 @@ def make_api(engine: FakeEngine, bundle: Path, settings: Settings | None = None)
     settings = settings or Settings()
     info = engine._classifier.info
     app = FastAPI(title="test")
-    add_error_handlers(app)
+    answer_errors(app)
     app.include_router(page_routes())
     app.include_router(predict_routes(engine, info, settings))  # type: ignore[arg-type]
     app.include_router(model_routes(info, bundle))
     app.include_router(health_routes(engine, info, engine._classifier.providers))  # type: ignore[arg-type]
     allow_origins(app, settings.cors_origins)
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(RequestLog, Metrics(info), log_clients=False)
+    app.add_middleware(secure_browsers)
+    app.add_middleware(log_requests, Metrics(info), log_clients=False)
     return app
 
 

@@ -1,6 +1,5 @@
 """The server's answers, good and bad."""
 
-import io
 import json
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -11,7 +10,6 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.classifier import Classifier
@@ -19,6 +17,7 @@ from doctor_derma.inference.prediction import NOTICE
 from doctor_derma.server.app import create_app
 from doctor_derma.server.settings import Settings
 from doctor_derma.server.uploads import MAX_IMAGE_BYTES
+from server.fake_engine import encoded
 from tiny_bundle import BETWEEN, GREEN, RED
 
 FORM = {"content-type": "multipart/form-data; boundary=edge"}
@@ -30,12 +29,6 @@ END = b"\r\n--edge--\r\n"
 def client(bundle: Path) -> Iterator[TestClient]:
     with TestClient(create_app(bundle)) as client:
         yield client
-
-
-def encoded(colour: tuple[int, int, int], format: str = "PNG") -> bytes:
-    stream = io.BytesIO()
-    Image.new("RGB", (40, 30), colour).save(stream, format)
-    return stream.getvalue()
 
 
 def test_a_picture_gets_ranked_probabilities_and_a_map(
@@ -137,6 +130,7 @@ def test_a_request_without_a_picture_gets_a_reason(
     assert reason in response.json()["detail"]
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(body=st.binary(max_size=300))
 def test_no_body_breaks_the_server(client: TestClient, body: bytes) -> None:

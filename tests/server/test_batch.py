@@ -12,7 +12,7 @@ from fastapi.testclient import TestClient
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.server.answers import pictures_ahead
-from doctor_derma.server.engine.admission import Overloaded
+from doctor_derma.server.engine.engine import Overloaded
 from doctor_derma.server.settings import Settings
 from doctor_derma.server.uploads import MAX_IMAGE_BYTES
 from server.fake_engine import FakeEngine, encoded, make_api

@@ -1,26 +1,18 @@
 """SIGTERM loses no request that was accepted, and overload loses none at all."""
 
 import asyncio
-import io
 import signal
 import time
 from pathlib import Path
 
 import httpx
 import pytest
-from PIL import Image
 
+from server.fake_engine import encoded
 from server.server_process import ServerProcess, served
 from tiny_bundle import RED
 
-
-def picture() -> bytes:
-    stream = io.BytesIO()
-    Image.new("RGB", (8, 8), RED).save(stream, "PNG")
-    return stream.getvalue()
-
-
-PICTURE = picture()
+PICTURE = encoded(RED)
 
 
 async def classify(client: httpx.AsyncClient) -> httpx.Response:

@@ -1,6 +1,5 @@
 """``GET /metrics``: what happened is in it, and only those who may see it do."""
 
-import io
 import math
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from doctor_derma.server.app import create_app
 from doctor_derma.server.settings import Settings
+from server.fake_engine import encoded
 from tiny_bundle import CLASSES as NAMED
 from tiny_bundle import GREEN, PATIENT, RED, write_bundle
 
@@ -28,9 +28,7 @@ def client(bundle: Path) -> Iterator[TestClient]:
 
 
 def send(client: TestClient, colour: tuple[int, int, int], **asked: str) -> None:
-    stream = io.BytesIO()
-    Image.new("RGB", (40, 30), colour).save(stream, "PNG")
-    client.post("/v1/predict", files={"image": stream.getvalue()}, params=asked)
+    client.post("/v1/predict", files={"image": encoded(colour)}, params=asked)
 
 
 def figures(client: TestClient) -> dict[tuple[str, frozenset], float]:

@@ -1,7 +1,6 @@
 """What a request passes before it is routed: who asks, the log, who is let in, who has gone."""
 
 import asyncio
-import io
 import json
 import logging
 import re
@@ -14,21 +13,23 @@ from typing import Any
 import httpx
 import pytest
 from fastapi.testclient import TestClient
-from PIL import Image
+from starlette.types import ASGIApp
 
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.server.app import create_app
-from doctor_derma.server.engine.admission import Draining, Overloaded
+from doctor_derma.server.engine.engine import Draining, Overloaded
 from doctor_derma.server.logs import CURRENT, REQUEST_LOGGER, JsonFormatter, RequestRecord
 from doctor_derma.server.metrics import Metrics
-from doctor_derma.server.middleware import CancelOnDisconnect, LoadShedding, forwarded_for
+from doctor_derma.server.middleware import cancel_on_disconnect, forwarded_for, shed_load
 from doctor_derma.server.settings import Settings
 from doctor_derma.server.shedding import Shedding
+from server.fake_engine import encoded
 from server.server_process import served
 from tiny_bundle import RED
 
 PROXY = "10.9.9.9"
+PICTURE = encoded(RED)
 
 
 @pytest.fixture
@@ -55,14 +56,8 @@ def client(bundle: Path) -> Iterator[TestClient]:
         yield client
 
 
-def picture() -> bytes:
-    stream = io.BytesIO()
-    Image.new("RGB", (40, 30), RED).save(stream, "PNG")
-    return stream.getvalue()
-
-
 def test_a_request_is_one_line(client: TestClient, log: list) -> None:
-    response = client.post("/v1/predict?activation_map=png", files={"image": ("me.png", picture())})
+    response = client.post("/v1/predict?activation_map=png", files={"image": ("me.png", PICTURE)})
     (line,) = log
     assert set(line) == {
         *("time", "level", "message", "request_id", "method", "path", "status"),
@@ -78,13 +73,13 @@ def test_a_request_is_one_line(client: TestClient, log: list) -> None:
 
 
 def test_several_pictures_are_counted(client: TestClient, log: list) -> None:
-    files = [("images", picture()) for _ in range(3)] + [("images", b"nonsense")]
+    files = [("images", PICTURE) for _ in range(3)] + [("images", b"nonsense")]
     assert client.post("/v1/predict", files=files).status_code == 200
     assert log[0]["pictures"] == 3
 
 
 def test_the_log_says_nothing_of_a_client(client: TestClient, log: list) -> None:
-    client.post("/v1/predict", files={"image": ("jane_doe.png", picture())})
+    client.post("/v1/predict", files={"image": ("jane_doe.png", PICTURE)})
     client.get("/patients/jane_doe?name=jane_doe")
     client.get("/static/jane_doe.js")
     assert "jane" not in json.dumps(log)
@@ -140,7 +135,7 @@ def test_a_crash_is_an_error_in_the_log_with_the_request(
         raise RuntimeError("out of luck")
 
     monkeypatch.setattr(client.app.state.engine, "predict", broken)  # type: ignore[attr-defined]
-    response = client.post("/v1/predict", files={"image": picture()})
+    response = client.post("/v1/predict", files={"image": PICTURE})
     assert response.status_code == 500
     assert (log[0]["level"], log[0]["status"]) == ("error", 500)
     assert response.json()["instance"] == log[0]["request_id"]
@@ -205,10 +200,9 @@ def test_only_a_trusted_proxy_says_who_asks(
     assert log[0]["client"] == client
 
 
+@pytest.mark.slow
 def test_the_clients_of_a_proxy_have_a_limit_each(bundle: Path) -> None:
     """Behind a proxy on this machine, the word of which is taken unless it is set otherwise."""
-    stream = io.BytesIO()
-    Image.new("RGB", (8, 8), RED).save(stream, "PNG")
     head = {"Content-Type": "image/png"}
 
     async def scenario(url: str) -> list[int]:
@@ -216,7 +210,7 @@ def test_the_clients_of_a_proxy_have_a_limit_each(bundle: Path) -> None:
 
             async def ask(name: str) -> int:
                 sent = {**head, "Forwarded": f"for={name}"}
-                answer = await client.post("/v1/predict", content=stream.getvalue(), headers=sent)
+                answer = await client.post("/v1/predict", content=PICTURE, headers=sent)
                 return answer.status_code
 
             names = ["192.0.2.1", "192.0.2.1", "192.0.2.2", "192.0.2.3"]
@@ -258,7 +252,7 @@ async def unread() -> Any:
 class Visitor:
     """Asks to be let in, and keeps the answers."""
 
-    def __init__(self, shedding: LoadShedding) -> None:
+    def __init__(self, shedding: ASGIApp) -> None:
         self._shedding = shedding
 
     async def ask(
@@ -285,7 +279,7 @@ def make(
 ) -> tuple[App, Visitor]:
     app = App()
     shedding = Shedding(Engine(busy), metrics, per_client)  # type: ignore[arg-type]
-    return app, Visitor(LoadShedding(app, shedding))
+    return app, Visitor(shed_load(app, shedding))
 
 
 def refused(metrics: Metrics, reason: str) -> float | None:
@@ -332,7 +326,7 @@ def test_who_was_let_in_stays_and_is_told_to_close(metrics: Metrics) -> None:
     async def scenario() -> None:
         app = App()
         engine = Engine()
-        client = Visitor(LoadShedding(app, Shedding(engine, metrics, 48)))  # type: ignore[arg-type]
+        client = Visitor(shed_load(app, Shedding(engine, metrics, 48)))  # type: ignore[arg-type]
         record = RequestRecord("id")
         CURRENT.set(record)
         task = asyncio.create_task(client.ask())
@@ -368,7 +362,7 @@ def test_addresses_that_have_left_are_forgotten(metrics: Metrics) -> None:
     shedding = Shedding(Engine(), metrics, per_client=2)  # type: ignore[arg-type]
 
     async def scenario() -> None:
-        visitor = Visitor(LoadShedding(app, shedding))
+        visitor = Visitor(shed_load(app, shedding))
         tasks = [asyncio.create_task(visitor.ask(client=f"10.0.0.{i}")) for i in range(50)]
         await asyncio.sleep(0)
         assert shedding.clients == 50
@@ -423,7 +417,7 @@ def test_the_work_ends_when_the_client_goes() -> None:
 
     async def scenario() -> None:
         connection = Asking(BODY)
-        request = CancelOnDisconnect(app)(SCOPE, connection.receive, connection.send)
+        request = cancel_on_disconnect(app)(SCOPE, connection.receive, connection.send)
         task = asyncio.create_task(request)  # type: ignore[arg-type]
         await asyncio.sleep(0.01)
         connection.leaves.set()
@@ -445,7 +439,7 @@ def test_an_answer_is_no_departure() -> None:
 
     async def scenario() -> None:
         connection = Asking(BODY)
-        await CancelOnDisconnect(app)(SCOPE, connection.receive, connection.send)
+        await cancel_on_disconnect(app)(SCOPE, connection.receive, connection.send)
         assert connection.sent == ["http.response.start", "http.response.body"]
 
     asyncio.run(scenario())
@@ -464,7 +458,7 @@ def test_a_body_in_parts_arrives_whole_and_a_cut_one_is_the_reader_s_affair() ->
     async def scenario() -> None:
         for last in (BODY, GONE):
             connection = Asking(*parts, last)
-            await CancelOnDisconnect(app)(SCOPE, connection.receive, connection.send)
+            await cancel_on_disconnect(app)(SCOPE, connection.receive, connection.send)
             assert received[-3:] == [*parts, last]
             assert connection.sent[-1] == "http.response.body"
 
@@ -478,7 +472,7 @@ def test_cancelled_from_outside_is_cancelled() -> None:
 
     async def scenario() -> None:
         connection = Asking(BODY)
-        request = CancelOnDisconnect(app)(SCOPE, connection.receive, connection.send)
+        request = cancel_on_disconnect(app)(SCOPE, connection.receive, connection.send)
         task = asyncio.create_task(request)  # type: ignore[arg-type]
         await asyncio.sleep(0.01)
         task.cancel()
@@ -488,13 +482,11 @@ def test_cancelled_from_outside_is_cancelled() -> None:
     asyncio.run(scenario())
 
 
+@pytest.mark.slow
 def test_clients_that_hang_up_leave_the_queue_of_a_real_server(bundle: Path) -> None:
-    stream = io.BytesIO()
-    Image.new("RGB", (8, 8), RED).save(stream, "PNG")
-    picture = stream.getvalue()
     head = (
         "POST /v1/predict HTTP/1.1\r\nHost: test\r\nContent-Type: image/png\r\n"
-        f"Content-Length: {len(picture)}\r\n\r\n"
+        f"Content-Length: {len(PICTURE)}\r\n\r\n"
     )
     # A batch more than processors is under way, and one picture comes afterwards.
     most = (usable_cpus() + 1) * Settings().max_batch + 1
@@ -504,12 +496,12 @@ def test_clients_that_hang_up_leave_the_queue_of_a_real_server(bundle: Path) -> 
         with httpx.Client(base_url=server.url, trust_env=False) as client:
             clients = [socket.create_connection(address) for _ in range(count)]
             for each in clients:
-                each.sendall(head.encode() + picture)
+                each.sendall(head.encode() + PICTURE)
             while f"derma_waiting_pictures {count}.0" not in client.get("/metrics").text:
                 pass
             for each in clients:
                 each.close()
-            assert client.post("/v1/predict", files={"image": picture}).status_code == 200
+            assert client.post("/v1/predict", files={"image": PICTURE}).status_code == 200
             figures = client.get("/metrics").text
         server.stop()
         log = server.lines()

@@ -8,8 +8,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from doctor_derma.inference.prediction import NOTICE
+from doctor_derma.server.access import SECURITY_HEADERS
 from doctor_derma.server.app import create_app
-from doctor_derma.server.browser_security import SECURITY_HEADERS
 from doctor_derma.server.routes.pages import STATIC, card_html
 from server.page.contrast import contrast_ratio
 from tiny_bundle import write_bundle

@@ -17,7 +17,7 @@ from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.patient import Patient
 from doctor_derma.server.answers import VIRIDIS, draw_map
 from doctor_derma.server.app import create_app
-from doctor_derma.server.engine.admission import DeadlineExceeded, Overloaded
+from doctor_derma.server.engine.engine import DeadlineExceeded, Overloaded
 from doctor_derma.server.routes.pages import STATIC
 from doctor_derma.server.routes.predict import MAX_PICTURES
 from doctor_derma.server.uploads import MAX_IMAGE_BYTES

@@ -9,8 +9,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.server.browser_security import SECURITY_HEADERS
-from doctor_derma.server.engine.admission import DeadlineExceeded, Draining, Overloaded
+from doctor_derma.server.access import SECURITY_HEADERS
+from doctor_derma.server.engine.engine import DeadlineExceeded, Draining, Overloaded
 from doctor_derma.server.problems import PROBLEM_TYPES
 from server.fake_engine import FakeEngine, encoded, make_api
 from tiny_bundle import RED

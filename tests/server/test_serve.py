@@ -1,6 +1,5 @@
 """The real server process: it answers, stops when told, and says why it can't start."""
 
-import io
 import os
 import re
 import signal
@@ -14,21 +13,19 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from PIL import Image
 
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.prediction import NOTICE
 from doctor_derma.server.http import MAX_CONNECTIONS, REQUEST_SECONDS
 from doctor_derma.server.run import serve
 from doctor_derma.server.settings import Settings
+from server.fake_engine import encoded
 from server.server_process import SERVE, ServerProcess, free_port, served, wait_until_ready
 from tiny_bundle import RED, write_bundle
 
 
 def ask(server: ServerProcess, name: str = "picture.png") -> httpx.Response:
-    stream = io.BytesIO()
-    Image.new("RGB", (8, 8), RED).save(stream, "PNG")
-    files = {"image": (name, stream.getvalue())}
+    files = {"image": (name, encoded(RED))}
     return httpx.post(f"{server.url}/predict", files=files, trust_env=False, timeout=30)
 
 

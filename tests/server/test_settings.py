@@ -105,6 +105,7 @@ def test_a_bad_value_is_one_sentence_with_its_variable(name: str, value: str) ->
     assert len(str(error.value).splitlines()) == 1
 
 
+@pytest.mark.slow
 @given(value=ENVIRONABLE)
 @settings(deadline=None)
 def test_no_value_is_more_than_a_derma_error(value: str) -> None:

@@ -19,7 +19,9 @@ from doctor_derma.server.app import build_app
 from doctor_derma.server.engine.engine import Classifiers
 from doctor_derma.server.http import BoundedProtocol
 from doctor_derma.server.settings import Settings
-from server.engine.acting import ActingClassifier, encoded
+from doctor_derma.server.shedding import Shedding
+from server.engine.acting import ActingClassifier
+from server.fake_engine import encoded
 from tiny_bundle import RED
 
 PICTURE = encoded(RED)
@@ -183,6 +185,15 @@ def test_no_more_are_let_in_at_once_than_there_is_room_for(bundle: Path) -> None
             client.close()
 
 
+@pytest.fixture(scope="module")
+def one_each(bundle: Path) -> Shedding:
+    """Whom a server lets in that takes one picture of a client at a time."""
+    acting = ActingClassifier(bundle)
+    app = build_app(Classifiers(acting, acting, 1), bundle, Settings(per_client_limit=1))
+    app.state.engine.ready = True
+    return app.state.shedding
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -199,16 +210,13 @@ def test_no_more_are_let_in_at_once_than_there_is_room_for(bundle: Path) -> None
         request()[:40],
     ],
 )
-def test_what_has_to_be_looked_at_is_left_to_the_application(bundle: Path, sent: bytes) -> None:
-    acting = ActingClassifier(bundle)
-    app = build_app(Classifiers(acting, acting, 1), bundle, Settings(per_client_limit=1))
-    shedding = app.state.shedding
-    app.state.engine.ready = True
-
+def test_what_has_to_be_looked_at_is_left_to_the_application(
+    one_each: Shedding, sent: bytes
+) -> None:
     async def scenario() -> None:
-        with shedding.under_way("192.0.2.7"):
-            assert shedding.refuse_early(request(), "192.0.2.7") is not None
-            assert shedding.refuse_early(sent, "192.0.2.7") is None
+        with one_each.under_way("192.0.2.7"):
+            assert one_each.refuse_early(request(), "192.0.2.7") is not None
+            assert one_each.refuse_early(sent, "192.0.2.7") is None
 
     asyncio.run(scenario())
 

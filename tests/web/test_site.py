@@ -14,8 +14,8 @@ from PIL import Image
 
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.prediction import NOTICE
+from doctor_derma.server.access import LOCAL_POLICY
 from doctor_derma.server.app import create_app
-from doctor_derma.server.browser_security import LOCAL_POLICY
 from doctor_derma.server.routes.pages import STATIC
 from doctor_derma.server.settings import Settings
 from doctor_derma.web.site import RUNTIME_SCRIPT, RUNTIME_WASM, write_site

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable
-from http import HTTPStatus
+from http.client import responses
 from typing import TypeVar
 
 import numpy as np
@@ -52,14 +52,8 @@ class UnexpectedAnswer(DermaError):  # noqa: N818
     """What answered is no Doctor Derma, or one of another version."""
 
 
-def read_as(model: type[Model], body: bytes | str) -> Model:
-    """Read an answer in JSON.
-
-    Raises
-    ------
-    UnexpectedAnswer
-        When it is none of this kind.
-    """
+def read_as(model: type[Model], body: bytes | bytearray) -> Model:
+    """Read an answer in JSON, or raise ``UnexpectedAnswer`` when it is none of this kind."""
     try:
         return model.model_validate_json(body)
     except ValidationError as error:
@@ -102,11 +96,10 @@ def problem_error(problem: Problem) -> ProblemError:
     return ProblemError(problem.status, problem.title, problem.detail, kind, problem.instance)
 
 
-def read_problem(status: int, body: bytes) -> ProblemError:
+def read_problem(status: int, body: bytes | bytearray) -> ProblemError:
     """Return the exception for an answer that is an error, whoever on the way gave it."""
     try:
         return problem_error(Problem.model_validate_json(body))
     except ValidationError:
-        known = status in {each.value for each in HTTPStatus}
-        title = HTTPStatus(status).phrase if known else "Unknown status"
+        title = responses.get(status, "Unknown status")
         return ProblemError(status, title, "what answers is not the server itself, but a proxy.")

@@ -1,34 +1,36 @@
 """The clients: one for programs that wait for their answers, one for asyncio and trio."""
 
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from typing import TypeVar, overload
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, TypeVar, overload
 
 import anyio
 import httpx
 
+from doctor_derma._version import __version__
 from doctor_derma.client.answers import read_as, without_errors
 from doctor_derma.client.exchange import (
-    READY,
     Exchange,
     Outcome,
-    Pause,
     Reply,
     Request,
     fetch,
-    is_ready,
-    predict_group,
+    predict_many,
     predict_one,
+    query_of,
 )
 from doctor_derma.client.pictures import encode, grouped
-from doctor_derma.client.transport import Collected, build, settings
 from doctor_derma.decisions import Rule
+from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import ImageSource, is_one_picture
 from doctor_derma.inference.patient import NOBODY, Patient
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.proxies import Retries, proxy_of
 from doctor_derma.server.schemas import CARD_PATH, MODEL_PATH, Provenance
+from doctor_derma.server.settings import clean_key
 
+READY = "/readyz"
+_EXAMPLE = "http://localhost:5555"
 T = TypeVar("T")
 
 
@@ -60,9 +62,7 @@ class Client:
         timeout: float = 30.0,
         retries: Retries | None = None,
     ) -> None:
-        chosen = settings(url, api_key)
-        way = httpx.HTTPTransport(proxy=proxy_of(chosen["base_url"]))
-        self._http = httpx.Client(**chosen, transport=way)
+        self._http = httpx.Client(**_settings(url, api_key, httpx.HTTPTransport))
         self._timeout = timeout
         self._retries = retries or Retries()
 
@@ -97,7 +97,7 @@ class Client:
             When a picture can't be read here or there, see ``predict_batch`` for the others.
         """
         if is_one_picture(images):
-            return self._play(predict_one(encode(images), self._retries, rule, patient))
+            return self._play(predict_one(encode(images), self._retries, query_of(rule, patient)))
         return without_errors(self.predict_batch(images, rule, patient))  # type: ignore[arg-type]
 
     def predict_batch(
@@ -109,8 +109,9 @@ class Client:
         ------
         a Prediction for each picture in order, or the exception that says why it has none
         """
+        query = query_of(rule, patient)
         for group in grouped(images):
-            yield from self._play(predict_group(group, self._retries, rule, patient))
+            yield from self._play(predict_many(group, self._retries, query))
 
     def model(self) -> Provenance:
         """Return which model answers and where it comes from."""
@@ -122,7 +123,7 @@ class Client:
 
     def ready(self) -> bool:
         """Say whether the server takes pictures now; False also where nothing answers."""
-        return is_ready(self._send(Request("GET", READY, self._timeout)))
+        return self._send(Request(READY, self._timeout)).status == 200
 
     def close(self) -> None:
         """Close the connections."""
@@ -135,28 +136,24 @@ class Client:
         self.close()
 
     def _play(self, exchange: Exchange[T]) -> T:
-        reply = None
-        while True:
-            try:
-                step = exchange.send(reply)
-            except StopIteration as done:
-                return done.value
-            if isinstance(step, Pause):
-                time.sleep(step.seconds)
-                reply = None
-            else:
-                reply = self._send(step)
+        try:
+            request = next(exchange)
+            while True:
+                time.sleep(request.wait)
+                request = exchange.send(self._send(request))
+        except StopIteration as done:
+            return done.value
 
     def _send(self, request: Request) -> Reply:
-        collected = Collected(self._http.base_url, request.seconds)
+        reply, end = Reply(), time.monotonic() + request.seconds
         try:
-            with self._http.stream(**build(request, self._timeout)) as response:
-                collected.begin(response)
+            with self._http.stream(**_sent(request, self._timeout)) as response:
+                reply.begin(response)
                 for chunk in response.iter_bytes():
-                    collected.add(chunk)
+                    reply.add(chunk, end)
         except httpx.RequestError as error:
-            return collected.reply(error)
-        return collected.reply()
+            reply.break_off(self._http.base_url, error)
+        return reply
 
 
 class AsyncClient:
@@ -172,9 +169,7 @@ class AsyncClient:
         timeout: float = 30.0,
         retries: Retries | None = None,
     ) -> None:
-        chosen = settings(url, api_key)
-        way = httpx.AsyncHTTPTransport(proxy=proxy_of(chosen["base_url"]))
-        self._http = httpx.AsyncClient(**chosen, transport=way)
+        self._http = httpx.AsyncClient(**_settings(url, api_key, httpx.AsyncHTTPTransport))
         self._timeout = timeout
         self._retries = retries or Retries()
 
@@ -196,7 +191,8 @@ class AsyncClient:
     ) -> Prediction | list[Prediction]:
         """Classify one picture, or several; see ``Client.predict``."""
         if is_one_picture(images):
-            return await self._play(predict_one(encode(images), self._retries, rule, patient))
+            query = query_of(rule, patient)
+            return await self._play(predict_one(encode(images), self._retries, query))
         outcomes = [outcome async for outcome in self.predict_batch(images, rule, patient)]  # type: ignore[arg-type]
         return without_errors(outcomes)
 
@@ -204,8 +200,9 @@ class AsyncClient:
         self, images: Iterable[ImageSource], rule: Rule | None = None, patient: Patient = NOBODY
     ) -> AsyncIterator[Outcome]:
         """Classify any number of pictures; see ``Client.predict_batch``."""
+        query = query_of(rule, patient)
         for group in grouped(images):
-            for outcome in await self._play(predict_group(group, self._retries, rule, patient)):
+            for outcome in await self._play(predict_many(group, self._retries, query)):
                 yield outcome
 
     async def model(self) -> Provenance:
@@ -218,7 +215,7 @@ class AsyncClient:
 
     async def ready(self) -> bool:
         """Say whether the server takes pictures now; False also where nothing answers."""
-        return is_ready(await self._send(Request("GET", READY, self._timeout)))
+        return (await self._send(Request(READY, self._timeout))).status == 200
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -231,25 +228,53 @@ class AsyncClient:
         await self.aclose()
 
     async def _play(self, exchange: Exchange[T]) -> T:
-        reply = None
-        while True:
-            try:
-                step = exchange.send(reply)
-            except StopIteration as done:
-                return done.value
-            if isinstance(step, Pause):
-                await anyio.sleep(step.seconds)
-                reply = None
-            else:
-                reply = await self._send(step)
+        try:
+            request = next(exchange)
+            while True:
+                await anyio.sleep(request.wait)
+                request = exchange.send(await self._send(request))
+        except StopIteration as done:
+            return done.value
 
     async def _send(self, request: Request) -> Reply:
-        collected = Collected(self._http.base_url, request.seconds)
+        reply, end = Reply(), time.monotonic() + request.seconds
         try:
-            async with self._http.stream(**build(request, self._timeout)) as response:
-                collected.begin(response)
+            async with self._http.stream(**_sent(request, self._timeout)) as response:
+                reply.begin(response)
                 async for chunk in response.aiter_bytes():
-                    collected.add(chunk)
+                    reply.add(chunk, end)
         except httpx.RequestError as error:
-            return collected.reply(error)
-        return collected.reply()
+            reply.break_off(self._http.base_url, error)
+        return reply
+
+
+def _settings(url: str, api_key: str | None, way: Callable[..., Any]) -> dict[str, Any]:
+    try:
+        address = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise DermaError(f"{url}: no address ({error}); give one such as {_EXAMPLE}") from error
+    if address.scheme not in ("http", "https") or not address.host:
+        raise DermaError(f"{url}: no address of a server; give one such as {_EXAMPLE}")
+    headers = {"User-Agent": f"doctor-derma/{__version__}"}
+    if api_key is not None:
+        try:
+            headers["Authorization"] = f"Bearer {clean_key(api_key)}"
+        except ValueError as error:
+            raise DermaError(f"API key: {error}; copy it anew, or give none") from error
+    return {"base_url": address, "headers": headers, "transport": way(proxy=proxy_of(address))}
+
+
+def _sent(request: Request, timeout: float) -> dict[str, Any]:
+    """Return a request as arguments of httpx."""
+    files = [
+        # The server decides by the bytes, and the pictures' own names stay here.
+        (field, ("picture", picture, "application/octet-stream"))
+        for field, pictures in request.pictures.items()
+        for picture in pictures
+    ]
+    return {
+        "method": "POST" if files else "GET",
+        "url": request.path,
+        "files": files or None,
+        "timeout": min(timeout, request.seconds),
+    }

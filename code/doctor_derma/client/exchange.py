@@ -1,15 +1,19 @@
 """What is sent and when, apart from how: both clients play the same exchanges.
 
-An exchange is a generator that yields what to do next, a ``Request`` or a ``Pause``, is sent
-the ``Reply`` to a request, and returns what it was for.
+An exchange is a generator that yields each ``Request``, is sent the ``Reply`` to it, and returns
+what it was for.
 """
 
+import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from types import MappingProxyType
 from typing import TypeVar
 from urllib.parse import urlencode
+
+import httpx
 
 from doctor_derma.client.answers import (
     ProblemError,
@@ -22,15 +26,13 @@ from doctor_derma.client.answers import (
 from doctor_derma.client.pictures import Encoded
 from doctor_derma.decisions import Rule
 from doctor_derma.images.decoding import UnreadableImage
-from doctor_derma.inference.patient import NOBODY, Patient
+from doctor_derma.inference.patient import Patient
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.proxies import Backoff, Retries
 from doctor_derma.server.schemas import Answer, Item
 
-Result = Prediction | ProblemError
-Outcome = Result | UnreadableImage
+Outcome = Prediction | ProblemError | UnreadableImage
 PREDICT = "/v1/predict"
-READY = "/readyz"
 BATCH = "/v1/predict/batch"
 # Too many requests, bad gateway, busy or stopping, gateway timeout: all pass by themselves.
 PASSING = frozenset({429, 502, 503, 504})
@@ -38,36 +40,61 @@ PASSING = frozenset({429, 502, 503, 504})
 
 @dataclass(frozen=True)
 class Request:
-    """One request; ``seconds`` is all that is left for it and its reply."""
+    """One request, a POST where it has pictures and a GET where it has none.
 
-    method: str
+    Attributes
+    ----------
+    seconds : all that is left for it and its reply
+    pictures : form field -> encoded pictures
+    wait : seconds to let pass before it is sent
+    """
+
     path: str
     seconds: float
     pictures: Mapping[str, Sequence[bytes]] = field(default_factory=dict)
+    wait: float = 0.0
 
 
-@dataclass(frozen=True)
-class Pause:
-    """Some time to let pass."""
-
-    seconds: float
-
-
-@dataclass(frozen=True)
+@dataclass
 class Reply:
-    """What came back.
+    """What comes back, of which everything so far is kept when it breaks off.
 
     Attributes
     ----------
     status : the HTTP status; None when nothing came
+    retry_after : the header
     body : what has come of it
     broken : why not all of it came
     """
 
-    status: int | None
+    status: int | None = None
     retry_after: str | None = None
-    body: bytes = b""
+    body: bytes | bytearray = field(default_factory=bytearray)
     broken: str | None = None
+
+    def begin(self, response: httpx.Response) -> None:
+        """Take note of the head."""
+        self.status = response.status_code
+        self.retry_after = response.headers.get("retry-after")
+
+    def add(self, chunk: bytes, end: float) -> None:
+        """Take a piece of the body; ``httpx.ReadTimeout`` when the whole has not come by ``end``.
+
+        ``end`` is of the monotonic clock. However often a piece comes, the reply may take too long.
+        """
+        self.body += chunk
+        if time.monotonic() > end:
+            raise httpx.ReadTimeout("the reply takes too long")
+
+    def break_off(self, url: httpx.URL, error: Exception) -> None:
+        """Say why no more of it came from a server."""
+        what = "no answer" if self.status is None else "the answer broke off"
+        # Some of httpx's exceptions have no message.
+        self.broken = f"{url}: {what} ({str(error) or type(error).__name__})"
+
+
+T = TypeVar("T")
+Exchange = Generator[Request, Reply, T]
 
 
 def read_retry_after(value: str | None) -> float:
@@ -91,105 +118,76 @@ def read_retry_after(value: str | None) -> float:
     return max((moment - datetime.now(UTC)).total_seconds(), 0.0)
 
 
-T = TypeVar("T")
-Exchange = Generator[Request | Pause, Reply | None, T]
+def query_of(rule: Rule | None, patient: Patient) -> str:
+    """Return the query that asks for a rule, the server's own when None, and tells of a patient."""
+    asked = {"activation_map": "grid", "rule": rule, **patient._asdict()}
+    return "?" + urlencode({name: of for name, of in asked.items() if of is not None})
 
 
-def is_ready(reply: Reply) -> bool:
-    """Say whether a reply from ``READY`` is a yes."""
-    return reply.status == 200
-
-
-def fetch(path: str, retries: Retries) -> Exchange[bytes]:
-    """Get what is at an address."""
-    return (yield from _ask("GET", path, {}, retries))
-
-
-def predict_one(
-    picture: bytes, retries: Retries, rule: Rule | None = None, patient: Patient = NOBODY
-) -> Exchange[Prediction]:
-    """Classify a picture by a rule, the server's own when None, and what is known of a patient."""
-    body = yield from _ask("POST", _asked(PREDICT, rule, patient), {"image": [picture]}, retries)
+def predict_one(picture: bytes, retries: Retries, query: str = "") -> Exchange[Prediction]:
+    """Classify a picture; ``query`` is that of ``query_of``."""
+    body = yield from fetch(PREDICT + query, retries, {"image": [picture]})
     return read_prediction(read_as(Answer, body))
 
 
-def predict_group(
-    group: Sequence[Encoded],
-    retries: Retries,
-    rule: Rule | None = None,
-    patient: Patient = NOBODY,
-) -> Exchange[list[Outcome]]:
-    """Classify the pictures of a group that could be read; the others keep their reasons."""
-    good = [encoded for encoded in group if isinstance(encoded, bytes)]
-    results = iter((yield from predict_many(good, retries, rule, patient)))
-    return [next(results) if isinstance(encoded, bytes) else encoded for encoded in group]
-
-
 def predict_many(
-    pictures: Sequence[bytes],
-    retries: Retries,
-    rule: Rule | None = None,
-    patient: Patient = NOBODY,
-) -> Exchange[list[Result]]:
-    """Classify pictures, and ask again for those whose answer is missing.
+    group: Sequence[Encoded], retries: Retries, query: str = ""
+) -> Exchange[list[Outcome]]:
+    """Classify the pictures of a group, and ask again for those whose answer is missing.
 
-    Returns
-    -------
-    list in the order of the pictures
+    Returns a list in the order of the pictures, of which those that can't be read keep their
+    reasons.
     """
-    results: dict[int, Result] = {}
-    backoff = Backoff(retries)
-    while True:
-        asked = [index for index in range(len(pictures)) if not _final(results.get(index))]
-        if not asked:
-            return [results[index] for index in range(len(pictures))]
+    results: dict[int, Outcome] = {}
+    pictures: dict[int, bytes] = {}
+    for index, encoded in enumerate(group):
+        if isinstance(encoded, bytes):
+            pictures[index] = encoded
+        else:
+            results[index] = encoded
+    backoff, wait = Backoff(retries), 0.0
+    while asked := [index for index in pictures if _missing(results.get(index))]:
         sent = {"images": [pictures[index] for index in asked]}
-        reply = yield from _send("POST", _asked(BATCH, rule, patient), backoff, sent)
+        reply = yield _request(BATCH + query, sent, backoff, wait)
         failure = _failure(reply)
         for item in _items(reply):
             if item.index is not None:
                 results[asked[item.index]] = _result(item)
             elif item.problem is not None:
                 failure = problem_error(item.problem)
-        if isinstance(failure, ProblemError) and failure.status not in PASSING:
+        if failure and not _passes(failure):
             raise failure
-        if all(_final(results.get(index)) for index in asked):
-            continue
-        wait = backoff.wait(read_retry_after(reply.retry_after))
-        if wait is None:
-            if len(results) == len(pictures):
-                return [results[index] for index in range(len(pictures))]
+        if not any(_missing(results.get(index)) for index in asked):
+            break
+        again = backoff.wait(read_retry_after(reply.retry_after))
+        if again is not None:
+            wait = again
+        elif len(results) == len(group):
+            break
+        else:
             raise failure or Unreachable("the server left out some answers; ask it again later")
-        yield Pause(wait)
+    return [results[index] for index in range(len(group))]
 
 
-def _asked(path: str, rule: Rule | None, patient: Patient) -> str:
-    asked = {"activation_map": "grid", "rule": rule, **patient._asdict()}
-    return f"{path}?{urlencode({name: of for name, of in asked.items() if of is not None})}"
-
-
-def _ask(
-    method: str, path: str, pictures: Mapping[str, Sequence[bytes]], retries: Retries
+def fetch(
+    path: str, retries: Retries, pictures: Mapping[str, Sequence[bytes]] = MappingProxyType({})
 ) -> Exchange[bytes]:
-    backoff = Backoff(retries)
+    """Get what is at an address, to which pictures may be sent, until it is there."""
+    backoff, wait = Backoff(retries), 0.0
     while True:
-        reply = yield from _send(method, path, backoff, pictures)
-        failure = _failure(reply)
-        if failure is None:
-            return reply.body
-        final = isinstance(failure, ProblemError) and failure.status not in PASSING
-        wait = None if final else backoff.wait(read_retry_after(reply.retry_after))
-        if wait is None:
+        reply = yield _request(path, pictures, backoff, wait)
+        if (failure := _failure(reply)) is None:
+            return bytes(reply.body)
+        again = backoff.wait(read_retry_after(reply.retry_after)) if _passes(failure) else None
+        if again is None:
             raise failure
-        yield Pause(wait)
+        wait = again
 
 
-def _send(
-    method: str, path: str, backoff: Backoff, pictures: Mapping[str, Sequence[bytes]]
-) -> Exchange[Reply]:
-    reply = yield Request(method, path, backoff.remaining(), pictures)
-    assert reply is not None
-    return reply
+def _request(
+    path: str, pictures: Mapping[str, Sequence[bytes]], backoff: Backoff, wait: float
+) -> Request:
+    return Request(path, max(backoff.remaining() - wait, 0.001), pictures, wait)
 
 
 def _failure(reply: Reply) -> ProblemError | Unreachable | None:
@@ -200,6 +198,14 @@ def _failure(reply: Reply) -> ProblemError | Unreachable | None:
     return None
 
 
+def _passes(failure: ProblemError | Unreachable) -> bool:
+    return isinstance(failure, Unreachable) or failure.status in PASSING
+
+
+def _missing(result: Outcome | None) -> bool:
+    return result is None or (isinstance(result, ProblemError) and _passes(result))
+
+
 def _items(reply: Reply) -> list[Item]:
     if reply.status != 200:
         return []
@@ -208,14 +214,8 @@ def _items(reply: Reply) -> list[Item]:
     return [read_as(Item, line) for line in lines[:-1]]
 
 
-def _result(item: Item) -> Result:
+def _result(item: Item) -> Outcome:
     if item.answer is not None:
         return read_prediction(item.answer)
     assert item.problem is not None
     return problem_error(item.problem)
-
-
-def _final(result: Result | None) -> bool:
-    if isinstance(result, ProblemError):
-        return result.status not in PASSING
-    return result is not None

@@ -21,6 +21,11 @@ GROUP_PICTURES = 32
 GROUP_BYTES = 4_000_000
 
 Encoded = bytes | UnreadableImage
+_REASONS: dict[type[Exception], str] = {
+    FileNotFoundError: "no such file",
+    IsADirectoryError: "a folder, not a picture",
+    PermissionError: "no permission to read it",
+}
 
 
 def encode(source: ImageSource) -> bytes:
@@ -48,14 +53,8 @@ def encode(source: ImageSource) -> bytes:
                 f"the picture is over {size}; send a smaller or more compressed one", "large"
             )
         return without_identity(path.read_bytes())
-    except FileNotFoundError as error:
-        raise UnreadableImage("no such file") from error
-    except IsADirectoryError as error:
-        raise UnreadableImage("a folder, not a picture") from error
-    except PermissionError as error:
-        raise UnreadableImage("no permission to read it") from error
     except (OSError, ValueError) as error:
-        raise UnreadableImage(f"can't be read ({error})") from error
+        raise UnreadableImage(_REASONS.get(type(error), f"can't be read ({error})")) from error
 
 
 def grouped(images: Iterable[ImageSource]) -> Iterator[list[Encoded]]:
@@ -77,13 +76,13 @@ def grouped(images: Iterable[ImageSource]) -> Iterator[list[Encoded]]:
         yield group
 
 
-def _is_dicom(path: Path) -> bool:
-    with path.open("rb") as stream:
-        return kind_of(stream.read(LENGTH)) == "DICOM"
-
-
 def _try_encode(image: ImageSource) -> Encoded:
     try:
         return encode(image)
     except UnreadableImage as error:
         return error
+
+
+def _is_dicom(path: Path) -> bool:
+    with path.open("rb") as stream:
+        return kind_of(stream.read(LENGTH)) == "DICOM"

@@ -1,6 +1,6 @@
 """What ``derma predict --url`` does: the same as without, but a server has the model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.text import Text
@@ -25,21 +25,10 @@ def run_remote_predict(
     rule: Rule | None = None,
     patient: Patient = NOBODY,
 ) -> int:
-    """Classify pictures on a server and write the rows to a file or to standard output.
+    """Do as ``run_predict``, on a server at ``url``, which may need ``api_key``.
 
-    Parameters
-    ----------
-    sources : files, folders and patterns, see ``find_images``
-    url : address of the server
-    api_key : for a server that needs one
-    format : ``table``, ``json`` or ``csv``
-    output : file that appears when it is whole; standard output when None
-    rule : by which pictures are called; the server's own when None
-    patient : whom all the pictures show, see ``Client.predict``
-
-    Returns
-    -------
-    number of pictures that got no answer; each has a row with its error
+    ``format`` is ``table``, ``json`` or ``csv``, and ``rule`` the server's own when None. Returns
+    the number of pictures that got no answer; each has a row with its error.
 
     Raises
     ------
@@ -52,17 +41,11 @@ def run_remote_predict(
     with Client(url, api_key) as client:
         with terminal(error=True).status(Text(f"Asking {url}")):
             classes = client.model().classes
-        rows = _rows(client, paths, rule, patient)
+        outcomes = client.predict_batch(paths, rule, patient)
+        rows = (_row(str(path), of) for path, of in zip(paths, outcomes, strict=True))
         failed = report_rows(rows, len(paths), classes, format, output)
     say_others(others)
     return failed
-
-
-def _rows(
-    client: Client, paths: Sequence[Path], rule: Rule | None, patient: Patient
-) -> Iterator[Row]:
-    for path, outcome in zip(paths, client.predict_batch(paths, rule, patient), strict=True):
-        yield _row(str(path), outcome)
 
 
 def _row(path: str, outcome: Outcome) -> Row:

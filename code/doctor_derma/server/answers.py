@@ -6,6 +6,7 @@ import io
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from math import inf
+from typing import NamedTuple
 
 import numpy as np
 from anyio import to_thread
@@ -15,14 +16,8 @@ from doctor_derma.bundle import BundleInfo
 from doctor_derma.decisions import Rule
 from doctor_derma.inference.patient import NOBODY, Patient
 from doctor_derma.inference.prediction import Prediction
-from doctor_derma.server.engine.admission import Draining, Overloaded
-from doctor_derma.server.engine.engine import Engine
-from doctor_derma.server.problems import (
-    EXPECTED_ERRORS,
-    ProblemError,
-    problem_of,
-    to_problem_error,
-)
+from doctor_derma.server.engine.engine import Draining, Engine, Overloaded
+from doctor_derma.server.problems import ProblemError, problem_of
 from doctor_derma.server.schemas import Answer, Item, MapFormat, full_answer
 from doctor_derma.server.settings import Settings
 from doctor_derma.server.upload_memory import Reservation
@@ -35,6 +30,21 @@ MAX_WAIT_SECONDS = 10.0
 VIRIDIS = np.array(
     [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]], dtype=np.float32
 )
+
+
+class Asked(NamedTuple):
+    """What a request wants of its pictures.
+
+    Attributes
+    ----------
+    map_format : of the activation maps
+    rule : by which the pictures are called; the model's own when None
+    patient : whom all the pictures show
+    """
+
+    map_format: MapFormat = "none"
+    rule: Rule | None = None
+    patient: Patient = NOBODY
 
 
 async def answer_picture(prediction: Prediction, info: BundleInfo, map_format: MapFormat) -> Answer:
@@ -50,16 +60,10 @@ async def answer_picture(prediction: Prediction, info: BundleInfo, map_format: M
 
 
 def draw_map(activation_map: np.ndarray, height: int, width: int) -> bytes:
-    """Draw a map as a PNG, from its least value in dark blue to its greatest in yellow.
+    """Draw a map as the bytes of a PNG, its least value dark blue and its greatest yellow.
 
-    Parameters
-    ----------
-    activation_map : float32 of shape (h, w)
-    height, width : size of the PNG; values between the centres of cells are bilinear
-
-    Returns
-    -------
-    the encoded file
+    ``activation_map`` is float32 of shape (h, w). Between the centres of its cells, values at
+    ``height`` times ``width`` pixels are bilinear.
     """
     smooth = Image.fromarray(activation_map.astype(np.float32)).resize(
         (width, height), Image.Resampling.BILINEAR
@@ -88,31 +92,21 @@ async def answer_uploads(
     info: BundleInfo,
     uploads: AsyncIterator[Upload],
     reservation: Reservation,
-    *,
+    asked: Asked,
     ahead: int,
     ahead_bytes: float = inf,
-    map_format: MapFormat = "none",
-    rule: Rule | None = None,
-    patient: Patient = NOBODY,
 ) -> AsyncGenerator[Item, None]:
     """Yield the answer to every upload, or its problem, in their order.
 
     The next upload is read only when the engine has room for it, whether or not the client reads
-    the answers: it may send everything before it reads anything.
+    the answers: it may send everything before it reads anything. When it can't be read, that raises
+    ``ProblemError`` after the answers to those before it.
 
     Parameters
     ----------
     reservation : to which the bytes of each picture are given back when it is classified
     ahead : pictures that the engine works on at a time
     ahead_bytes : of these; while they are more, no further upload is read
-    map_format : of the activation maps
-    rule : by which the pictures are called; the model's own when None
-    patient : whom all the pictures show
-
-    Raises
-    ------
-    ProblemError
-        After the answers to the uploads before it, when the next can't be read.
     """
     running: asyncio.Queue[asyncio.Task[Prediction | ProblemError] | None] = asyncio.Queue()
     started: set[asyncio.Task[Prediction | ProblemError]] = set()
@@ -134,10 +128,10 @@ async def answer_uploads(
         try:
             if isinstance(picture, ProblemError):
                 return picture
-            return await _predict(engine, picture, rule, patient, in_flight)
+            return await _predict(engine, picture, asked, in_flight)
         finally:
             reservation.give_back(size)
-            await in_flight.leave(size)
+            in_flight.leave(size)
 
     reader = asyncio.create_task(start_all())
     index = 0
@@ -148,7 +142,7 @@ async def answer_uploads(
             if isinstance(result, ProblemError):
                 yield Item(index=index, answer=None, problem=problem_of(result))
             else:
-                answer = await answer_picture(result, info, map_format)
+                answer = await answer_picture(result, info, asked.map_format)
                 yield Item(index=index, answer=answer, problem=None)
             index += 1
         await reader
@@ -161,28 +155,29 @@ async def answer_uploads(
 
 
 async def _predict(
-    engine: Engine, picture: bytes, rule: Rule | None, patient: Patient, in_flight: "_InFlight"
+    engine: Engine, picture: bytes, asked: Asked, in_flight: "_InFlight"
 ) -> Prediction | ProblemError:
     clock = asyncio.get_running_loop().time
     end = clock() + MAX_WAIT_SECONDS
     while True:
         try:
-            return await engine.attempt(picture, rule, patient)
+            return await engine.attempt(picture, asked.rule, asked.patient)
         except Overloaded as busy:
             wait = busy.retry_after
             if isinstance(busy, Draining) or clock() + wait > end:
                 engine.refused(busy)
-                return to_problem_error(busy)
+                return busy.with_traceback(None)
             await in_flight.wait(wait)
-        except EXPECTED_ERRORS as error:
-            return to_problem_error(error)
+        except ProblemError as error:
+            # Its traceback would keep the picture for as long as those before it take.
+            return error.with_traceback(None)
 
 
 class _InFlight:
     """The pictures of one request that the engine works on, and when it may take the next."""
 
     def __init__(self, most: int, most_bytes: float) -> None:
-        self._changed = asyncio.Condition()
+        self._left = asyncio.Event()
         self._most = most
         self._most_bytes = most_bytes
         self._pictures = 0
@@ -193,11 +188,10 @@ class _InFlight:
         self._pictures += 1
         self._bytes += size
 
-    async def leave(self, size: int) -> None:
-        async with self._changed:
-            self._pictures -= 1
-            self._bytes -= size
-            self._changed.notify_all()
+    def leave(self, size: int) -> None:
+        self._pictures -= 1
+        self._bytes -= size
+        self._left.set()
 
     async def wait(self, seconds: float) -> None:
         """Let time pass for a picture that found no room, and let no other overtake it."""
@@ -209,8 +203,9 @@ class _InFlight:
 
     async def room(self) -> None:
         """Wait until the engine may take the next picture."""
-        async with self._changed:
-            await self._changed.wait_for(self._has_room)
+        while not self._has_room():
+            self._left.clear()
+            await self._left.wait()
 
     def _has_room(self) -> bool:
         # One picture always may, so that none waits for ever.

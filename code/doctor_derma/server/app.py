@@ -13,24 +13,23 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from doctor_derma._version import __version__
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.inference.prediction import NOTICE
-from doctor_derma.server.browser_security import LOCAL_PATH, SecurityHeaders, allow_origins
+from doctor_derma.server.access import LOCAL_PATH, allow_origins, secure_browsers
 from doctor_derma.server.engine.engine import Classifiers, Engine
-from doctor_derma.server.error_handlers import add_error_handlers
 from doctor_derma.server.metrics import Metrics
 from doctor_derma.server.middleware import (
-    CancelOnDisconnect,
-    ForwardedHeader,
-    HeadAsGet,
-    HealthPort,
-    LoadShedding,
-    RequestLog,
+    answer_errors,
+    cancel_on_disconnect,
+    head_as_get,
+    log_requests,
+    only_health_at,
+    read_forwarded,
+    shed_load,
 )
 from doctor_derma.server.process import draining_on_signal, return_large_blocks, return_small_blocks
 from doctor_derma.server.routes.health import health_routes, metrics_routes
 from doctor_derma.server.routes.model import model_routes
-from doctor_derma.server.routes.pages import STATIC, page_routes
+from doctor_derma.server.routes.pages import STATIC, page_routes, reference_routes
 from doctor_derma.server.routes.predict import predict_routes
-from doctor_derma.server.routes.reference import reference_routes
 from doctor_derma.server.settings import Settings
 from doctor_derma.server.shedding import Shedding
 
@@ -91,23 +90,22 @@ def build_app(classifiers: Classifiers, bundle: Path, settings: Settings) -> Fas
     app.state.classifier = classifiers.alone
     app.state.engine = engine
     app.state.metrics = metrics
-    app.state.settings = settings
     # For the protocol as well, see http.py.
     app.state.shedding = shedding = Shedding(engine, metrics, settings.per_client_limit)
     # Each wraps those before it: a request passes the last one first.
-    add_error_handlers(app)
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(CancelOnDisconnect)
-    app.add_middleware(LoadShedding, shedding)
+    answer_errors(app)
+    app.add_middleware(head_as_get)
+    app.add_middleware(cancel_on_disconnect)
+    app.add_middleware(shed_load, shedding)
     allow_origins(app, settings.cors_origins)
     if settings.health_port is not None:
-        app.add_middleware(HealthPort, settings.health_port)
-    app.add_middleware(SecurityHeaders)
-    app.add_middleware(RequestLog, metrics, settings.log_clients)
+        app.add_middleware(only_health_at, settings.health_port)
+    app.add_middleware(secure_browsers)
+    app.add_middleware(log_requests, metrics, settings.log_clients)
     # Whose word on a client's address is taken.
     trusted = os.environ.get("FORWARDED_ALLOW_IPS", "127.0.0.1")
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=trusted)
-    app.add_middleware(ForwardedHeader)
+    app.add_middleware(read_forwarded)
     app.include_router(page_routes())
     app.include_router(predict_routes(engine, info, settings))
     app.include_router(model_routes(info, bundle))

@@ -14,14 +14,7 @@ ODDITIES = ("dark", "bright", "blurred", "small", UNFAMILIAR)
 
 
 class Drift:
-    """A window over the last pictures.
-
-    Parameters
-    ----------
-    info : of the bundle that classifies them
-    window : number of the last pictures that count
-    least : pictures under which nothing is said
-    """
+    """The last ``window`` pictures; of fewer than ``least`` nothing is said."""
 
     def __init__(self, info: BundleInfo, window: int = WINDOW, least: int = LEAST) -> None:
         self._expected = expected_shares(info)
@@ -35,10 +28,7 @@ class Drift:
 
         A label that another rule than the server's own called, or patient data have moved, is no
         sign of drift, and is left out. What the picture itself is like depends on neither.
-
-        Returns
-        -------
-        whether the label counts
+        Returns whether the label counts.
         """
         unfamiliar = (UNFAMILIAR,) if prediction.unfamiliarity > 1 else ()
         self._oddities.add(*prediction.warnings, *unfamiliar)

@@ -34,11 +34,6 @@ class RequestRecord:
     pictures: int = 0
     largest_batch: int = 0
 
-    def add_picture(self, batch: int) -> None:
-        """Count a picture that was classified in a batch of this size."""
-        self.pictures += 1
-        self.largest_batch = max(self.largest_batch, batch)
-
 
 def new_request_id() -> str:
     """Return an id for a request: 32 hexadecimal digits, with which nothing is protected."""

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,12 +11,14 @@ from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+from prometheus_client.registry import Collector
 
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.inference.prediction import Abstention, Prediction
+from doctor_derma.server.decoding_worker import RESIDENT, memory_of
 from doctor_derma.server.drift import ODDITIES, Drift, expected_shares
-from doctor_derma.server.resident_memory import ResidentMemory
 
 METRICS_PATH = "/metrics"
 # Of requests for nothing that is there, and of those that are refused before they are routed.
@@ -31,7 +33,11 @@ _REASONS = ("overloaded", "draining", "client_limit", "late", "gone", "unreadabl
 
 
 class Metrics:
-    """All metrics of one server, in a registry of its own: a process may run several servers."""
+    """All metrics of one server, in a registry of its own: a process may run several servers.
+
+    ``waiting`` is the number of pictures that are accepted and not yet answered, and ``batch``
+    observes the size of each batch.
+    """
 
     def __init__(self, info: BundleInfo) -> None:
         self.registry = registry = CollectorRegistry()
@@ -53,13 +59,12 @@ class Metrics:
             buckets=_SECONDS,
         )
         self._stages = [stages.labels(stage) for stage in _STAGES]
-        self._batch = histogram(
+        self.batch = histogram(
             "derma_batch_pictures", "Pictures in the network together", buckets=_PICTURES
         )
-        self._waiting = Gauge(
+        self.waiting = gauge(
             "derma_waiting_pictures",
             "Pictures that are accepted and not yet answered",
-            registry=registry,
             multiprocess_mode="livesum",
         )
         self._predictions = counter(
@@ -117,18 +122,10 @@ class Metrics:
         """Note a request that was answered; ``route`` is its template, never its own path."""
         self._requests.labels(route, method, str(status)).observe(seconds)
 
-    def waiting(self, pictures: int) -> None:
-        """Note how many pictures are accepted and not yet answered."""
-        self._waiting.set(pictures)
-
     def timed(self, *seconds: float) -> None:
         """Note how long a picture was decoded, waited, and was in the network."""
         for stage, spent in zip(self._stages, seconds, strict=True):
             stage.observe(spent)
-
-    def ran(self, batch: int) -> None:
-        """Note the size of a batch."""
-        self._batch.observe(batch)
 
     def predicted(self, prediction: Prediction) -> None:
         """Note a prediction."""
@@ -179,11 +176,37 @@ def forget_dead_processes() -> None:
     """Remove the gauges of processes that have died; their counters stay."""
     if not (folder := os.environ.get(_VARIABLE)):
         return
-    owners = {
-        int(found[1]) for path in Path(folder).iterdir() if (found := _OWNER.search(path.name))
-    }
-    for owner in owners:
+    for owner in {int(of) for path in Path(folder).iterdir() for of in _OWNER.findall(path.name)}:
         try:
             os.kill(owner, 0)
         except ProcessLookupError:
             mark_process_dead(owner)
+
+
+class ResidentMemory(Collector):
+    """The memory of a process and of all that it has started, measured anew whenever it is asked.
+
+    Nothing where the system has no ``/proc``.
+    """
+
+    def __init__(self, process: int) -> None:
+        self._process = process
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the figure."""
+        if found := sum(memory_of(each, RESIDENT) for each in _with_children(self._process)):
+            yield GaugeMetricFamily(
+                "derma_resident_bytes",
+                "Resident memory of the server's processes, with the one that decodes beside it",
+                value=found,
+            )
+
+
+def _with_children(process: int) -> Iterator[int]:
+    yield process
+    # A child is named at the thread that has started it. Any of them may end meanwhile.
+    with suppress(OSError):
+        for thread in Path("/proc", str(process), "task").iterdir():
+            with suppress(OSError):
+                for child in (thread / "children").read_text().split():
+                    yield from _with_children(int(child))

@@ -1,16 +1,27 @@
-"""ASGI middleware, in the order in which a request passes it: see ``add_middleware`` of ``app``."""
+"""What every request passes before it is routed, as ``add_middleware`` of ``app`` orders it, and
+how every error becomes problem details."""
 
 import asyncio
 import logging
 import re
 from time import perf_counter
 
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from doctor_derma.server.logs import CURRENT, RequestRecord, log_request, new_request_id
 from doctor_derma.server.metrics import METRICS_PATH, UNKNOWN_ROUTE, Metrics
-from doctor_derma.server.problems import NOT_FOUND, ProblemError, problem_response
+from doctor_derma.server.problems import (
+    FAILED,
+    INVALID,
+    NOT_FOUND,
+    WRONG_METHOD,
+    ProblemError,
+    problem_response,
+)
 from doctor_derma.server.shedding import Shedding
 
 # Asked every few seconds by machines.
@@ -26,10 +37,11 @@ _FORWARDED = re.compile(
     r'(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s",;]+)))?[ \t]*(?P<end>[,;]|$)',
     re.ASCII,
 )
+_log = logging.getLogger(__name__)
 
 
-class ForwardedHeader:
-    """Has ``Forwarded`` (RFC 7239) read as ``X-Forwarded-For``, which uvicorn's middleware behind
+def read_forwarded(app: ASGIApp) -> ASGIApp:
+    """Have ``Forwarded`` (RFC 7239) read as ``X-Forwarded-For``, which uvicorn's middleware behind
     this believes of trusted proxies.
 
     A proxy writes one of the two and may pass on the other as a stranger has sent it. Where both
@@ -37,11 +49,7 @@ class ForwardedHeader:
     proxy.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, with or without ``X-Forwarded-For`` as the class says."""
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and "forwarded" in (headers := Headers(scope=scope)):
             clients = forwarded_for(", ".join(headers.getlist("forwarded")))
             others = ", ".join(headers.getlist("x-forwarded-for"))
@@ -49,7 +57,9 @@ class ForwardedHeader:
             if clients and (not others or re.split(r"[ \t]*,[ \t]*", others) == clients):
                 kept.append((b"x-forwarded-for", ", ".join(clients).encode("latin-1")))
             scope = {**scope, "headers": kept}
-        await self._app(scope, receive, send)
+        await app(scope, receive, send)
+
+    return answer
 
 
 def forwarded_for(value: str) -> list[str]:
@@ -76,24 +86,12 @@ def forwarded_for(value: str) -> list[str]:
     return []
 
 
-class RequestLog:
-    """Identifies, times, counts and logs requests.
+def log_requests(app: ASGIApp, metrics: Metrics, log_clients: bool) -> ASGIApp:
+    """Identify, time, count and log requests; with clients' addresses, if ``log_clients``."""
 
-    Parameters
-    ----------
-    metrics : is told of every request
-    log_clients : whether the log names clients' addresses
-    """
-
-    def __init__(self, app: ASGIApp, metrics: Metrics, log_clients: bool) -> None:
-        self._app = app
-        self._metrics = metrics
-        self._log_clients = log_clients
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on under its id, then count and log it."""
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await app(scope, receive, send)
             return
         given = Headers(scope=scope).get(ID_HEADER, "")
         # As it was sent: an escaped slash divides nothing.
@@ -111,15 +109,15 @@ class RequestLog:
 
         start = perf_counter()
         try:
-            await self._app(scope, receive, send_with_id)
+            await app(scope, receive, send_with_id)
         finally:
-            self._note(scope, record, status, perf_counter() - start)
+            note(scope, record, status, perf_counter() - start)
 
-    def _note(self, scope: Scope, record: RequestRecord, status: int, seconds: float) -> None:
+    def note(scope: Scope, record: RequestRecord, status: int, seconds: float) -> None:
         # What clients write into paths is their own affair, and endless.
         # A mounted folder is no route, but leaves its own path behind.
         route = getattr(scope.get("route"), "path", None) or scope.get("root_path") or UNKNOWN_ROUTE
-        self._metrics.requested(route, scope["method"], status, seconds)
+        metrics.requested(route, scope["method"], status, seconds)
         if route in HEALTH_PATHS and status < 400:
             return
         fields = {
@@ -130,48 +128,42 @@ class RequestLog:
             "pictures": record.pictures,
             "batch": record.largest_batch,
         }
-        if self._log_clients and (client := scope.get("client")):
+        if log_clients and (client := scope.get("client")):
             fields["client"] = client[0]
         log_request(logging.ERROR if status == 500 else logging.INFO, **fields)
 
+    return answer
 
-class HealthPort:
-    """Answers nothing but health at a port that is for health alone."""
 
-    def __init__(self, app: ASGIApp, port: int) -> None:
-        self._app = app
-        self._port = port
+def only_health_at(app: ASGIApp, port: int) -> ASGIApp:
+    """Answer nothing but health, and 404 for anything else, at a port that is for health alone."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer 404 where it asks the health port for anything else."""
-        port = (scope.get("server") or (None, None))[1]
-        if scope["type"] == "http" and port == self._port and scope["path"] not in HEALTH_PATHS:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        asked = (scope.get("server") or (None, None))[1]
+        if scope["type"] == "http" and asked == port and scope["path"] not in HEALTH_PATHS:
             detail = f"This port has only {', '.join(sorted(HEALTH_PATHS))}."
             refusal = ProblemError(NOT_FOUND, detail, {"Connection": "close"})
             await problem_response(refusal)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return answer
 
 
-class LoadShedding:
-    """Refuses requests with pictures before anything of them is read, where there is no room.
+def shed_load(app: ASGIApp, shedding: Shedding) -> ASGIApp:
+    """Refuse requests with pictures before anything of them is read, where there is no room.
 
     An overloaded server that first receives, parses and routes what it then refuses spends
     itself on refusals: at ten times its capacity little would be left for answers.
     """
 
-    def __init__(self, app: ASGIApp, shedding: Shedding) -> None:
-        self._app = app
-        self._shedding = shedding
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer 429 or 503 before its body is read."""
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         # Pictures come with POST only; pages and health are always answered.
-        if scope["type"] != "http" or scope["method"] != "POST":
-            await self._app(scope, receive, send)
+        if scope.get("method") != "POST":
+            await app(scope, receive, send)
             return
         client = (scope.get("client") or ("",))[0]
-        if refusal := self._shedding.refusal(scope["path"], client):
+        if refusal := shedding.refusal(scope["path"], client):
             await problem_response(refusal)(scope, receive, send)
             return
         if record := CURRENT.get():
@@ -179,28 +171,26 @@ class LoadShedding:
 
         async def send_and_close(message: Message) -> None:
             # A client that keeps its connection would send its next request to a server that stops.
-            if message["type"] == "http.response.start" and self._shedding.draining:
+            if message["type"] == "http.response.start" and shedding.draining:
                 MutableHeaders(scope=message)["Connection"] = "close"
             await send(message)
 
-        with self._shedding.under_way(client):
-            await self._app(scope, receive, send_and_close)
+        with shedding.under_way(client):
+            await app(scope, receive, send_and_close)
+
+    return answer
 
 
-class CancelOnDisconnect:
-    """Cancels a request with pictures whose client closes the connection.
+def cancel_on_disconnect(app: ASGIApp) -> ASGIApp:
+    """Cancel a request with pictures whose client closes the connection before it is answered.
 
     Nobody reads the answer, and under overload, when clients lose patience, the server would
     be busy with nothing else.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and cancel it if its client goes before the answer is out."""
-        if scope["type"] != "http" or scope["method"] != "POST":
-            await self._app(scope, receive, send)
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("method") != "POST":
+            await app(scope, receive, send)
             return
         task = asyncio.current_task()
         assert task is not None
@@ -232,7 +222,7 @@ class CancelOnDisconnect:
             await send(message)
 
         try:
-            await self._app(scope, receive_and_watch, send_and_look)
+            await app(scope, receive_and_watch, send_and_look)
         except asyncio.CancelledError:
             if not gone:
                 raise
@@ -241,22 +231,76 @@ class CancelOnDisconnect:
             if disconnect is not None:
                 disconnect.cancel()
 
+    return answer
 
-class HeadAsGet:
-    """Has every page answer HEAD as it answers GET (RFC 9110, 9.3.2).
+
+def head_as_get(app: ASGIApp) -> ASGIApp:
+    """Have every page answer HEAD as it answers GET (RFC 9110, 9.3.2).
 
     The HTTP server, which still knows what was asked, leaves out the body.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass HEAD on as GET, and any other request as it is."""
-        if scope["type"] != "http" or scope["method"] != "HEAD":
-            await self._app(scope, receive, send)
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope.get("method") != "HEAD":
+            await app(scope, receive, send)
             return
         get = {**scope, "method": "GET"}
-        await self._app(get, receive, send)
+        await app(get, receive, send)
         # For the log and the metrics.
         scope.update({name: get[name] for name in ("route", "root_path") if name in get})
+
+    return answer
+
+
+def answer_errors(app: FastAPI) -> None:
+    """Make an application answer every error with a problem.
+
+    Call it before other middleware is added, so that the answer to a crash passes through
+    all of that.
+    """
+    app.add_middleware(_answer_crashes)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _invalid_parameter)
+
+
+def _answer_crashes(app: ASGIApp) -> ASGIApp:
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def send_and_note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await app(scope, receive, send_and_note)
+        except Exception:
+            if started or scope["type"] != "http":
+                raise  # Half an answer is out, and the server cuts the connection.
+            _log.exception("a request failed")
+            error = ProblemError(FAILED, "The server has failed; its log says why.")
+            await problem_response(error)(scope, receive, send)
+
+    return answer
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Answer with the problem, or with one made of what Starlette raises by itself."""
+    assert isinstance(error, HTTPException)
+    if not isinstance(error, ProblemError):
+        if error.status_code == 404:
+            detail = "There is nothing at this address; see /docs for those that there are."
+            error = ProblemError(NOT_FOUND, detail)
+        elif error.status_code == 405:
+            headers = dict(error.headers or {})
+            allowed = headers.get("Allow", "another method")
+            detail = f"{request.method} is not possible here, but {allowed} is."
+            error = ProblemError(WRONG_METHOD, detail, headers)
+    return problem_response(error)
+
+
+async def _invalid_parameter(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:]) or "the request"
+    return problem_response(ProblemError(INVALID, f"{where}: {first['msg']}."))

@@ -8,18 +8,14 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from doctor_derma.images.decoding import Fault, UnreadableImage
+from doctor_derma.images.decoding import Fault
 from doctor_derma.images.formats import NAMES
-from doctor_derma.server.engine.admission import DeadlineExceeded, Draining, Overloaded
 from doctor_derma.server.logs import CURRENT, RequestRecord
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 PROBLEMS_PATH = "/problems"
 # No route has as many folders; the path of a request may have thousands.
 MAX_FOLDERS = 20
-# What decoding and the engine raise, and ``to_problem_error`` translates.
-EXPECTED_ERRORS = (UnreadableImage, Overloaded, DeadlineExceeded)
-LATE_RETRY_SECONDS = 1
 
 
 @dataclass(frozen=True)
@@ -166,22 +162,10 @@ class ProblemError(HTTPException):
         self.type = type
 
 
-def to_problem_error(error: Exception) -> ProblemError:
-    """Return the problem for an error of one of the types in ``EXPECTED_ERRORS``."""
-    match error:
-        case UnreadableImage(kind=kind):
-            advice = f"; send {NAMES}" if kind == "foreign" else ""
-            return ProblemError(_FAULTS[kind], sentence(f"{error}{advice}"))
-        case Draining(retry_after=seconds):
-            detail = "The server is stopping; send this again in a moment."
-            return ProblemError(NOT_READY, detail, retry_after=seconds)
-        case Overloaded(retry_after=seconds):
-            detail = "Too many pictures are waiting; send this again in a moment."
-            return ProblemError(OVERLOADED, detail, retry_after=seconds)
-        case DeadlineExceeded():
-            detail = "The picture waited too long and was given up; send it again."
-            return ProblemError(LATE, detail, retry_after=LATE_RETRY_SECONDS)
-    raise TypeError(f"{type(error).__name__} is not an expected error") from error
+def unreadable(reason: str, kind: Fault) -> ProblemError:
+    """Return the problem of a picture that can't be decoded, see ``UnreadableImage``."""
+    advice = f"; send {NAMES}" if kind == "foreign" else ""
+    return ProblemError(_FAULTS[kind], sentence(f"{reason}{advice}"))
 
 
 def sentence(message: str) -> str:
@@ -224,11 +208,11 @@ def describe_problems(*types: ProblemType) -> dict[int | str, dict[str, Any]]:
     by_status: dict[int | str, list[ProblemType]] = {}
     for each in types:
         by_status.setdefault(each.status, []).append(each)
-    responses: dict[int | str, dict[str, Any]] = {
+    described = {
         status: _described(". ".join(each.title for each in same), same)
         for status, same in by_status.items()
     }
-    return responses | {"default": _described("Any other problem", [])}
+    return {**described, "default": _described("Any other problem", [])}
 
 
 def _described(description: str, types: list[ProblemType]) -> dict[str, Any]:

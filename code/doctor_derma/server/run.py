@@ -30,6 +30,10 @@ from doctor_derma.server.settings import Settings
 # Lines before a request's body, all in all, and its address.
 HEADER_BYTES = 32_768
 
+_CANNOT_LISTEN = {
+    errno.EADDRINUSE: "already in use; stop what listens there or choose another port",
+    errno.EACCES: "not allowed; choose a port above 1023",
+}
 _log = logging.getLogger(__name__)
 
 
@@ -64,7 +68,9 @@ def serve(
         listeners = [ports.enter_context(_listen(host, port))]
         if settings.health_port is not None:
             listeners.append(ports.enter_context(_listen(host, settings.health_port)))
-        _log.info("Serving %s at %s (stop with Ctrl+C)", bundle, _address(host, listeners[0]))
+        shown = f"[{host}]" if ":" in host else host
+        address = f"http://{shown}:{listeners[0].getsockname()[1]}"
+        _log.info("Serving %s at %s (stop with Ctrl+C)", bundle, address)
         _log.info(NOTICE)
         run(listeners)
 
@@ -106,16 +112,11 @@ def _uvicorn_config(app: FastAPI | Callable[[], FastAPI], settings: Settings) ->
         log_config=log_config(settings),
         access_log=False,
         server_header=False,
-        # The application has it, behind ``ForwardedHeader``.
+        # The application has it, behind ``read_forwarded``.
         proxy_headers=False,
         h11_max_incomplete_event_size=HEADER_BYTES,
         timeout_graceful_shutdown=SHUTDOWN_SECONDS,
     )
-
-
-def _address(host: str, listener: socket.socket) -> str:
-    shown = f"[{host}]" if ":" in host else host
-    return f"http://{shown}:{listener.getsockname()[1]}"
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -123,12 +124,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         listener = socket.create_server((host, port), family=family)
     except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            reason = "already in use; stop what listens there or choose another port"
-        elif error.errno == errno.EACCES:
-            reason = "not allowed; choose a port above 1023"
-        else:
-            reason = f"can't listen there ({error.strerror or error}); choose another host"
+        other = f"can't listen there ({error.strerror or error}); choose another host"
+        reason = _CANNOT_LISTEN.get(error.errno or 0, other)
         raise DermaError(f"{host}:{port}: {reason}") from error
     except OverflowError as error:
         raise DermaError(f"port: {port} is out of range; choose 1 to 65535") from error

@@ -218,11 +218,7 @@ class Provenance(ModelName):
         told["patient_sites"] = info.patient and list(info.patient.sites)
         expectations = info.decision.expectations
         told["rules"] = [
-            OfferedRule(
-                name=rule,
-                meaning=MEANINGS[rule],
-                expectation=expectations.get(rule),
-            )
+            OfferedRule(name=rule, meaning=MEANINGS[rule], expectation=expectations.get(rule))
             for rule in info.rulebook.rules
         ]
         return cls(**told, weights_sha256=info.weights.sha256)
@@ -235,9 +231,8 @@ def full_answer(prediction: Prediction, info: BundleInfo) -> Answer:
 
 def plain_answer(prediction: Prediction, info: BundleInfo) -> PlainAnswer:
     """Return the answer of ``POST /predict`` for a prediction."""
-    return PlainAnswer(
-        **_findings(prediction, info), activation_map=prediction.activation_map.tolist()
-    )
+    grid = prediction.activation_map.tolist()
+    return PlainAnswer(**_findings(prediction, info), activation_map=grid)
 
 
 def _findings(prediction: Prediction, info: BundleInfo) -> dict[str, Any]:

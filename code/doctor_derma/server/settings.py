@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from doctor_derma.decisions import Rule
@@ -28,6 +28,40 @@ def clean_key(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise ValueError("a key has ASCII letters, digits and signs, at least one, and no spaces")
     return key
+
+
+def _split(given: Any) -> Any:
+    """Read several values with commas between."""
+    if not isinstance(given, str):
+        return given
+    parts = [part.strip() for part in given.split(",") if part.strip()]
+    if not parts:
+        raise ValueError("there is nothing between the commas")
+    return parts
+
+
+def _named(given: Any) -> Any:
+    return named_providers(given) if isinstance(given, str) else given
+
+
+def _check_origin(origin: str) -> str:
+    if not _ORIGIN.fullmatch(origin):
+        raise ValueError(f"{origin} is no origin such as https://example.org")
+    return origin
+
+
+def _check_site(site: Path) -> Path:
+    try:
+        written = (site / "index.html").is_file()
+    except OSError:  # Of a name that can't be one.
+        written = False
+    if not written:
+        raise ValueError(f"{site} has no index.html; write the site with 'derma web {site}'")
+    return site
+
+
+Key = Annotated[str, AfterValidator(clean_key)]
+Origin = Annotated[str, AfterValidator(_check_origin)]
 
 
 class Settings(BaseSettings):
@@ -57,14 +91,16 @@ class Settings(BaseSettings):
     queue_limit: int = Field(default=64, ge=1)
     max_batch: int = Field(default=2, ge=1)
     deadline_seconds: float = Field(default=10.0, gt=0, allow_inf_nan=False)
-    api_keys: Annotated[frozenset[str], NoDecode] = Field(default=frozenset(), repr=False)
-    cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    api_keys: Annotated[frozenset[Key], NoDecode, BeforeValidator(_split)] = Field(
+        default=frozenset(), repr=False
+    )
+    cors_origins: Annotated[tuple[Origin, ...], NoDecode, BeforeValidator(_split)] = ()
     per_client_limit: int = Field(default=48, ge=1)
     workers: int = Field(default=1, ge=1)
     health_port: int | None = Field(default=None, ge=1, le=65535)
     rule: Rule | None = None
-    providers: Annotated[tuple[str, ...], NoDecode] = (CPU,)
-    local_site: Path | None = None
+    providers: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_named)] = (CPU,)
+    local_site: Annotated[Path, AfterValidator(_check_site)] | None = None
     log_format: Literal["auto", "json", "text"] = "auto"
     log_clients: bool = False
 
@@ -75,48 +111,6 @@ class Settings(BaseSettings):
             name: text.strip() if isinstance(text, str) else text for name, text in given.items()
         }
         return {name: value for name, value in tidy.items() if value != ""}
-
-    @field_validator("api_keys", "cors_origins", mode="before")
-    @classmethod
-    def _split(cls, given: Any) -> Any:
-        """Read several values with commas between."""
-        if not isinstance(given, str):
-            return given
-        parts = [part.strip() for part in given.split(",") if part.strip()]
-        if not parts:
-            raise ValueError("there is nothing between the commas")
-        return parts
-
-    @field_validator("api_keys")
-    @classmethod
-    def _clean_keys(cls, keys: frozenset[str]) -> frozenset[str]:
-        return frozenset(map(clean_key, keys))
-
-    @field_validator("providers", mode="before")
-    @classmethod
-    def _name_providers(cls, given: Any) -> Any:
-        return named_providers(given) if isinstance(given, str) else given
-
-    @field_validator("cors_origins")
-    @classmethod
-    def _check_origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
-        for origin in origins:
-            if not _ORIGIN.fullmatch(origin):
-                raise ValueError(f"{origin} is no origin such as https://example.org")
-        return origins
-
-    @field_validator("local_site")
-    @classmethod
-    def _check_site(cls, site: Path | None) -> Path | None:
-        if site is None:
-            return None
-        try:
-            written = (site / "index.html").is_file()
-        except OSError:  # Of a name that can't be one.
-            written = False
-        if not written:
-            raise ValueError(f"{site} has no index.html; write the site with 'derma web {site}'")
-        return site
 
     @classmethod
     def from_environment(cls) -> "Settings":

@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from doctor_derma.server.browser_security import ENCODED_HEADERS
-from doctor_derma.server.engine.admission import Draining
-from doctor_derma.server.engine.engine import Engine
+from doctor_derma.server.access import ENCODED_HEADERS
+from doctor_derma.server.engine.engine import Draining, Engine
 from doctor_derma.server.logs import RequestRecord, log_request, new_request_id
 from doctor_derma.server.metrics import UNKNOWN_ROUTE, Metrics
 from doctor_derma.server.problems import (
@@ -19,7 +18,6 @@ from doctor_derma.server.problems import (
     TOO_MANY,
     ProblemError,
     problem_response,
-    to_problem_error,
 )
 
 CLIENT_RETRY_SECONDS = 1
@@ -53,11 +51,8 @@ class EarlyRefusal(NamedTuple):
 class Shedding:
     """Decides who is refused, and counts who is not.
 
-    Parameters
-    ----------
-    engine : says whether there is room
-    metrics : is told of refusals
-    per_client : requests that one address may have under way
+    ``engine`` says whether there is room, ``metrics`` is told of refusals, and ``per_client`` is
+    how many requests one address may have under way.
     """
 
     def __init__(self, engine: Engine, metrics: Metrics, per_client: int) -> None:
@@ -97,16 +92,11 @@ class Shedding:
         return error
 
     def refuse_early(self, data: bytes, client: str) -> EarlyRefusal | None:
-        """Refuse a request by its first bytes, or return None: then the application decides.
+        """Refuse what an address sends by its first bytes, or return None: the application decides.
 
         An overloaded server that parses, routes and logs what it then refuses spends half of itself
         on that. What the application would answer differently is left to it: a request of a
         browser or through a proxy, or one whose head has not come in one piece.
-
-        Parameters
-        ----------
-        data : from the beginning of a request
-        client : address that sent it
         """
         if not (begin := _REQUEST_LINE.match(data)) or self.draining:
             return None
@@ -121,12 +111,13 @@ class Shedding:
         lengths = _LENGTH.findall(head)
         if end_of_head < 4 or len(lengths) != 1 or _NEEDED.search(head):
             return None
-        length = int(lengths[0])
-        if length > DROPPED_BYTES:
+        if (length := int(lengths[0])) > DROPPED_BYTES:
             return None
         self._metrics.refused(_REASONS[refusal.type])
         self._metrics.requested(UNKNOWN_ROUTE, "POST", refusal.status_code, 0.0)
-        self._log()
+        if not self._early:
+            asyncio.get_running_loop().call_later(LOG_SECONDS, self._log)
+        self._early += 1
         record = RequestRecord(new_request_id(), path)
         told = problem_response(refusal, record)
         headers = [*told.raw_headers, (b"x-request-id", record.id.encode()), *ENCODED_HEADERS]
@@ -135,19 +126,12 @@ class Shedding:
     def _reason(self, path: str, client: str) -> ProblemError | None:
         busy = self._engine.refusal(self._coming.total())
         if isinstance(busy, Draining):
-            error = to_problem_error(busy)
-            error.headers = {**(error.headers or {}), "Connection": "close"}
-            return error
+            return busy
         if self._under_way[client] + self._coming[client] >= self._per_client:
             detail = f"This address has {self._per_client} requests under way; wait for an answer."
             return ProblemError(TOO_MANY, detail, retry_after=CLIENT_RETRY_SECONDS)
-        return to_problem_error(busy) if busy and path not in PATIENT_PATHS else None
+        return busy if path not in PATIENT_PATHS else None
 
     def _log(self) -> None:
-        if not self._early:
-            asyncio.get_running_loop().call_later(LOG_SECONDS, self._write)
-        self._early += 1
-
-    def _write(self) -> None:
         log_request(logging.INFO, refused=self._early)
         self._early = 0

@@ -25,14 +25,8 @@ class UploadMemory:
     Batches have a bound of their own, so that they keep no single picture out, and a few large
     uploads keep no small one out.
 
-    Parameters
-    ----------
-    limit : bytes for all uploads
-    reserved : bytes on top of that for uploads of at most ``SMALL_BYTES``
-
-    Attributes
-    ----------
-    held : bytes that all requests hold now
+    ``limit`` is in bytes, for all uploads, and ``reserved`` on top of that for those of at most
+    ``SMALL_BYTES``. ``held`` is what all requests hold now.
     """
 
     def __init__(self, limit: int = MAX_HELD_BYTES, reserved: int = 0) -> None:
@@ -76,13 +70,7 @@ class Reservation:
         self._evicted = False
 
     def take(self, size: int) -> None:
-        """Hold more bytes.
-
-        Raises
-        ------
-        ProblemError
-            503 when all requests together would hold too many.
-        """
+        """Hold more bytes; raises 503 when all requests together would hold too many."""
         if self._evicted or not self._memory.make_room(size, self):
             detail = "The server is busy with other uploads; send this again in a moment."
             raise ProblemError(OVERLOADED, detail, retry_after=RETRY_SECONDS)

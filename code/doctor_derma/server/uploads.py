@@ -8,7 +8,6 @@ import io
 import logging
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from fastapi import Request
@@ -55,8 +54,7 @@ _CALLBACKS = (
 logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(NamedTuple):
     """What one request may hold.
 
     Attributes
@@ -85,9 +83,7 @@ async def read_pictures(
 ) -> AsyncIterator[Upload]:
     """Yield the encoded pictures of a request, each as soon as it is complete.
 
-    Parameters
-    ----------
-    reservation : takes the bytes of every picture that is yielded; the caller gives them back
+    ``reservation`` takes the bytes of every picture that is yielded; the caller gives them back.
 
     Raises
     ------
@@ -118,17 +114,13 @@ async def read_pictures(
 
 
 async def read_body(request: Request, most: int, reservation: Reservation) -> AsyncIterator[bytes]:
-    """Yield the body of a request, chunk by chunk.
-
-    Parameters
-    ----------
-    reservation : of the request; where it is evicted, the body ends as one that is too slow
+    """Yield the body of a request, chunk by chunk, until it ends or its reservation is evicted.
 
     Raises
     ------
     ProblemError
         413 as soon as more than ``most`` bytes have come or are announced, 408 when they come
-        too slowly, 400 when they stop coming, 415 when they are compressed.
+        too slowly or are evicted, 400 when they stop coming, 415 when they are compressed.
     """
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise ProblemError(WRONG_TYPE, "The request's body is compressed; send it as it is.")
@@ -205,18 +197,14 @@ class _FormParts:
         self._fields = fields
         self._reservation = reservation
         self._parts = 0
-        self._header_bytes = 0
         self._header, self._value = bytearray(), bytearray()
-        self._field: str | None = None
-        self._data = io.BytesIO()
-        self._too_large = False
 
     def on_part_begin(self) -> None:
         self._parts += 1
         if self._parts > MAX_PARTS:
             raise ProblemError(MALFORMED, f"The form has more than {MAX_PARTS:,} parts.")
         self._header_bytes = 0
-        self._field = None
+        self._field: str | None = None
         self._data = io.BytesIO()
         self._too_large = False
 
@@ -247,19 +235,18 @@ class _FormParts:
         self._data.write(memoryview(data)[start:end])
 
     def on_part_end(self) -> None:
-        if self._field is not None:
-            self.found.append(Upload(self._field, self._picture()))
-            self._data = io.BytesIO()
+        if self._field is None:
+            return
+        picture: bytes | ProblemError = self._data.getvalue()
+        if self._too_large:
+            size = f"{MAX_IMAGE_BYTES // 1_000_000} MB"
+            detail = f"The picture is over {size}; send a smaller or more compressed one."
+            picture = ProblemError(TOO_LARGE, detail)
+        self.found.append(Upload(self._field, picture))
+        self._data = io.BytesIO()
 
     def on_end(self) -> None:
         self.ended = True
-
-    def _picture(self) -> bytes | ProblemError:
-        if not self._too_large:
-            return self._data.getvalue()
-        size = f"{MAX_IMAGE_BYTES // 1_000_000} MB"
-        detail = f"The picture is over {size}; send a smaller or more compressed one."
-        return ProblemError(TOO_LARGE, detail)
 
     def _count(self, size: int) -> None:
         # A line of the header costs as much as some hundred bytes of it.

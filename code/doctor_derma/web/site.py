@@ -13,13 +13,15 @@ import shutil
 from pathlib import Path
 from typing import NamedTuple
 
+from PIL import Image, ImageDraw
+
 from doctor_derma.atomic import replacing_own_folder
 from doctor_derma.bundle import INFO_FILE, BundleInfo, read_card, read_info
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.prediction import NOTICE
+from doctor_derma.server.access import LOCAL_POLICY
 from doctor_derma.server.routes.pages import STATIC, card_html
 from doctor_derma.server.schemas import Provenance
-from doctor_derma.web.icons import TEAL, WHITE, write_icon
 
 OWN = Path(__file__).parent / "static"
 SERVICE_WORKER = "service-worker.js"
@@ -29,16 +31,17 @@ ENGINE = "engine.js"
 RUNTIME_SCRIPT, RUNTIME_WASM = "ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm"
 # To nginx .mjs is no script, and browsers run none that doesn't come as one.
 _SCRIPT_NAME = RUNTIME_SCRIPT.replace(".mjs", ".js")
+TEAL, WHITE = "#0b6e6e", "#ffffff"
+# Of the icon in pixels, as phones want it where a page becomes an app.
 ICON_SIDES = (180, 192, 512)
+# The white spot of icon.svg, as a share of the side.
+_SPOT = 6 / 32
 # A folder that holds it is a site, and may be replaced by one.
 _MARKER = "local/worker.js"
 # No other host can be asked, whatever a script may hold; wasm-unsafe-eval lets WebAssembly run,
-# and no text become a script. The worker starts from a blob; engine.js says why.
-POLICY = (
-    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; "
-    "style-src 'self'; connect-src 'self'; img-src 'self' blob:; manifest-src 'self'; "
-    "base-uri 'none'; form-action 'none'"
-)
+# and no text become a script. The worker starts from a blob; engine.js says why. What may frame a
+# page, no page can say of itself.
+POLICY = LOCAL_POLICY.removesuffix("; frame-ancestors 'none'")
 _HEAD = f"""<meta http-equiv="Content-Security-Policy" content="{POLICY}">
   <meta name="theme-color" content="{TEAL}">
   <link rel="manifest" href="{MANIFEST}">
@@ -87,7 +90,9 @@ def write_site(folder: Path, bundle: Path, runtime: Path) -> Site:
     with replacing_own_folder(folder, _MARKER) as scratch:
         _write_page(scratch, bundle)
         _write_model(scratch / "model", bundle, info)
-        _write_runtime(scratch / "runtime", runtime)
+        (scratch / "runtime").mkdir()
+        shutil.copyfile(runtime / RUNTIME_SCRIPT, scratch / "runtime" / _SCRIPT_NAME)
+        _pack(runtime / RUNTIME_WASM, scratch / "runtime" / f"{RUNTIME_WASM}.gz")
         _write_manifest(scratch / MANIFEST)
         _write_service_worker(scratch)
         files = _files(scratch)
@@ -99,40 +104,38 @@ def _write_page(site: Path, bundle: Path) -> None:
     shutil.copytree(STATIC, static)
     shutil.copyfile(OWN / ENGINE, static / ENGINE)
     for side in ICON_SIDES:
-        write_icon(static / f"icon-{side}.png", side)
+        _write_icon(static / f"icon-{side}.png", side)
     local.mkdir()
     for script in sorted(OWN.glob("*.js")):
         if script.name not in (ENGINE, SERVICE_WORKER):
             shutil.copyfile(script, local / script.name)
+    page = (static / "index.html").read_text()
     (static / "index.html").unlink()
-    (site / "index.html").write_text(_page((STATIC / "index.html").read_text()))
-    (site / "card.html").write_text(_with_policy(card_html(read_card(bundle))))
+    page = _DIFFERENCE.sub(lambda found: _TEXTS[found[1]], page)
+    (site / "index.html").write_text(page.replace('href="card"', 'href="card.html"'))
+    card = card_html(read_card(bundle))
+    (site / "card.html").write_text(card.replace("</head>", f"{_HEAD}\n</head>"))
 
 
-def _page(server_page: str) -> str:
-    page = _DIFFERENCE.sub(lambda found: _TEXTS[found[1]], server_page)
-    return page.replace('href="card"', 'href="card.html"')
+def _write_icon(path: Path, side: int) -> None:
+    """Draw the spot of ``icon.svg`` as a PNG that is filled to its corners, so that it may be cut.
 
-
-def _with_policy(page: str) -> str:
-    # The server's own pages link to its reference, which is not here.
-    return page.replace("</head>", f"{_HEAD}\n</head>")
+    ``side`` is in pixels.
+    """
+    large = 4 * side  # Made smaller afterwards, which smooths the edges.
+    icon = Image.new("RGB", (large, large), TEAL)
+    low, high = large * (0.5 - _SPOT), large * (0.5 + _SPOT)
+    ImageDraw.Draw(icon).ellipse((low, low, high, high), fill=WHITE)
+    icon.resize((side, side), Image.Resampling.LANCZOS).save(path, optimize=True)
 
 
 def _write_model(folder: Path, bundle: Path, info: BundleInfo) -> None:
     folder.mkdir()
     shutil.copyfile(bundle / INFO_FILE, folder / INFO_FILE)
-    described = Provenance.of_bundle(info).model_dump_json()
-    (folder / "description.json").write_text(described)
+    (folder / "description.json").write_text(Provenance.of_bundle(info).model_dump_json())
     _pack(bundle / info.weights.file, folder / "model.onnx.gz")
     if (bundle / "LICENSE").is_file():
         shutil.copyfile(bundle / "LICENSE", folder / "LICENSE.txt")
-
-
-def _write_runtime(folder: Path, runtime: Path) -> None:
-    folder.mkdir()
-    shutil.copyfile(runtime / RUNTIME_SCRIPT, folder / _SCRIPT_NAME)
-    _pack(runtime / RUNTIME_WASM, folder / f"{RUNTIME_WASM}.gz")
 
 
 def _pack(source: Path, target: Path) -> None:

@@ -1,14 +1,12 @@
 """A classifier that acts as a test tells it to, and an engine around it."""
 
 import asyncio
-import io
 import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from doctor_derma.inference.classifier import Classifier, ReadPicture
 from doctor_derma.inference.prediction import Prediction
@@ -39,13 +37,6 @@ class ActingClassifier(Classifier):
         if self.errors:
             raise self.errors.pop(0)
         return super().classify(pictures)
-
-
-def encoded(colour: tuple[int, int, int]) -> bytes:
-    """Return a file of one colour."""
-    stream = io.BytesIO()
-    Image.new("RGB", (40, 30), colour).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def plain_picture(colour: tuple[int, int, int]) -> ReadPicture:

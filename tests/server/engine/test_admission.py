@@ -2,13 +2,13 @@
 
 import pytest
 
-from doctor_derma.server.engine.admission import LONGEST_RETRY_SECONDS, Admission, Overloaded
+from doctor_derma.server.engine.engine import LONGEST_RETRY_SECONDS, Admission, Overloaded
 
 
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 1000.0
-        monkeypatch.setattr("doctor_derma.server.engine.admission.monotonic", lambda: self.now)
+        monkeypatch.setattr("doctor_derma.server.engine.engine.monotonic", lambda: self.now)
 
 
 @pytest.fixture

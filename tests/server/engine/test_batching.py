@@ -9,11 +9,11 @@ import pytest
 from doctor_derma.images.decoding import Decoded
 from doctor_derma.inference.classifier import ReadPicture
 from doctor_derma.inference.prediction import Prediction
-from doctor_derma.server.engine import jobs
-from doctor_derma.server.engine.batching import MAX_ISOLATED, Batcher
+from doctor_derma.server.engine import batching
+from doctor_derma.server.engine.batching import MAX_ISOLATED, Batcher, Busy, Classified, Failed
 from doctor_derma.server.engine.decoding import Unread
-from doctor_derma.server.engine.jobs import Busy, Classified, Failed
-from server.engine.acting import ActingClassifier, encoded, plain_picture, until
+from server.engine.acting import ActingClassifier, plain_picture, until
+from server.fake_engine import encoded
 from tiny_bundle import BLUE, GREEN, RED
 
 
@@ -189,7 +189,7 @@ class Apart:
         self.let_go = asyncio.Event()
         self.begun: list[bytes] = []
         monkeypatch.setattr(
-            jobs, "where_to_decode", lambda name: "isolated" if name.isupper() else "here"
+            batching, "where_to_decode", lambda name: "isolated" if name.isupper() else "here"
         )
 
     async def decode(self, name: bytes) -> Decoded | Unread:

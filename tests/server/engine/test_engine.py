@@ -7,17 +7,18 @@ from pathlib import Path
 import pytest
 
 from doctor_derma.decisions import Rule
-from doctor_derma.images.decoding import UnreadableImage
-from doctor_derma.server.engine.admission import (
+from doctor_derma.server.engine.engine import (
     DeadlineExceeded,
     Draining,
+    Engine,
     NetworkFailed,
     Overloaded,
 )
-from doctor_derma.server.engine.engine import Engine
 from doctor_derma.server.logs import CURRENT, RequestRecord
 from doctor_derma.server.metrics import Metrics
-from server.engine.acting import ActingClassifier, encoded, make_engine, until
+from doctor_derma.server.problems import WRONG_TYPE, ProblemError
+from server.engine.acting import ActingClassifier, make_engine, until
+from server.fake_engine import encoded
 from tiny_bundle import BETWEEN, BLUE, GREEN, RED
 
 
@@ -126,8 +127,9 @@ def test_an_unreadable_picture_passes_through(acting: ActingClassifier) -> None:
     engine, metrics = make_engine(acting)
 
     async def scenario() -> None:
-        with pytest.raises(UnreadableImage):
+        with pytest.raises(ProblemError) as refused:
             await engine.predict(b"nonsense")
+        assert refused.value.type == WRONG_TYPE
 
     run(engine, scenario)
     assert acting.batches == []

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from doctor_derma.images.decoding import UnreadableImage
-from doctor_derma.server.engine.admission import DeadlineExceeded, NetworkFailed
-from doctor_derma.server.engine.jobs import Job
-from server.engine.acting import ActingClassifier, encoded, make_engine, until
+from doctor_derma.server.engine.batching import Job
+from doctor_derma.server.engine.engine import DeadlineExceeded, NetworkFailed
+from doctor_derma.server.problems import ProblemError
+from server.engine.acting import ActingClassifier, make_engine, until
+from server.fake_engine import encoded
 from tiny_bundle import RED
 
 PAGE_BYTES = 4096
@@ -52,7 +53,7 @@ def test_refused_pictures_are_forgotten_at_once(bundle: Path) -> None:
 
     async def refuse(times: int) -> None:
         for _ in range(times):
-            with pytest.raises(UnreadableImage):
+            with pytest.raises(ProblemError):
                 # Bytes of its own each time, as from a client.
                 await engine.predict(cut + b"\0")
 

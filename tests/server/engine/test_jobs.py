@@ -12,8 +12,8 @@ from PIL import Image
 
 from doctor_derma.images.decoding import decode
 from doctor_derma.inference.classifier import Classifier
+from doctor_derma.server.engine.batching import Classified, Failed, Job, Outcome, work
 from doctor_derma.server.engine.decoding import Unread, where_to_decode
-from doctor_derma.server.engine.jobs import Classified, Failed, Job, Outcome, work
 from images.made import heic, with_size
 from tiny_bundle import BLUE, GREEN, RED, SIZE
 
@@ -75,7 +75,7 @@ def test_a_picture_that_cannot_be_looked_through_fails_alone(
             raise RuntimeError("out of luck")
         return where_to_decode(picture)
 
-    monkeypatch.setattr("doctor_derma.server.engine.jobs.where_to_decode", stumble)
+    monkeypatch.setattr("doctor_derma.server.engine.batching.where_to_decode", stumble)
     found = outcomes(classifier, [SMALL, b"a stone", SMALL])
     failed = found[1]
     assert isinstance(failed, Failed)

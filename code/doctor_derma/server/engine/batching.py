@@ -2,29 +2,94 @@
 
 import asyncio
 import threading
+import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass, field
 from time import perf_counter
+from typing import Literal, NamedTuple
 
 from doctor_derma.decisions import Rule
-from doctor_derma.images.decoding import Decoded
+from doctor_derma.images.decoding import Decoded, UnreadableImage
+from doctor_derma.inference.classifier import ReadPicture
 from doctor_derma.inference.patient import NOBODY, Patient
-from doctor_derma.server.engine.decoding import Unread
-from doctor_derma.server.engine.jobs import (
-    Busy,
-    Classify,
-    Failed,
-    Job,
-    Outcome,
-    Read,
-    Result,
-    work,
-)
+from doctor_derma.inference.prediction import Prediction
+from doctor_derma.server.engine.decoding import TAKES_TOO_MUCH, Unread, where_to_decode
 
 # Each takes at most two seconds of a processor, and the deadline is ten.
 MAX_ISOLATED = 4
+# The last calls of the traceback; those before are the server's own.
+REPORTED_CALLS = 5
+
+Read = Callable[[bytes | Decoded], ReadPicture]
+Classify = Callable[[Sequence[ReadPicture]], list[Prediction]]
+
+
+class Classified(NamedTuple):
+    """A prediction and how it was made.
+
+    Attributes
+    ----------
+    prediction : of the picture
+    batch : pictures that were in the network together
+    decode_seconds, network_seconds : spent on decoding it, and on its batch in the network
+    """
+
+    prediction: Prediction
+    batch: int
+    decode_seconds: float
+    network_seconds: float
+
+
+class Failed(NamedTuple):
+    """What the network raised, as the text of its traceback."""
+
+    report: str
+
+    @classmethod
+    def now(cls) -> "Failed":
+        """Report the exception that is being handled."""
+        return cls(traceback.format_exc(limit=-REPORTED_CALLS))
+
+
+class Busy(NamedTuple):
+    """Too many large pictures wait already."""
+
+
+# What comes back from a thread is a value. An exception would bring the frames that it passed,
+# with the picture in them, and waits with it for the next run of the cycle collector.
+Result = Classified | Unread | Failed | Busy
+# What one run makes of a job; one that needs isolated decoding comes back afterwards.
+Outcome = Result | Literal["isolated"]
+
+
+@dataclass(eq=False)
+class Job:
+    """A picture of a patient that waits for ``answer``, by a rule or, when None, the model's own.
+
+    ``decoded`` is there when it was decoded in isolation, in ``decode_seconds``.
+    """
+
+    encoded: bytes
+    rule: Rule | None = None
+    patient: Patient = NOBODY
+    answer: "asyncio.Future[Result]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    decoded: Decoded | None = None
+    decode_seconds: float = 0.0
+
+    @property
+    def over(self) -> bool:
+        """Whether nobody waits for it any more: answered, timed out, or the client has gone."""
+        return self.answer.done()
+
+    def settle(self, result: Result) -> None:
+        """Set the answer, if it is still waited for."""
+        if not self.over:
+            self.answer.set_result(result)
 
 
 class Batcher:
@@ -170,3 +235,55 @@ def _take(queue: deque[Job], most: int) -> list[Job]:
         if not (job := queue.popleft()).over:
             batch.append(job)
     return batch
+
+
+def work(jobs: Sequence[Job], read: Read, classify: Classify) -> list[tuple[Job, Outcome]]:
+    """Decode and classify a batch, without the jobs that are over.
+
+    One thread does both, so that the pixels are still in its processor's cache when the network
+    wants them, and hardly more threads than processors compete for these.
+    """
+    outcomes: list[tuple[Job, Outcome]] = []
+    pictures: list[tuple[Job, ReadPicture]] = []
+    for job in jobs:
+        if job.over:
+            continue
+        start = perf_counter()
+        found = _read(job, read)
+        job.decode_seconds += perf_counter() - start
+        if isinstance(found, ReadPicture):
+            pictures.append((job, found))
+        else:
+            outcomes.append((job, found))
+    return outcomes + _classify([each for each in pictures if not each[0].over], classify)
+
+
+def _read(job: Job, read: Read) -> ReadPicture | Outcome:
+    try:
+        place = "here" if job.decoded else where_to_decode(job.encoded)
+        if place != "here":
+            return TAKES_TOO_MUCH if place == "nowhere" else "isolated"
+        picture = read(job.decoded or job.encoded)
+        return picture._replace(rule=job.rule, patient=job.patient)
+    except UnreadableImage as error:
+        return Unread(str(error), error.kind)
+    except Exception:
+        return Failed.now()
+
+
+def _classify(
+    pictures: list[tuple[Job, ReadPicture]], classify: Classify
+) -> list[tuple[Job, Outcome]]:
+    if not pictures:
+        return []
+    start = perf_counter()
+    try:
+        predictions = classify([picture for _, picture in pictures])
+        seconds = perf_counter() - start
+        return [
+            (job, Classified(prediction, len(pictures), job.decode_seconds, seconds))
+            for (job, _), prediction in zip(pictures, predictions, strict=True)
+        ]
+    except Exception:
+        failed = Failed.now()
+        return [(job, failed) for job, _ in pictures]

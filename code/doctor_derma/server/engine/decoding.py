@@ -11,24 +11,17 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image
 
-from doctor_derma.images.decoding import (
-    LARGE_BYTES,
-    LEAST_SIDE,
-    MAX_PIXELS,
-    Decoded,
-    Fault,
-)
+from doctor_derma.images.decoding import LARGE_BYTES, LEAST_SIDE, MAX_PIXELS, Decoded, Fault
 from doctor_derma.images.file_structure import look_through, webp_size
 from doctor_derma.images.formats import DECODERS
 from doctor_derma.images.large_pictures import WEBP_BYTES, bytes_to_decode, can_shrink
-from doctor_derma.server.decoding_worker import LENGTHS, REQUEST, SECONDS, TOO_MUCH
+from doctor_derma.server.decoding_worker import REQUEST, SECONDS, TOO_MUCH
 
 # Pillow has to keep so much of a picture that it can't make smaller meanwhile.
 MAX_BYTES = 110_000_000
 # Of metadata that were compressed.
 UNPACKED_BYTES = 1_000_000
 PIECE_BYTES = 262_144
-_LONGEST_HEAD = 10_000
 # One thread, and one pool of memory, so that what it takes is what its picture takes.
 _ENVIRONMENT = {
     "VIPS_CONCURRENCY": "1",
@@ -85,9 +78,7 @@ def where_to_decode(encoded: bytes) -> Place:
 class IsolatedDecoder:
     """Decodes one picture at a time in a process that can die; it is started when first needed.
 
-    Parameters
-    ----------
-    height, width : of the pictures that the network takes
+    ``height`` and ``width`` are those of the pictures that the network takes.
     """
 
     def __init__(self, height: int, width: int) -> None:
@@ -126,15 +117,12 @@ class IsolatedDecoder:
             # All at once, it would be kept once more.
             process.stdin.write(view[start : start + PIECE_BYTES])
             await process.stdin.drain()
-        head_length, length = LENGTHS.unpack(await process.stdout.readexactly(LENGTHS.size))
-        expected = self._height * self._width * 3
-        if head_length > _LONGEST_HEAD or length not in (0, expected):
-            raise ValueError("no answer of a decoding worker")
-        head = json.loads(await process.stdout.readexactly(head_length))
-        if not length:
+        head = json.loads(await process.stdout.readline())
+        if "reason" in head:
             return Unread(str(head["reason"]), head["kind"])
-        pixels = np.frombuffer(await process.stdout.readexactly(length), dtype=np.uint8)
         width, height = head["size"]
+        raw = await process.stdout.readexactly(self._height * self._width * 3)
+        pixels = np.frombuffer(raw, dtype=np.uint8)
         return Decoded(pixels.reshape(self._height, self._width, 3), (width, height))
 
     async def _started(self) -> asyncio.subprocess.Process:

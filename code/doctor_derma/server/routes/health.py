@@ -9,10 +9,10 @@ from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel, Field
 
 from doctor_derma.bundle import BundleInfo
+from doctor_derma.server.access import key_needed
 from doctor_derma.server.engine.engine import Engine
 from doctor_derma.server.metrics import METRICS_PATH, Metrics
 from doctor_derma.server.problems import NOT_READY, ProblemError, describe_problems
-from doctor_derma.server.routes.parameters import key_needed
 from doctor_derma.server.schemas import ModelName
 
 RETRY_SECONDS = 1
@@ -35,10 +35,7 @@ class Readiness(BaseModel):
 
 
 def health_routes(engine: Engine, info: BundleInfo, providers: Sequence[str]) -> APIRouter:
-    """Return the routes for health and readiness probes.
-
-    ``providers`` are those that compute the network, see ``Classifier.providers``.
-    """
+    """Return the routes for probes; ``providers`` is that of the ``Classifier``."""
     router = APIRouter(tags=["health"])
     health = Health(model=ModelName.of(info), providers=list(providers))
 
@@ -66,7 +63,7 @@ def health_routes(engine: Engine, info: BundleInfo, providers: Sequence[str]) ->
     return router
 
 
-def metrics_routes(metrics: Metrics, api_keys: frozenset[str] = frozenset()) -> APIRouter:
+def metrics_routes(metrics: Metrics, api_keys: frozenset[str]) -> APIRouter:
     """Return the route that Prometheus scrapes; with one of the keys, where there are any."""
     router = APIRouter(tags=["health"], dependencies=key_needed(api_keys))
     one_at_a_time = CapacityLimiter(1)

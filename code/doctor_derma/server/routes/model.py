@@ -1,10 +1,11 @@
 """``GET /v1/model``, its card, and ``GET /model``: which model the server runs."""
 
 import functools
+from contextlib import suppress
 from pathlib import Path
 
-from fastapi import APIRouter
-from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi import APIRouter, Response
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, Field
 
 from doctor_derma.bundle import BundleInfo, DiagnosisName, read_card
@@ -16,12 +17,6 @@ from doctor_derma.server.schemas import CARD_PATH, MODEL_PATH, ModelName, Proven
 
 CARD_PAGE = "/card"
 MARKDOWN = "text/markdown"
-
-
-class MarkdownResponse(PlainTextResponse):
-    """An answer of the type ``text/markdown``."""
-
-    media_type = MARKDOWN
 
 
 class TrainingData(BaseModel):
@@ -47,8 +42,10 @@ def model_routes(info: BundleInfo, bundle: Path) -> APIRouter:
     """Return the routes that describe the server's model."""
     router = APIRouter(tags=["model"])
     provenance = Provenance.of_bundle(info)
-    card = _read_card(bundle)
     description = ModelDescription(**provenance.model_dump())
+    card: str | None = None
+    with suppress(DermaError):  # The model answers all the same.
+        card = read_card(bundle)
 
     @router.get(
         MODEL_PATH,
@@ -59,26 +56,31 @@ def model_routes(info: BundleInfo, bundle: Path) -> APIRouter:
     async def provenance_of_model() -> Provenance:
         return provenance
 
+    def present() -> str:
+        if card is None:
+            raise ProblemError(NOT_FOUND, "This model's bundle has no card that can be read.")
+        return card
+
+    @functools.cache
+    def card_page() -> str:
+        return card_html(present())
+
     @router.get(
         CARD_PATH,
         summary="The model card",
-        response_class=MarkdownResponse,
+        response_class=Response,
         responses={
             **describe_problems(NOT_FOUND),
             200: {"description": "Markdown", "content": {MARKDOWN: {"schema": {"type": "string"}}}},
         },
     )
-    async def card_of_model() -> MarkdownResponse:
-        return MarkdownResponse(_present(card))
-
-    @functools.cache
-    def card_page() -> str | None:
-        return None if card is None else card_html(card)
+    async def card_of_model() -> Response:
+        return Response(present(), media_type=MARKDOWN)
 
     # In a thread of its own, as rendering takes a fifth of a second, once.
     @router.get(CARD_PAGE, include_in_schema=False)
     def page_of_card() -> HTMLResponse:
-        return HTMLResponse(_present(card_page()))
+        return HTMLResponse(card_page())
 
     @router.get(
         "/model",
@@ -90,16 +92,3 @@ def model_routes(info: BundleInfo, bundle: Path) -> APIRouter:
         return description
 
     return router
-
-
-def _read_card(bundle: Path) -> str | None:
-    try:
-        return read_card(bundle)
-    except DermaError:  # The model answers all the same.
-        return None
-
-
-def _present(card: str | None) -> str:
-    if card is None:
-        raise ProblemError(NOT_FOUND, "This model's bundle has no card that can be read.")
-    return card

@@ -2,29 +2,29 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from doctor_derma.bundle import BundleInfo
 from doctor_derma.decisions import Rule
-from doctor_derma.inference.patient import Patient
-from doctor_derma.server.answers import answer_picture, answer_uploads, pictures_ahead
+from doctor_derma.errors import DermaError
+from doctor_derma.images.formats import MEDIA_TYPES, NAMES
+from doctor_derma.inference.patient import OLDEST, Patient, check_patient
+from doctor_derma.server.access import key_needed
+from doctor_derma.server.answers import Asked, answer_picture, answer_uploads, pictures_ahead
 from doctor_derma.server.engine.engine import Engine
-from doctor_derma.server.problems import ProblemError, problem_of
-from doctor_derma.server.routes.parameters import (
-    POST_PROBLEMS,
-    AgeQuery,
-    MapQuery,
-    RuleQuery,
-    SexQuery,
-    SiteQuery,
-    check_asked,
-    form_of,
-    key_needed,
-    raw_pictures,
+from doctor_derma.server.problems import (
+    INVALID,
+    NOT_FOUND,
+    PROBLEM_TYPES,
+    WRONG_METHOD,
+    ProblemError,
+    describe_problems,
+    problem_of,
+    sentence,
 )
 from doctor_derma.server.schemas import (
     MAX_IMAGE_BYTES,
@@ -38,7 +38,9 @@ from doctor_derma.server.schemas import (
 from doctor_derma.server.settings import Settings
 from doctor_derma.server.upload_memory import RESERVED_BYTES, UploadMemory
 from doctor_derma.server.uploads import (
+    ANY_BYTES,
     FIELD,
+    FORM,
     FORM_BYTES,
     MANY_FIELD,
     PIECE_BYTES,
@@ -59,6 +61,14 @@ _STREAM: dict[int | str, dict[str, Any]] = {
         "description": "One Item a line, in the order of the pictures",
         "content": {NDJSON: {"schema": {"type": "string"}}},
     }
+}
+_PROBLEMS = describe_problems(
+    *(each for each in PROBLEM_TYPES if each not in (NOT_FOUND, WRONG_METHOD))
+)
+_PICTURE = {
+    "type": "string",
+    "format": "binary",
+    "description": f"{NAMES}, at most {MAX_IMAGE_BYTES // 1_000_000} MB",
 }
 
 
@@ -84,33 +94,50 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
     batch_memory = UploadMemory(BATCH_BYTES)
 
     async def asked(
-        rule: RuleQuery = None,
-        age: AgeQuery = None,
-        sex: SexQuery = None,
-        site: SiteQuery = None,
-    ) -> tuple[Rule | None, Patient]:
+        activation_map: Annotated[
+            MapFormat,
+            Query(description="Whether and how to draw where the evidence for the label is"),
+        ] = "none",
+        rule: Annotated[
+            Rule | None,
+            Query(
+                description="Which of the model's rules decides the label; the server's own if none"
+            ),
+        ] = None,
+        age: Annotated[
+            float | None,
+            Query(ge=0, le=OLDEST, description="Age of the patient in years, where known"),
+        ] = None,
+        sex: Annotated[
+            Literal["female", "male"] | None,
+            Query(description="Sex of the patient, where known"),
+        ] = None,
+        site: Annotated[
+            str | None,
+            Query(
+                max_length=100,
+                description="Where on the body: one of patient_sites in GET /v1/model",
+            ),
+        ] = None,
+    ) -> Asked:
         patient = Patient(age, sex, site)
-        check_asked(rule, patient, info)
-        return rule, patient
+        try:
+            info.rulebook.check(rule or info.decision.default)
+            check_patient(patient, info)
+        except DermaError as error:
+            raise ProblemError(INVALID, sentence(str(error))) from error
+        return Asked(activation_map, rule, patient)
 
     @router.post(
         "/v1/predict",
         summary="Classify one picture or a few",
         response_description="An Answer for one picture in 'image'; Answers for several or for "
         "'images'",
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {**form_of(FIELD, MANY_FIELD), **raw_pictures()},
-            }
-        },
-        responses=POST_PROBLEMS,
+        openapi_extra=_body(_form(FIELD, MANY_FIELD) | _raw_pictures()),
+        responses=_PROBLEMS,
     )
     async def predict(
-        request: Request,
-        response: Response,
-        given: Annotated[tuple[Rule | None, Patient], Depends(asked)],
-        activation_map: MapQuery = "none",
+        request: Request, response: Response, given: Annotated[Asked, Depends(asked)]
     ) -> Answer | Answers:
         """Several pictures are each answered or refused; a bad one doesn't fail the others.
 
@@ -118,29 +145,21 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
 
         Pictures are decoded in memory, classified and forgotten: never stored or logged.
         """
-        rule, patient = given
         response.headers["Cache-Control"] = "no-store"
         with memory.reservation() as reservation:
             uploads = [upload async for upload in read_pictures(request, SOME, reservation)]
             if len(uploads) == 1 and uploads[0].field == FIELD:
-                prediction = await engine.predict(_picture(uploads[0]), rule, patient)
-                return await answer_picture(prediction, info, activation_map)
-            each = _each(uploads)
-            items = answer_uploads(
-                *(engine, info, each, reservation),
-                ahead=ahead,
-                map_format=activation_map,
-                rule=rule,
-                patient=patient,
-            )
+                prediction = await engine.predict(_picture(uploads[0]), given.rule, given.patient)
+                return await answer_picture(prediction, info, given.map_format)
+            items = answer_uploads(engine, info, _each(uploads), reservation, given, ahead)
             return Answers(items=[item async for item in items])
 
     @router.post(
         "/predict",
         summary="Classify one picture, as before /v1",
         response_description="The ranked classes and the activation map",
-        openapi_extra={"requestBody": {"required": True, "content": form_of(FIELD)}},
-        responses=POST_PROBLEMS,
+        openapi_extra=_body(_form(FIELD)),
+        responses=_PROBLEMS,
     )
     async def predict_one(request: Request, response: Response) -> PlainAnswer:
         """An alias of /v1/predict with the answer it has always had, for those who use it."""
@@ -153,13 +172,11 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
         "/v1/predict/batch",
         summary="Classify many pictures",
         response_class=_LinesResponse,
-        openapi_extra={"requestBody": {"required": True, "content": form_of(MANY_FIELD)}},
-        responses=POST_PROBLEMS | _STREAM,
+        openapi_extra=_body(_form(MANY_FIELD)),
+        responses=_PROBLEMS | _STREAM,
     )
     async def predict_batch(
-        request: Request,
-        given: Annotated[tuple[Rule | None, Patient], Depends(asked)],
-        activation_map: MapQuery = "none",
+        request: Request, given: Annotated[Asked, Depends(asked)]
     ) -> _LinesResponse:
         """At most 1,000 pictures and 500 MB; each line is an Item in JSON (NDJSON).
 
@@ -167,25 +184,16 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
         later pictures are still being sent. A last line with a problem and without an index
         says why the rest of the request could not be read.
         """
-        lines = batch_lines(request, activation_map, *given)
+        lines = batch_lines(request, given)
         # An error before the first answer gets the right status.
         first = await anext(lines)
         return _LinesResponse(_chain(first, lines), headers={"Cache-Control": "no-store"})
 
-    async def batch_lines(
-        request: Request, map_format: MapFormat, rule: Rule | None, patient: Patient
-    ) -> AsyncGenerator[str, None]:
+    async def batch_lines(request: Request, given: Asked) -> AsyncGenerator[str, None]:
         begun = False
         with batch_memory.reservation() as reservation:
             uploads = read_pictures(request, BATCH, reservation)
-            answers = answer_uploads(
-                *(engine, info, uploads, reservation),
-                ahead=ahead,
-                ahead_bytes=ahead_bytes,
-                map_format=map_format,
-                rule=rule,
-                patient=patient,
-            )
+            answers = answer_uploads(engine, info, uploads, reservation, given, ahead, ahead_bytes)
             try:
                 async with aclosing(answers) as items:
                     async for item in items:
@@ -198,6 +206,26 @@ def predict_routes(engine: Engine, info: BundleInfo, settings: Settings) -> APIR
                 yield item.model_dump_json() + "\n"
 
     return router
+
+
+def _body(content: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": content}}
+
+
+def _form(*fields: str) -> dict[str, Any]:
+    """Describe a multipart form: one picture in ``image``, any number in any other field."""
+    many = {"type": "array", "items": _PICTURE, "description": f"Several of {NAMES}"}
+    schema: dict[str, Any] = {
+        "type": "object",
+        "properties": {field: _PICTURE if field == FIELD else many for field in fields},
+    }
+    if len(fields) == 1:
+        schema["required"] = list(fields)
+    return {FORM: {"schema": schema}}
+
+
+def _raw_pictures() -> dict[str, Any]:
+    return {media_type: {"schema": _PICTURE} for media_type in (*MEDIA_TYPES, ANY_BYTES)}
 
 
 def _picture(upload: Upload) -> bytes:

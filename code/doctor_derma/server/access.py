@@ -1,14 +1,24 @@
-"""What browsers may do: headers that keep the pages from loading, sending or being embedded
-anywhere else, and which other sites' pages may use the API.
+"""Who may use the API, by its keys and by the pages of which sites, and what browsers may do:
+headers that keep the pages from loading, sending or being embedded anywhere else.
 
 The headers are those of the OWASP Secure Headers Project, but for Strict-Transport-Security, which
 is for whoever terminates TLS in front of the server to promise.
 """
 
-from fastapi import FastAPI
+import hmac
+from typing import Annotated
+
+from fastapi import Depends, FastAPI, Security
+from fastapi.params import Depends as Dependency
+from fastapi.security import APIKeyHeader, HTTPAuthorizationCredentials, HTTPBearer
+from starlette.datastructures import MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from doctor_derma.server.problems import KEY_NEEDED, ProblemError
+
+_BEARER = HTTPBearer(auto_error=False, description="The key as a bearer token")
+_HEADER = APIKeyHeader(name="X-API-Key", auto_error=False, description="The key in its own header")
 # Nothing here uses any of them; a page that is broken into should not either. (The camera button
 # opens the phone's own camera, not the page's.) Browsers complain of names they don't know.
 _UNUSED = (
@@ -50,28 +60,25 @@ _ENCODED_LOCAL = [
     for name, value in ENCODED_HEADERS
 ]
 _NAMES = frozenset(name for name, _ in ENCODED_HEADERS)
-_CACHE_CONTROL = (b"cache-control", CACHE_CONTROL.encode())
 
 
-class SecurityHeaders:
+def secure_browsers(app: ASGIApp) -> ASGIApp:
     """ASGI middleware that adds ``SECURITY_HEADERS`` to every answer."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, and add the headers to its answer."""
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         local = scope.get("path", "").startswith(f"{LOCAL_PATH}/")
         headers = _ENCODED_LOCAL if local else ENCODED_HEADERS
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = [header for header in message.get("headers", ()) if header[0] not in _NAMES]
-                cached = any(name == _CACHE_CONTROL[0] for name, _ in own)
-                message["headers"] = own + headers + ([] if cached else [_CACHE_CONTROL])
+                message["headers"] = own + headers
+                MutableHeaders(scope=message).setdefault("Cache-Control", CACHE_CONTROL)
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        await app(scope, receive, send_with_headers)
+
+    return answer
 
 
 def allow_origins(app: FastAPI, origins: tuple[str, ...]) -> None:
@@ -91,3 +98,27 @@ def allow_origins(app: FastAPI, origins: tuple[str, ...]) -> None:
         expose_headers=["Retry-After", "X-Request-ID"],
         max_age=PREFLIGHT_SECONDS,
     )
+
+
+def key_needed(keys: frozenset[str]) -> list[Dependency]:
+    """Return the dependencies of routes that need one of the keys; none without keys."""
+    encoded = [key.encode() for key in keys]
+
+    async def check(
+        bearer: Annotated[HTTPAuthorizationCredentials | None, Security(_BEARER)],
+        header: Annotated[str | None, Security(_HEADER)],
+    ) -> None:
+        given = bearer.credentials if bearer else header
+        if given is None:
+            raise _unknown("Send an API key as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'.")
+        received = given.encode("latin-1")  # As HTTP headers are decoded.
+        # Every key is compared in full, so that the time tells nothing about any of them.
+        matches = [hmac.compare_digest(received, key) for key in encoded]
+        if not any(matches):
+            raise _unknown("This API key is not one of the server's.")
+
+    return [Depends(check)] if keys else []
+
+
+def _unknown(detail: str) -> ProblemError:
+    return ProblemError(KEY_NEEDED, detail, {"WWW-Authenticate": "Bearer"})
