@@ -1,5 +1,6 @@
 """Corruptions keep a picture a picture, repeat themselves, and get worse by severity."""
 
+from functools import cache
 from itertools import pairwise
 
 import numpy as np
@@ -17,6 +18,7 @@ from doctor_derma.errors import DermaError
 POINTWISE = ("noise", "darker", "brighter", "warm", "cool", "hair")
 
 
+@cache
 def lesion(dx: str, size: tuple[int, int]) -> np.ndarray:
     generator = np.random.default_rng([*dx.encode()])
     return np.array(
@@ -32,7 +34,6 @@ def solid(level: int, height: int = 30, width: int = 40) -> np.ndarray:
     return np.full((height, width, 3), level, dtype=np.uint8)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     name=st.sampled_from(sorted(CORRUPTIONS)),
     severity=st.sampled_from(SEVERITIES),

@@ -157,6 +157,7 @@ def test_what_is_wrong_is_named() -> None:
         measure_deletion(CornerModel(16), bare)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_plot_and_table_show_both_curves_also_with_an_absent_class(tmp_path: Path) -> None:
     frame = follow(tmp_path, UPPER_LEFT, count=3)

@@ -154,6 +154,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
         measure(replace(predictions, activation_maps=None), tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_plot_and_table_show_every_class_also_an_absent_one(tmp_path: Path) -> None:
     write_masks(tmp_path, {"image0": CORNER, "image1": MIDDLE})

@@ -43,16 +43,10 @@ def predictions(tmp_path: Path) -> Predictions:
     paths = [tmp_path / f"{index}.png" for index in range(10)]
     for path in paths:
         Image.new("RGB", (20, 15), (200, 10, 180)).save(path)
-    return Predictions(
-        name="model",
-        classes=("mel", "nv"),
-        images=np.array([path.stem for path in paths]),
-        lesions=np.array([f"lesion{index // 2}" for index in range(10)]),
-        paths=np.array([str(path) for path in paths]),
-        labels=np.arange(10) % 2,
-        probabilities=np.full((10, 2), 0.5),
-        ood=np.full(10, 0.1),
-    )
+    lesions = [f"lesion{index // 2}" for index in range(10)]
+    table = pd.DataFrame({"image": range(10), "lesion": lesions, "class": ["mel", "nv"] * 5})
+    half, files = np.full((10, 2), 0.5), [str(path) for path in paths]
+    return Predictions.of_table(table, "model", ("mel", "nv"), half, files, ood=np.full(10, 0.1))
 
 
 @pytest.mark.parametrize("kind", DRAWN)

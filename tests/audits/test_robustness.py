@@ -154,6 +154,7 @@ def test_overall_mean_is_that_of_the_corruptions(frame: pd.DataFrame) -> None:
     assert len(frame) == 5 * (1 + len(CORRUPTIONS) * 6 + 1)
 
 
+@pytest.mark.slow
 def test_limit_predicts_fewer_pictures(predictions: Predictions) -> None:
     classifier = Brightness()
     frame = measure_robustness(classifier, predictions, resamples=5, limit=6)
@@ -209,6 +210,7 @@ def test_table_has_a_row_a_corruption_and_the_mean(frame: pd.DataFrame) -> None:
     assert "accuracy 1.000" in table.note
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_plots_show_the_figures(frame: pd.DataFrame, tmp_path: Path) -> None:
     frame.to_csv(tmp_path / "robustness.csv", index=False)
@@ -227,6 +229,7 @@ def test_plots_show_the_figures(frame: pd.DataFrame, tmp_path: Path) -> None:
         save_png(figure, tmp_path / f"{number}.png")
 
 
+@pytest.mark.slow
 def test_contact_sheet_shows_every_severity() -> None:
     picture = example_picture((40, 30))
     assert picture.shape == (30, 40, 3)

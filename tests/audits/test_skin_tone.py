@@ -127,6 +127,7 @@ def test_images_with_and_without_a_mask(tmp_path: Path) -> None:
     assert frame[["lightness", "yellow", "angle"]].iloc[1].isna().all()
 
 
+@pytest.mark.slow
 def test_the_plot_counts_the_bands(tmp_path: Path) -> None:
     frame = pd.DataFrame(
         {

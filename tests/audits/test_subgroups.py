@@ -29,24 +29,15 @@ from evaluation.fake_predictions import fake_predictions
 def decided(cases: list[tuple[str, str, int, int]]) -> tuple[Predictions, pd.DataFrame]:
     """Make one lesion an image from (group, class, right, wrong): who is right has 0.8."""
     classes = ("mel", "nv")
-    groups, labels, probabilities = [], [], []
+    groups, names, probabilities = [], [], []
     for group, name, right, wrong in cases:
-        label = classes.index(name)
         groups += [group] * (right + wrong)
-        labels += [label] * (right + wrong)
+        names += [name] * (right + wrong)
         for is_right in [True] * right + [False] * wrong:
-            probabilities.append([0.8, 0.2] if is_right == (label == 0) else [0.2, 0.8])
-    count = len(labels)
-    names = np.array([f"I{index:03d}" for index in range(count)])
-    predictions = Predictions(
-        name="by_hand",
-        classes=classes,
-        images=names,
-        lesions=names,
-        paths=np.full(count, ""),
-        labels=np.array(labels),
-        probabilities=np.array(probabilities),
-    )
+            probabilities.append([0.8, 0.2] if is_right == (name == "mel") else [0.2, 0.8])
+    images = [f"I{index:03d}" for index in range(len(names))]
+    table = pd.DataFrame({"image": images, "lesion": images, "class": names})
+    predictions = Predictions.of_table(table, "by_hand", classes, np.array(probabilities))
     order = list(dict.fromkeys(groups))
     return predictions, pd.DataFrame({"site": pd.Categorical(groups, order, ordered=True)})
 
@@ -161,13 +152,8 @@ def test_corrected_for_the_groups_of_the_attribute() -> None:
 def test_only_the_melanoma_figures_need_a_melanoma_class() -> None:
     predictions, groups = decided(CASES)
     frame = compare_groups(replace(predictions, classes=("bad", "good")), groups, resamples=5)
-    assert set(frame["metric"]) == {
-        "macro_auc",
-        "balanced_accuracy",
-        "accuracy",
-        "ece",
-        "overconfidence",
-    }
+    metrics = {"macro_auc", "balanced_accuracy", "accuracy", "ece", "overconfidence"}
+    assert set(frame["metric"]) == metrics
 
 
 def test_groups_are_named_ordered_and_complete() -> None:
@@ -191,16 +177,8 @@ def test_groups_are_named_ordered_and_complete() -> None:
 def test_age_bands() -> None:
     ages = np.array([0, 29.9, 30, 44, 45, 60, 74, 75, 100, np.nan])
     assert age_bands(ages) == [
-        "under 30",
-        "under 30",
-        "30 to 44",
-        "30 to 44",
-        "45 to 59",
-        "60 to 74",
-        "60 to 74",
-        "75 and over",
-        "75 and over",
-        "unknown",
+        *("under 30", "under 30", "30 to 44", "30 to 44", "45 to 59", "60 to 74", "60 to 74"),
+        *("75 and over", "75 and over", "unknown"),
     ]
 
 
@@ -220,15 +198,8 @@ def test_from_a_data_set_with_masks(tmp_path: Path) -> None:
     for name in dataset.table["image"]:
         Image.fromarray(mask).save(tmp_path / "masks" / f"{name}.png")
     rows = dataset.table
-    predictions = Predictions(
-        name="small",
-        classes=dataset.classes,
-        images=rows["image"].to_numpy(str),
-        lesions=rows["lesion"].to_numpy(str),
-        paths=np.full(len(rows), ""),
-        labels=np.array(dataset.targets(rows)),
-        probabilities=np.full((len(rows), 2), 0.5),
-    )
+    half = np.full((len(rows), 2), 0.5)
+    predictions = Predictions.of_table(rows, "small", dataset.classes, half)
 
     frame, tones = measure_subgroups(predictions, dataset, resamples=5)
 
@@ -245,6 +216,7 @@ def test_from_a_data_set_with_masks(tmp_path: Path) -> None:
         measure_subgroups(predictions, dataset, resamples=0)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_plot_and_table_show_the_gaps(tmp_path: Path) -> None:
     cases = [("a", "nv", 29, 1), ("a", "mel", 5, 5), ("b", "nv", 10, 30), ("tiny", "nv", 2, 1)]

@@ -48,6 +48,7 @@ def test_cells_that_reach_beyond_the_picture() -> None:
 # Of 144 rows five halvings leave four and a half. A residual network pads both sides alike. Those
 # of TensorFlow pad what is missing, below and to the right where it is odd, so that their cells
 # look half a cell away to the other side, or nothing where only the last halving has a rest.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "shift"),
     [("resnet18", (31 / 64, 31 / 64)), ("timm/tf_efficientnet_lite0", (1 / 64, -31 / 64))],

@@ -81,8 +81,8 @@ def test_probabilities_and_sets_are_of_the_same_calibration() -> None:
     found = fitted()
     exponent = (logits + np.log(COUNTS / 1000)) / found.calibration.temperature
     np.testing.assert_allclose(found.probabilities, softmax(exponent, axis=1))
-    assert found.class_shares == (0.15, 0.15, 0.7)
-    assert found.prior_weight == 1
+    assert found.rulebook.class_shares == (0.15, 0.15, 0.7)
+    assert found.rulebook.prior_weight == 1
     assert found.conformal.threshold == conformal_threshold(found.probabilities, labels)
     assert found.conformal.images == 600
 

@@ -1,5 +1,6 @@
 """The graph says what the network says, on real pictures, or there is no bundle."""
 
+import shutil
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +15,6 @@ import doctor_derma
 from doctor_derma import Classifier, __version__
 from doctor_derma.bundle import file_sha256, read_info
 from doctor_derma.data.cache import pixel_cache
-from doctor_derma.data.manifest import read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.export import exporting
 from doctor_derma.export.exporting import export_run
@@ -23,12 +23,23 @@ from doctor_derma.images.decoding import DECODER
 from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.loop import train
 from doctor_derma.training.runs import Run
-from project import Project, copy_data, new_run, real_pixels
+from doctor_derma.workspace import Workspace
+from project import Project, copy_data, new_run, real_pixels, shallow
 
 
 @pytest.fixture(scope="module")
 def pixels(tiny_run: Project) -> np.ndarray:
     return real_pixels(tiny_run.dataset, 20)
+
+
+@pytest.fixture(scope="module")
+def small(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A trained and exported run of a network that is soon exported again."""
+    root = copy_data(lesions, tmp_path_factory.mktemp("small"))
+    project = Project(Workspace(root), new_run(root, "small", model=shallow()))
+    train(project.run, project.dataset)
+    export_run(project.run, project.dataset)
+    return project
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +101,10 @@ def test_a_graph_names_no_file_of_the_machine_that_wrote_it(tiny_run: Project) -
 
 @pytest.mark.parametrize("tta", [2, 8])
 def test_a_graph_of_several_views_averages_over_them(
-    tiny_run: Project, pixels: np.ndarray, tmp_path: Path, tta: int
+    small: Project, pixels: np.ndarray, tmp_path: Path, tta: int
 ) -> None:
-    run = tiny_run.run
-    bundle = export_run(run, tiny_run.dataset, tmp_path / "views", tta=tta)
+    run = small.run
+    bundle = export_run(run, small.dataset, tmp_path / "views", tta=tta)
     assert read_info(bundle).tta == tta
     assert read_info(run.bundle).tta == 1
     network = load_network(run)
@@ -104,7 +115,7 @@ def test_a_graph_of_several_views_averages_over_them(
     session = onnxruntime.InferenceSession(bundle / "model.onnx")
     probabilities, maps, _ = session.run(None, {"images": pixels})
     np.testing.assert_allclose(maps, expected.numpy(), rtol=1e-3, atol=1e-4)
-    info, shares = read_info(bundle), log_shares(tiny_run)
+    info, shares = read_info(bundle), log_shares(small)
     evidence = (logits.numpy() + info.prior_weight * shares) / info.temperature
     np.testing.assert_allclose(probabilities, np.exp(log_softmax(evidence)), atol=1e-4)
 
@@ -207,24 +218,11 @@ def test_validation_figures_are_those_of_the_exported_model(tiny_run: Project) -
     assert info.decision.figures["balanced"].called == pytest.approx(shares)
 
 
-@pytest.fixture(scope="module")
-def small(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A trained run that isn't exported yet."""
-    root = copy_data(lesions, tmp_path_factory.mktemp("small"))
-    run = new_run(root, "small")
-    train(run, read_dataset(root / "data"))
-    return run
-
-
-def dataset_of(run: Run) -> Path:
-    return run.folder.parents[2] / "data"
-
-
 def test_failed_parity_leaves_no_bundle_and_keeps_an_older_one(
-    small: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    dataset, old = read_dataset(dataset_of(small)), tmp_path / "old"
-    export_run(small, dataset, old)
+    old = tmp_path / "old"
+    shutil.copytree(small.run.bundle, old)
     before = {path.name: path.read_bytes() for path in old.iterdir()}
 
     write_graph = exporting.write_graph
@@ -239,7 +237,7 @@ def test_failed_parity_leaves_no_bundle_and_keeps_an_older_one(
     monkeypatch.setattr(exporting, "write_graph", perturbed)
     for target in (old, tmp_path / "new"):
         with pytest.raises(DermaError, match=r"differ from the network's by \d.*, more than"):
-            export_run(small, dataset, target)
+            export_run(small.run, small.dataset, target)
     assert {path.name: path.read_bytes() for path in old.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["old"]
 
@@ -261,13 +259,13 @@ def test_parity_refuses_what_is_not_a_number(
         )
 
 
-def test_what_can_not_be_exported_is_one_sentence(small: Run, tmp_path: Path) -> None:
-    dataset = read_dataset(dataset_of(small))
+def test_what_can_not_be_exported_is_one_sentence(small: Project, tmp_path: Path) -> None:
+    run, dataset = small.run, small.dataset
     with pytest.raises(DermaError, match="not the data that run 'small' was trained on; import"):
-        export_run(small, replace(dataset, fingerprint="other"))
+        export_run(run, replace(dataset, fingerprint="other"))
     with pytest.raises(DermaError, match=r"best\.ckpt: missing; .* derma train --resume small"):
-        export_run(replace(small, folder=tmp_path), dataset)
+        export_run(replace(run, folder=tmp_path), dataset)
     (tmp_path / "mine.txt").write_text("mine")
     with pytest.raises(DermaError, match="holds other files"):
-        export_run(small, dataset, tmp_path)
+        export_run(run, dataset, tmp_path)
     assert (tmp_path / "mine.txt").read_text() == "mine"

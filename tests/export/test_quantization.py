@@ -25,25 +25,20 @@ from doctor_derma.commands.export import export
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.decisions import melanoma_threshold
 from doctor_derma.errors import DermaError
-from doctor_derma.export import quantization as quantization
+from doctor_derma.export import exporting, quantization
 from doctor_derma.export.calibration import Calibration
 from doctor_derma.export.exporting import export_run
 from doctor_derma.export.onnx import cut_network, join_head, map_convolutions, run_graph
 from doctor_derma.export.ood import OodScore
 from doctor_derma.export.quantization import check_loss, export_quantized
 from doctor_derma.inference.conformal import conformal_threshold
-from project import Project
+from doctor_derma.training.loop import train
+from doctor_derma.workspace import Workspace
+from project import Project, new_run, shallow
 from tiny_bundle import PATIENT, SIZE, tiny_graph
 
 KEPT = (
-    "classes",
-    "input",
-    "prior_weight",
-    "tta",
-    "class_shares",
-    "map_shift",
-    "quality",
-    "data",
+    *("classes", "input", "prior_weight", "tta", "class_shares", "map_shift", "quality", "data"),
     "recipe",
 )
 
@@ -251,7 +246,7 @@ def test_patient_data_are_weighed_as_the_quantized_network_needs_it(
         given.append(probabilities)
         return term
 
-    monkeypatch.setattr(quantization, "fit_patient_term", fit)
+    monkeypatch.setattr(exporting, "fit_patient_term", fit)
     monkeypatch.setattr(quantization, "MOST_LOST", {"balanced_accuracy": 1, "macro_auc": 1})
     bundle = export_quantized(tiny_run.run, tiny_run.dataset, "fp16", tmp_path / "bundle")
     assert read_info(bundle).patient == term
@@ -360,18 +355,19 @@ def test_the_command_writes_it_beside_the_runs_own_bundle(
 
 
 def test_a_graph_of_several_views_is_quantized_as_any_other(
-    tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quantization, "MOST_LOST", {"balanced_accuracy": 1.0, "macro_auc": 1.0})
-    target = tmp_path / "run" / "bundle"
-    bundle = export_run(tiny_run.run, tiny_run.dataset, target, tta=2, sets="class-conditional")
-    run = replace(tiny_run.run, folder=tmp_path / "run")
-    quantized = export_quantized(run, tiny_run.dataset, "int8")
+    project = Project(Workspace(root), new_run(root, "views", model=shallow()))
+    run, dataset = project.run, project.dataset
+    train(run, dataset)
+    bundle = export_run(run, dataset, tta=2, sets="class-conditional")
+    quantized = export_quantized(run, dataset, "int8")
     assert read_info(quantized).tta == 2
     assert read_info(quantized).conformal.sets == "class-conditional"
     original, found = onnx.load(bundle / "model.onnx"), onnx.load(quantized / "model.onnx")
     assert len(map_convolutions(cut_network(original))) > 1
-    pixels, _ = validation(tiny_run)
+    pixels, _ = validation(project)
     rows = np.arange(len(pixels))
     for output in ("probabilities", "activation_maps"):
         [before] = run_graph(original, pixels, rows, (output,))

@@ -16,6 +16,7 @@ from doctor_derma.models.networks import create_network
 TIMM_NETWORKS = ("timm/mobilenetv3_small_050", "timm/convnext_atto", "timm/test_resnet")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("plain", RESNETS)
 def test_plain_and_attention_networks_differ_in_the_attention_only(plain: str) -> None:
     without = create_network(plain, 7).state_dict()
@@ -132,7 +133,7 @@ def test_frozen_stages_keep_weights_and_statistics_and_all_else_learns(name: str
     network.eval()
     network.train()  # As a validation and the next epoch do.
     for _ in range(3):
-        images, targets = torch.rand(6, 3, 64, 64), torch.arange(6) % 3
+        images, targets = torch.rand(6, 3, 32, 32), torch.arange(6) % 3
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(network(images), targets).backward()
         optimizer.step()

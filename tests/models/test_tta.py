@@ -7,6 +7,7 @@ from torch.nn import functional
 
 from doctor_derma.models.networks import LesionNetwork, create_network
 from doctor_derma.models.tta import average_over_views
+from project import SMALLEST
 
 torch.manual_seed(0)
 IMAGES = torch.randn(2, 3, 96, 96)
@@ -14,7 +15,7 @@ IMAGES = torch.randn(2, 3, 96, 96)
 
 def network(tta: int) -> LesionNetwork:
     torch.manual_seed(1)
-    found = create_network("se_resnet18", 3).eval()
+    found = create_network(SMALLEST, 3).eval()
     found.tta = tta
     return found
 

@@ -137,6 +137,7 @@ def spoilt(state: dict[str, Tensor], how: str) -> dict[str, Tensor]:
     return {name: state[name] for name in [*names[1:], names[0]]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("named", [dict, lukemelas], ids=["timm", "lukemelas"])
 @pytest.mark.parametrize("how", ["missing", "reshaped"])
 def test_weights_are_never_loaded_in_part(tmp_path: Path, named, how: str) -> None:

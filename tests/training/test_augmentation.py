@@ -31,7 +31,6 @@ def test_results_are_channels_last_in_memory() -> None:
         assert images.is_contiguous(memory_format=torch.channels_last)
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     count=st.integers(1, 5),
     side=st.integers(8, 40),

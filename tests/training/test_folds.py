@@ -31,7 +31,6 @@ def lesions_of(
     return [name for name, _ in pairs], [lesion for _, lesion in pairs]
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.integers(2, 6), st.integers(0, 2**31), st.integers(6, 30), st.integers(6, 200))
 def test_every_image_is_in_one_fold_and_no_lesion_in_two(
     folds: int, seed: int, rare: int, common: int
@@ -70,6 +69,7 @@ def test_folds_that_cannot_be_filled_are_refused(folds: int, message: str) -> No
         assign_folds(classes, lesions, folds)
 
 
+@pytest.mark.slow
 def test_folds_need_no_torch() -> None:
     code = (
         "import sys; from doctor_derma.training.folds import assign_folds\n"

@@ -14,16 +14,16 @@ from doctor_derma.commands.models import find_bundle, predict
 from doctor_derma.commands.runs import resume_run, start_run
 from doctor_derma.data.manifest import Dataset, read_dataset, write_dataset
 from doctor_derma.errors import DermaError
-from doctor_derma.export.out_of_fold import read_out_of_fold, summary_table
+from doctor_derma.export.out_of_fold import read_out_of_fold
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.tracking.registry import fetch_champion
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.loop import train
 from doctor_derma.training.runs import Run, RunIsBusy, locked, open_run
 from doctor_derma.workspace import Workspace
-from project import FOREIGN, copy_data, import_lesions, new_run, recipe
+from project import FOREIGN, copy_data, import_lesions, new_run, recipe, shallow
 
-FOLDS = {"folds": 2, "epochs": 1}
+FOLDS = {"model": shallow(), "folds": 2, "epochs": 1}
 
 
 class CountedFit:
@@ -142,8 +142,8 @@ def test_one_fold_alone_waits_for_the_others(root: Path) -> None:
     found = train_leaving_out(workspace, recipe(**FOLDS, fold=1), None)
     assert found is not None
     assert found.file is found.table is None
-    assert found.unfinished == ["timm-test_resnet-fold0"]
-    assert (workspace.runs / "timm-test_resnet-fold1" / "out_of_fold.csv").is_file()
+    assert found.unfinished == ["timm-test_shallow-fold0"]
+    assert (workspace.runs / "timm-test_shallow-fold1" / "out_of_fold.csv").is_file()
 
 
 def test_a_fold_that_another_process_trains_is_left_to_it(root: Path) -> None:
@@ -190,7 +190,8 @@ def test_sources_are_left_out_in_turn(tmp_path: Path) -> None:
     table["source"] = np.where(number % 2, "clinic", "archive")
     write_dataset(workspace.data, read_dataset(workspace.data).info, table)
     dataset = read_dataset(workspace.data)
-    found = train_leaving_out(workspace, recipe(leave_source_out="all", epochs=1), "away")
+    config = recipe(model=shallow(), leave_source_out="all", epochs=1)
+    found = train_leaving_out(workspace, config, "away")
     assert found is not None
     assert found.file == workspace.runs / "away" / "out_of_source.csv"
     predicted = read_out_of_fold(found.file)
@@ -201,61 +202,3 @@ def test_sources_are_left_out_in_turn(tmp_path: Path) -> None:
     at_home = (known["source"] == "archive") & (known["split"] == "val")
     # The thresholds are those of home, so that the source is new to them as well.
     assert info.conformal.images == info.ood.images == at_home.sum()
-
-
-def test_the_summary_by_hand() -> None:
-    classes = ("df", "mel")
-    labels = ["df"] * 6 + ["mel"] * 6
-    table = pd.DataFrame(
-        {
-            "image": [f"i{n}" for n in range(12)],
-            "lesion": [f"l{n}" for n in range(12)],
-            "class": labels,
-            "fold": [0, 0, 0, 1, 1, 1] * 2,
-            # Fold 0 is right but for one df in three; fold 1 is always right.
-            "logit_df": [2.0, 2.0, -1.0, 2.0, 2.0, 2.0, -2.0, -2.0, -2.0, -2.0, -2.0, -2.0],
-            "logit_mel": [0.0] * 12,
-        }
-    )
-    shown = summary_table(table, "cv", resamples=20)
-    figures = {row[0]: row[4] for row in shown.rows}
-    assert figures["fold 0"].startswith(f"{(2 / 3 + 1) / 2:.3f} (")
-    assert figures["fold 1"].startswith("1.000 (1.000")
-    assert figures["mean of the folds"] == f"{(5 / 6 + 1) / 2:.3f}"
-    assert figures["all"].startswith(f"{(5 / 6 + 1) / 2:.3f} (")
-    assert all(row[3] == str(len(classes)) for row in shown.rows if row[3])
-
-
-def test_a_source_of_one_class_does_not_take_the_mean_away() -> None:
-    table = pd.DataFrame(
-        {
-            "image": [f"i{n}" for n in range(60)],
-            "lesion": [f"l{n}" for n in range(60)],
-            "class": ["df"] * 20 + ["mel"] * 20 + ["mel"] * 20,
-            "source": ["both"] * 40 + ["one"] * 20,
-            "logit_df": [1.0] * 20 + [-1.0] * 20 + [-1.0] * 20,
-            "logit_mel": [0.0] * 60,
-        }
-    )
-    shown = {row[0]: row for row in summary_table(table, "away", resamples=20).rows}
-    assert shown["mean of the sources"][-1] == "1.000"
-
-
-def test_classes_of_a_few_images_in_a_source_do_not_count() -> None:
-    count = {"df": 3, "mel": 20, "nv": 25}
-    labels = [name for name, images in count.items() for _ in range(images)]
-    table = pd.DataFrame(
-        {
-            "image": [f"i{n}" for n in range(48)],
-            "lesion": [f"l{n}" for n in range(48)],
-            "class": labels,
-            "source": "away",
-            # Right about all but the three of df.
-            **{f"logit_{name}": np.array(labels) == name for name in ("mel", "nv")},
-            "logit_df": 0.5,
-        }
-    )
-    table.loc[:2, "logit_df"] = -1.0
-    [of_source, _, _] = summary_table(table, "away", resamples=20).rows
-    assert of_source[3] == "2"
-    assert of_source[4] == "1.000 (1.000\N{EN DASH}1.000)"

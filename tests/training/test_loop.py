@@ -73,6 +73,7 @@ def test_same_seed_same_metrics(root: Path) -> None:
     assert not np.allclose(first["train_loss"], other["train_loss"])
 
 
+@pytest.mark.slow
 def test_training_learns_what_tells_the_classes_apart(tmp_path: Path) -> None:
     images = []
     for index in range(40):
@@ -90,7 +91,8 @@ def test_training_learns_what_tells_the_classes_apart(tmp_path: Path) -> None:
 
 
 def test_a_run_with_frozen_stages_keeps_them_to_the_bundle(root: Path) -> None:
-    first = train_tiny(root, "first").run
+    first = new_run(root, "first")
+    train(first, read_dataset(root / "data"))
     frozen = train_tiny(root, "frozen", initial="first", freeze=2, ema_decay=0.5).run
     before, after = (averaged_weights(run.best_checkpoint) for run in (first, frozen))
     kept = tuple(f"backbone.{part}." for part in ("conv1", "bn1", "layer1", "layer2"))

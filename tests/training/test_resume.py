@@ -22,7 +22,7 @@ from doctor_derma.training.loop import train
 from doctor_derma.training.module import MONITOR, LesionModule
 from doctor_derma.training.runs import Run, RunIsStopped, open_run
 from doctor_derma.workspace import Workspace
-from project import DERMA, copy_data, flags, new_run, own_environment, recipe
+from project import DERMA, copy_data, flags, new_run, own_environment, recipe, shallow
 
 EPOCHS = 8
 
@@ -206,7 +206,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     monkeypatch.setattr(Tracker, "log_epoch", interrupt)
     try:
         with pytest.raises(KeyboardInterrupt):
-            start_run(workspace, recipe(epochs=3, pretrained=False), "stopped")
+            start_run(workspace, recipe(model=shallow(), epochs=3), "stopped")
     finally:
         signal.signal(signal.SIGINT, before)
     assert "to go on: derma train --resume stopped" in capfd.readouterr().err

@@ -8,7 +8,7 @@ JPEG works on blocks of 8 pixels, which are coarser in a small picture.
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -41,9 +41,10 @@ _BLUR_SIGMA = (0.004, 0.008, 0.014, 0.022, 0.032)  # Shares of the shorter side.
 _NOISE_SIGMA = (8, 16, 26, 40, 60)  # Grey levels.
 _NOISE_GRAINS = 150  # Along the shorter side.
 _DARKER_STOPS = (0.5, 1.0, 1.5, 2.25, 3.0)
-_BRIGHTER_STOPS = (0.2, 0.4, 0.7, 1.0, 1.4)
+_BRIGHTER_STOPS = (0.2, 0.4, 0.7, 1.0, 1.4)  # What gets lighter than white is lost.
 _GAMMA = 2.2  # Of the stored values; light is their power of it.
-_CAST = (0.08, 0.15, 0.23, 0.32, 0.42)  # What red or blue loses.
+# What red or blue loses, and green by half, as in shade (cool) or lamplight (warm).
+_CAST = (0.08, 0.15, 0.23, 0.32, 0.42)
 _ANGLES = (10, 20, 40, 65, 90)  # Degrees.
 _HAIRS = (4, 9, 16, 28, 45)
 # A terminal hair is about 0.1 mm across, the shorter side of a picture about 1 cm.
@@ -93,26 +94,20 @@ def corrupt(name: str, pixels: np.ndarray, severity: int, image: str) -> np.ndar
     return CORRUPTIONS[name](pixels, severity, generator)
 
 
-def jpeg(pixels: np.ndarray, severity: int, _: np.random.Generator) -> np.ndarray:
-    """Encode as JPEG of quality 50 to 5 and decode."""
+def _jpeg(pixels: np.ndarray, severity: int, _: np.random.Generator) -> np.ndarray:
     encoded = io.BytesIO()
     Image.fromarray(pixels).save(encoded, "JPEG", quality=_JPEG_QUALITY[severity - 1])
     return np.array(Image.open(encoded))
 
 
-def blur(pixels: np.ndarray, severity: int, _: np.random.Generator) -> np.ndarray:
-    """Blur by a Gaussian whose deviation is 0.4 to 3.2% of the shorter side."""
+def _blur(pixels: np.ndarray, severity: int, _: np.random.Generator) -> np.ndarray:
     sigma = _BLUR_SIGMA[severity - 1] * min(pixels.shape[:2])
     return np.array(Image.fromarray(pixels).filter(ImageFilter.GaussianBlur(sigma)))
 
 
-def noise(pixels: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """Add Gaussian noise with a deviation of 8 to 60 grey levels.
-
-    Large pictures get coarse grain, 150 to the shorter side, as finer grain would vanish
-    when the picture is scaled to the size a network takes.
-    """
+def _noise(pixels: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
     height, width = pixels.shape[:2]
+    # Finer grain would vanish when a large picture is scaled to the size a network takes.
     coarseness = max(1, min(height, width) // _NOISE_GRAINS)
     grid = (math.ceil(height / coarseness), math.ceil(width / coarseness), 3)
     grain = generator.standard_normal(grid, dtype=np.float32)
@@ -120,30 +115,21 @@ def noise(pixels: np.ndarray, severity: int, generator: np.random.Generator) -> 
     return _as_pixels(pixels + _NOISE_SIGMA[severity - 1] * grain)
 
 
-def darker(pixels: np.ndarray, severity: int, _: np.random.Generator) -> np.ndarray:
-    """Underexpose by 0.5 to 3 stops."""
-    return _expose(pixels, -_DARKER_STOPS[severity - 1])
+def _scaled(gains: Sequence[tuple[float, float, float]]) -> Corruption:
+    """Return what multiplies red, green and blue by what ``gains`` has for a severity."""
+
+    def scale(pixels: np.ndarray, severity: int, _: np.random.Generator) -> np.ndarray:
+        return _as_pixels(pixels * np.array(gains[severity - 1], dtype=np.float32))
+
+    return scale
 
 
-def brighter(pixels: np.ndarray, severity: int, _: np.random.Generator) -> np.ndarray:
-    """Overexpose by 0.2 to 1.4 stops; what gets lighter than white is lost."""
-    return _expose(pixels, _BRIGHTER_STOPS[severity - 1])
+def _exposed(stops: Iterable[float]) -> Corruption:
+    return _scaled([(2 ** (of / _GAMMA),) * 3 for of in stops])
 
 
-def warm(pixels: np.ndarray, severity: int, _: np.random.Generator) -> np.ndarray:
-    """Take 8 to 42% of the blue and half that share of the green away, as in lamplight."""
-    cast = _CAST[severity - 1]
-    return _scale(pixels, (1, 1 - cast / 2, 1 - cast))
-
-
-def cool(pixels: np.ndarray, severity: int, _: np.random.Generator) -> np.ndarray:
-    """Take 8 to 42% of the red and half that share of the green away, as in shade."""
-    cast = _CAST[severity - 1]
-    return _scale(pixels, (1 - cast, 1 - cast / 2, 1))
-
-
-def hair(pixels: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """Lay 4 to 45 curved dark hairs over the picture, each severity those below and more."""
+def _hair(pixels: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
+    """Lay curved dark hairs over the picture, each severity those below and more."""
     shape = pixels.shape[:2]
     layer, scale = _new_layer(shape)
     pen, shorter = ImageDraw.Draw(layer), min(shape)
@@ -161,8 +147,7 @@ def hair(pixels: np.ndarray, severity: int, generator: np.random.Generator) -> n
     return _overlay(pixels, layer, _HAIR_COLOUR)
 
 
-def ruler(pixels: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """Lay a ruler's marks along one edge, reaching 6 to 24% of the shorter side inwards."""
+def _ruler(pixels: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
     height, width = shape = pixels.shape[:2]
     layer, scale = _new_layer(shape)
     pen, shorter = ImageDraw.Draw(layer), min(shape)
@@ -180,8 +165,8 @@ def ruler(pixels: np.ndarray, severity: int, generator: np.random.Generator) -> 
     return _overlay(pixels, layer, _INK_COLOUR)
 
 
-def rotation(pixels: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
-    """Turn the picture by 10 to 90 degrees either way; mirror images fill the corners."""
+def _rotation(pixels: np.ndarray, severity: int, generator: np.random.Generator) -> np.ndarray:
+    """Turn the picture either way; mirror images fill the corners."""
     angle = _ANGLES[severity - 1] * int(generator.choice([-1, 1]))
     height, width = pixels.shape[:2]
     cos, sin = abs(math.cos(math.radians(angle))), abs(math.sin(math.radians(angle)))
@@ -194,31 +179,25 @@ def rotation(pixels: np.ndarray, severity: int, generator: np.random.Generator) 
 
 
 CORRUPTIONS: dict[str, Corruption] = {
-    "jpeg": jpeg,
-    "blur": blur,
-    "noise": noise,
-    "darker": darker,
-    "brighter": brighter,
-    "warm": warm,
-    "cool": cool,
-    "hair": hair,
-    "ruler": ruler,
-    "rotation": rotation,
+    "jpeg": _jpeg,
+    "blur": _blur,
+    "noise": _noise,
+    "darker": _exposed(-stops for stops in _DARKER_STOPS),
+    "brighter": _exposed(_BRIGHTER_STOPS),
+    "warm": _scaled([(1, 1 - cast / 2, 1 - cast) for cast in _CAST]),
+    "cool": _scaled([(1 - cast, 1 - cast / 2, 1) for cast in _CAST]),
+    "hair": _hair,
+    "ruler": _ruler,
+    "rotation": _rotation,
 }
 
 
-def plot_corruptions(image: np.ndarray, tile_inches: float = 1.5) -> Figure:
-    """Draw one picture under every corruption and severity.
-
-    Parameters
-    ----------
-    image : uint8 RGB (height, width, 3), such as ``example_picture`` returns
-    """
+def plot_corruptions(image: np.ndarray) -> Figure:
+    """Draw a picture, uint8 RGB (height, width, 3), under every corruption and severity."""
     severities = (0, *SEVERITIES)
     height, width = image.shape[:2]
     figure = new_figure(
-        tile_inches * len(severities) + 0.5,
-        (tile_inches * height / width + 0.06) * len(CORRUPTIONS) + 0.6,
+        1.5 * len(severities) + 0.5, (1.5 * height / width + 0.06) * len(CORRUPTIONS) + 0.6
     )
     grid = figure.subplots(len(CORRUPTIONS), len(severities), squeeze=False)
     for row, name in zip(grid, CORRUPTIONS, strict=True):
@@ -233,25 +212,11 @@ def plot_corruptions(image: np.ndarray, tile_inches: float = 1.5) -> Figure:
     return figure
 
 
-def example_picture(size: tuple[int, int] = (480, 360)) -> np.ndarray:
-    """Draw a synthetic melanoma on hairless skin, uint8 (height, width, 3).
-
-    Parameters
-    ----------
-    size : (width, height) in pixels
-    """
+def example_picture(size: tuple[int, int]) -> np.ndarray:
+    """Draw a synthetic melanoma on hairless skin, of (width, height); uint8 (height, width, 3)."""
     generator = np.random.default_rng(5)
     lesion = draw_lesion("mel", generator)
     return np.array(photograph(lesion, Skin(0.12, 0.2, hairs=0), size, generator))
-
-
-def _expose(pixels: np.ndarray, stops: float) -> np.ndarray:
-    gain = 2 ** (stops / _GAMMA)
-    return _scale(pixels, (gain, gain, gain))
-
-
-def _scale(pixels: np.ndarray, gains: tuple[float, float, float]) -> np.ndarray:
-    return _as_pixels(pixels * np.array(gains, dtype=np.float32))
 
 
 def _new_layer(shape: tuple[int, int]) -> tuple[Image.Image, int]:

@@ -9,14 +9,7 @@ from matplotlib.figure import Figure
 from doctor_derma.audits.groups import by_class, group_means, interval_of, rows_by
 from doctor_derma.bundle import SetKind
 from doctor_derma.evaluation.bootstrap import RESAMPLES
-from doctor_derma.evaluation.plots.style import (
-    INK,
-    MODEL_COLOURS,
-    draw_interval,
-    new_figure,
-    style_axes,
-    write_beside,
-)
+from doctor_derma.evaluation.plots import style
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.inference.conformal import prediction_sets
@@ -52,13 +45,11 @@ def measure_coverage(
     sets = prediction_sets(predictions.probabilities, threshold, predictions.predicted)
     sizes = sets.sum(axis=1)
     covered = np.take_along_axis(sets, predictions.labels[:, None], axis=1)[:, 0]
-    return group_means(
-        np.stack([covered, sizes, sizes == 1], axis=1).astype(float),
-        [{"measure": measure} for measure in (COVERAGE, SIZE, SINGLE)],
-        [({"class": n}, of) for n, of in by_class(predictions.labels, predictions.classes).items()],
-        predictions.lesions,
-        resamples,
-    ).drop(columns="lesions")
+    values = np.stack([covered, sizes, sizes == 1], axis=1).astype(float)
+    measures = [{"measure": measure} for measure in (COVERAGE, SIZE, SINGLE)]
+    groups = by_class(predictions.labels, predictions.classes)
+    frame = group_means(values, measures, groups, predictions.lesions, resamples)
+    return frame.drop(columns="lesions")
 
 
 def coverage_table(frame: pd.DataFrame, target: float, sets: SetKind = "marginal") -> Table:
@@ -80,23 +71,17 @@ def coverage_table(frame: pd.DataFrame, target: float, sets: SetKind = "marginal
 
 
 def plot_coverage(frame: pd.DataFrame, target: float) -> Figure:
-    """Draw coverage and size with 95% intervals, and the target as a line.
-
-    Parameters
-    ----------
-    frame : of ``measure_coverage``
-    target : share that the sets aim at, such as 0.95
-    """
+    """Draw what `measure_coverage` returns with 95% intervals, and the target as a line."""
     names = frame[frame["measure"] == COVERAGE]
-    figure = new_figure(10.4, 1.8 + 0.42 * len(names))
+    figure = style.new_figure(10.4, 1.8 + 0.42 * len(names))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (measure, (title, unit)) in zip(panels, PANELS.items(), strict=True):
         for row, of in enumerate(frame[frame["measure"] == measure].to_dict("records")):
             if pd.notna(of["value"]):
-                draw_interval(axes, row, interval_of(of), MODEL_COLOURS[0])
-                write_beside(axes, row, f"{of['value']:.2f}")
-        style_axes(axes, title, unit, "")
-    panels[0].axvline(target, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
+                style.draw_interval(axes, row, interval_of(of), style.MODEL_COLOURS[0])
+                style.write_beside(axes, row, f"{of['value']:.2f}")
+        style.style_axes(axes, title, unit, "")
+    panels[0].axvline(target, color=style.INK, linewidth=1.2, linestyle=(0, (4, 3)))
     panels[0].set_xlim(right=1.01)
     panels[1].set_xlim(left=0.9)
     labels = [f"{n}\n{i:,} images" for n, i in zip(names["class"], names["images"], strict=True)]

@@ -6,6 +6,7 @@ rests on, its probability falls early with deletion and rises early with inserti
 """
 
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,15 +18,7 @@ from doctor_derma.audits.groups import ALL, Rows, by_class, group_means, interva
 from doctor_derma.audits.localisation import called_maps, centred_gaussian, resize_map
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES
-from doctor_derma.evaluation.plots.style import (
-    INK,
-    MODEL_COLOURS,
-    MUTED,
-    draw_interval,
-    legend_below,
-    new_figure,
-    style_axes,
-)
+from doctor_derma.evaluation.plots import style
 from doctor_derma.evaluation.predictions import Predictions, open_picture
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.images.decoding import fit_pixels
@@ -42,9 +35,9 @@ CURVES = {
     "insertion": ("Insertion: higher is better", "% of the picture restored from a blur"),
 }
 ORDERS = {
-    "model": ("activation map", MODEL_COLOURS[0], "-"),
-    "gaussian": ("centred Gaussian", MODEL_COLOURS[1], (0, (5, 1.5))),
-    "random": ("random map", MUTED, (0, (1.2, 1.2))),
+    "model": ("activation map", style.MODEL_COLOURS[0], "-"),
+    "gaussian": ("centred Gaussian", style.MODEL_COLOURS[1], (0, (5, 1.5))),
+    "random": ("random map", style.MUTED, (0, (1.2, 1.2))),
 }
 DIFFERENCES = ("model minus gaussian", "model minus random")
 # How far apart the two differences of a class are drawn, in rows.
@@ -62,14 +55,13 @@ def measure_deletion(
 
     *Deletion* replaces pixels by the colour of the skin around the lesion, the median of the
     picture's outer frame: a blurred lesion would keep the colour, which a diagnosis rests on
-    as much as on structure. *Insertion* starts from the blurred picture, as RISE does: pieces
-    on a flat colour have sharp edges that a network takes for evidence. At each of ``STEPS``
-    steps the same share of the picture changes.
+    as much. *Insertion* starts from the blurred picture, as RISE does: pieces on a flat colour
+    have sharp edges that a network takes for evidence. At each of ``STEPS`` steps the same
+    share of the picture changes.
 
-    The order is that of the ``model``'s map, stretched to the network's size, with negative
-    evidence last; of a centred ``gaussian``; and of a ``random`` map, drawn for each picture
-    with as few places as the model's and stretched the same way, so that only the places
-    differ and not the grain.
+    The order is that of the ``model``'s map, stretched to the network's size, negative evidence
+    last; of a centred ``gaussian``; and of a ``random`` map, drawn for each picture with the
+    grain of the model's.
 
     Parameters
     ----------
@@ -81,11 +73,10 @@ def measure_deletion(
 
     Returns
     -------
-    DataFrame, one row a value: ``class`` (the true one, or all), ``curve`` (deletion,
-    insertion), ``order`` (one of ``ORDERS``, or of ``DIFFERENCES``, which are paired),
-    ``figure`` (probability or auc), ``share`` of the pixels changed (nan for an auc, the
-    area under the curve over all shares), ``images``, and ``value`` with the limits ``low``
-    and ``high`` of its 95% interval
+    One row a value: ``class`` (the true one, or all), ``curve`` (deletion, insertion), ``order``
+    (of ``ORDERS``, or of ``DIFFERENCES``, which are paired), ``figure`` (probability, or auc, the
+    area under the curve), ``share`` of the pixels changed (nan for an auc), ``images``, and
+    ``value`` with its 95% interval ``low``, ``high``
 
     Raises
     ------
@@ -96,30 +87,26 @@ def measure_deletion(
     rows = pick_pictures(predictions, pictures, seed)
     curves = _follow(classifier, predictions, rows, seed)
     areas = area_under(curves)
-    model, gaussian, chance = np.moveaxis(areas, -1, 0)
-    areas = np.concatenate([areas, np.stack([model - gaussian, model - chance], -1)], axis=-1)
+    # The model's area minus each of the others.
+    areas = np.concatenate([areas, areas[..., :1] - areas[..., 1:]], axis=-1)
+    values = np.concatenate([of.reshape(len(rows), -1) for of in (areas, curves)], axis=1)
     columns = [(*of, "auc", np.nan) for of in product(CURVES, (*ORDERS, *DIFFERENCES))]
     columns += [(*of, "probability", share) for *of, share in product(CURVES, ORDERS, SHARES)]
-    groups = by_class(predictions.labels[rows], predictions.classes)
     frame = group_means(
-        np.concatenate([areas.reshape(len(rows), -1), curves.reshape(len(rows), -1)], axis=1),
+        values,
         [dict(zip(("curve", "order", "figure", "share"), of, strict=True)) for of in columns],
-        [({"class": name}, members) for name, members in groups.items()],
+        by_class(predictions.labels[rows], predictions.classes),
         predictions.lesions[rows],
         resamples,
         seed,
     )
-    keys = ["class", "curve", "order", "figure", "share", "images", "value", "low", "high"]
-    return frame[keys]
+    return frame.drop(columns="lesions")
 
 
 def pick_pictures(predictions: Predictions, count: int, seed: int) -> np.ndarray:
     """Draw rows, one a lesion, in turns from each true class; return them sorted.
 
-    Raises
-    ------
-    DermaError
-        When ``count`` is below 1.
+    A ``count`` below 1 raises `DermaError`.
     """
     if count < 1:
         raise DermaError(f"pictures: {count} is too few; use 1 or more, such as {PICTURES}")
@@ -136,18 +123,10 @@ def area_under(curves: np.ndarray) -> np.ndarray:
 
 
 def changing_pictures(start: np.ndarray, end: np.ndarray, evidence: np.ndarray) -> np.ndarray:
-    """Turn one picture into another, the pixels with most evidence first.
+    """Turn one picture into another, the pixels with most evidence first, ties in reading order.
 
-    Equal evidence goes in reading order.
-
-    Parameters
-    ----------
-    start, end : uint8 [height, width, 3]
-    evidence : float [height, width]
-
-    Returns
-    -------
-    uint8 [STEPS + 1, height, width, 3], from ``start`` to ``end``
+    ``start`` and ``end`` are uint8 [height, width, 3], ``evidence`` is float [height, width];
+    uint8 [STEPS + 1, height, width, 3] comes back, from ``start`` to ``end``.
     """
     rank = np.empty(evidence.size, dtype=np.int64)
     rank[np.argsort(-evidence, axis=None, kind="stable")] = np.arange(evidence.size)
@@ -157,10 +136,9 @@ def changing_pictures(start: np.ndarray, end: np.ndarray, evidence: np.ndarray) 
 
 def skin_picture(picture: np.ndarray) -> np.ndarray:
     """Return a picture [height, width, 3] of one colour, the median of the outer frame."""
-    height, width = picture.shape[:2]
-    frame = np.ones((height, width), dtype=bool)
-    down, across = (max(1, round(FRAME_SHARE * side)) for side in (height, width))
-    frame[down : height - down, across : width - across] = False
+    frame = np.ones(picture.shape[:2], dtype=bool)
+    down, across = (max(1, round(FRAME_SHARE * side)) for side in picture.shape[:2])
+    frame[down:-down, across:-across] = False
     return np.broadcast_to(np.median(picture[frame], axis=0).astype(np.uint8), picture.shape)
 
 
@@ -198,8 +176,7 @@ def deletion_table(frame: pd.DataFrame) -> Table:
     by_key, rows = rows_by(areas, "order", "curve"), []
     for order in (*ORDERS, *DIFFERENCES):
         found = [interval_of(by_key[order, curve]) for curve in CURVES]
-        signed = order in DIFFERENCES
-        rows.append((order, *(area.signed if signed else str(area) for area in found)))
+        rows.append((order, *(of.signed if order in DIFFERENCES else str(of) for of in found)))
     return Table(
         f"Deletion and insertion on {areas['images'].iloc[0]:,} pictures (95% interval)",
         ("Order of the pixels", "Area, deletion ↓", "Area, insertion ↑"),
@@ -211,25 +188,20 @@ def deletion_table(frame: pd.DataFrame) -> Table:
 
 
 def plot_deletion(frame: pd.DataFrame) -> Figure:
-    """Draw the mean curves with 95% bands, and the differences in area by class.
-
-    Parameters
-    ----------
-    frame : of ``measure_deletion``
-    """
+    """Draw the curves of `measure_deletion` with 95% bands, and differences in area by class."""
     classes = list(frame["class"].unique())
-    figure = new_figure(10.4, 6.0 + 0.42 * len(classes))
+    figure = style.new_figure(10.4, 6.0 + 0.42 * len(classes))
     upper, lower = figure.subplots(2, 2, height_ratios=(4.2, 1 + 0.42 * len(classes)), sharey="row")
     for axes, below, curve in zip(upper, lower, CURVES, strict=True):
         of = frame[frame["curve"] == curve]
         areas = rows_by(of[of["figure"] == "auc"], "class", "order")
         _draw_curves(axes, of[(of["figure"] == "probability") & (of["class"] == ALL)], areas, curve)
         _draw_differences(below, areas, classes, curve)
-    upper[0].set_ylabel("Mean probability of the called class", color=INK, fontsize=10)
+    upper[0].set_ylabel("Mean probability of the called class", color=style.INK, fontsize=10)
     counts = frame.groupby("class")["images"].first()
     lower[0].set_yticks(range(len(classes)), [f"{c}\n{counts[c]:,} images" for c in classes])
     lower[0].set_ylim(len(classes) - 0.4, -0.6)
-    legend_below(figure, lower[0], 2, "")
+    style.legend_below(figure, lower[0], 2, "")
     return figure
 
 
@@ -238,23 +210,13 @@ def _draw_curves(axes: Axes, curves: pd.DataFrame, areas: Rows, curve: str) -> N
         line = curves[curves["order"] == order]
         percent = 100 * line["share"]
         axes.fill_between(percent, line["low"], line["high"], color=colour, alpha=0.13, linewidth=0)
-        axes.plot(
-            percent,
-            line["value"],
-            color=colour,
-            linestyle=dashes,
-            linewidth=2,
-            label=f"{label}, area {interval_of(areas[ALL, order])}",
-        )
-    style_axes(axes, *CURVES[curve], "")
+        label = f"{label}, area {interval_of(areas[ALL, order])}"
+        axes.plot(percent, line["value"], color=colour, linestyle=dashes, linewidth=2, label=label)
+    style.style_axes(axes, *CURVES[curve], "")
     axes.set_xlim(0, 100)
     axes.set_ylim(0, 1)
-    axes.legend(
-        loc="upper right" if curve == "deletion" else "lower right",
-        frameon=False,
-        fontsize=9,
-        labelcolor=INK,
-    )
+    look: dict[str, Any] = {"frameon": False, "fontsize": 9, "labelcolor": style.INK}
+    axes.legend(loc="upper right" if curve == "deletion" else "lower right", **look)
 
 
 def _draw_differences(axes: Axes, areas: Rows, classes: list[str], curve: str) -> None:
@@ -263,8 +225,10 @@ def _draw_differences(axes: Axes, areas: Rows, classes: list[str], curve: str) -
         for row, name in enumerate(classes):
             interval = interval_of(areas[name, difference])
             if np.isfinite(interval.value):
-                draw_interval(axes, row + shift, interval, colour, marker)
+                style.draw_interval(axes, row + shift, interval, colour, marker)
         axes.lines[-1].set(label=f"activation map minus {baseline}, 95% interval", linestyle="none")
-    axes.axvline(0, color=INK, linewidth=1)
+    axes.axvline(0, color=style.INK, linewidth=1)
     better = "left" if curve == "deletion" else "right"
-    style_axes(axes, "", f"Difference in area ({better} of 0: the activation map is better)", "")
+    style.style_axes(
+        axes, "", f"Difference in area ({better} of 0: the activation map is better)", ""
+    )

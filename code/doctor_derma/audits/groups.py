@@ -29,16 +29,20 @@ CLASS_MEANS = {"macro_auc": "auc", "balanced_accuracy": "sensitivity"}
 ONE_CLASS = {f"auc_{MELANOMA}": "auc", f"sensitivity_{MELANOMA}": "sensitivity"}
 
 
-def by_class(labels: np.ndarray, classes: Sequence[str]) -> dict[str, np.ndarray]:
-    """Return the members of ``all`` and of each true class, bool [n] each."""
-    members = {name: labels == index for index, name in enumerate(classes)}
-    return {ALL: np.ones(len(labels), dtype=bool)} | members
+# What a group is, such as ``{"class": "mel"}``, and its members, bool [n].
+Group = tuple[dict[str, str], np.ndarray]
+
+
+def by_class(labels: np.ndarray, classes: Sequence[str]) -> list[Group]:
+    """Return all images as a group, and those of each true class."""
+    everyone = ({"class": ALL}, np.ones(len(labels), dtype=bool))
+    return [everyone, *(({"class": name}, labels == k) for k, name in enumerate(classes))]
 
 
 def group_means(
     values: np.ndarray,
-    columns: Sequence[Mapping[str, Any]],
-    groups: Sequence[tuple[Mapping[str, str], np.ndarray]],
+    columns: Sequence[dict[str, Any]],
+    groups: Sequence[Group],
     lesions: np.ndarray,
     resamples: int,
     seed: int = 0,
@@ -52,45 +56,33 @@ def group_means(
     ----------
     values : float64 [n, m], m values of each of n images
     columns : m, what each value is, such as ``{"measure": "size"}``
-    groups : what each group is, such as ``{"class": "mel"}``, and its members, bool [n]
+    groups : such as ``by_class`` returns
     lesions : str [n], lesion of each image
-    resamples, seed : of the bootstrap over lesions
+    resamples, seed : of the bootstrap over lesions; fewer than 1 raise `DermaError`
 
     Returns
     -------
     One row a group and value: what they are, ``images``, ``lesions``, ``value``, ``low``,
     ``high``; nan for an empty group
-
-    Raises
-    ------
-    DermaError
-        When ``resamples`` is below 1.
     """
-    members = [of for _, of in groups]
-    [found] = resampled(
-        lesions, [lambda weights: {"": _weighted_means(values, members, weights)}], resamples, seed
-    )
+
+    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:  # [R, n] to [R, groups, m]
+        means = [
+            ratio(weights[:, of] @ values[of], weights[:, of].sum(axis=1, keepdims=True))
+            for _, of in groups
+        ]
+        return {"": np.stack(means, axis=1)}
+
+    [found] = resampled(lesions, [measure], resamples, seed)
     rows = []
     for row, (group, of) in enumerate(groups):
         counts = {"images": int(of.sum()), "lesions": len(np.unique(lesions[of]))}
         for column, name in enumerate(columns):
             mean = percentile_interval(found[""][:, row, column])
-            rows.append(group | name | counts | vars(mean))  # type: ignore[operator]
+            rows.append(group | name | counts | vars(mean))
     return pd.DataFrame(rows)
 
 
-def _weighted_means(
-    values: np.ndarray, members: list[np.ndarray], weights: np.ndarray
-) -> np.ndarray:
-    """Average for R sets of case weights [R, n]; return [R, g, m]."""
-    means = [
-        ratio(weights[:, of] @ values[of], weights[:, of].sum(axis=1, keepdims=True))
-        for of in members
-    ]
-    return np.stack(means, axis=1)
-
-
-# Rows of a frame by their values of some columns.
 Rows = dict[tuple[Any, ...], dict[Hashable, Any]]
 
 
@@ -111,12 +103,11 @@ class Part:
 
     Attributes
     ----------
-    images : number of images
-    lesions, class_lesions : number of lesions, and of each class, int [K]
-    metrics : name -> float64 [R + 1], first of the images as they are, then of R resamples.
-        Those of `doctor_derma.evaluation.metrics`, ``overconfidence`` (mean of the
-        greatest probability minus how often its class is the true one), also ``_<class>``, and
-        ``cases_<class>``, the images of a class
+    images, lesions, class_lesions : their numbers, the last of each class, int [K]
+    metrics : name -> float64 [R + 1], of the images as they are and on R resamples. Those of
+        `doctor_derma.evaluation.metrics`; ``overconfidence`` (mean of the greatest probability
+        minus how often its class is the true one), also ``_<class>``; ``cases_<class>``, the
+        images of a class
     """
 
     images: int
@@ -160,35 +151,27 @@ def compare_part(
     - Metrics of melanoma: of a side with so many melanomas.
     - ECE: only of the part, as its size alone makes it larger or smaller.
 
-    Parameters
-    ----------
-    names : the K class names
-    part, others : of the same resamples
+    ``names`` are those of the K classes; both parts are of the same resamples.
 
     Returns
     -------
-    float64 [R + 1], of the part; float64 [R + 1], of the others; names of the classes that
-    were averaged. Nan is what is undefined.
+    float64 [R + 1] of the part and of the others, nan where undefined, and the names of the
+    classes that were averaged
     """
-    own, undefined = part.metrics[metric], np.full_like(part.metrics["accuracy"], np.nan)
-    if metric in IMAGE_MEANS:
-        return own, _expected(IMAGE_MEANS[metric], names, part, others), []
-    if metric in ONE_CLASS:
-        values = [
-            side.metrics[metric]
-            if MELANOMA in _enough(names, ONE_CLASS[metric], side)
-            else undefined
-            for side in (part, others)
-        ]
-        return values[0], values[1], []
-    if metric not in CLASS_MEANS:
-        return own, undefined, []
-    of_class = CLASS_MEANS[metric]
-    theirs = _enough(names, of_class, others)
-    shared = [name for name in _enough(names, of_class, part) if name in theirs]
-    if len(shared) < 2:
-        return undefined, undefined, []
-    return _mean(of_class, shared, part), _mean(of_class, shared, others), shared
+    own, theirs = part.metrics[metric], others.metrics[metric]
+    undefined = np.full_like(own, np.nan)
+    if of_class := IMAGE_MEANS.get(metric):
+        return own, _expected(of_class, names, part, others), []
+    if of_class := ONE_CLASS.get(metric):
+        has, have = (MELANOMA in _enough(names, of_class, side) for side in (part, others))
+        return own if has else undefined, theirs if have else undefined, []
+    if of_class := CLASS_MEANS.get(metric):
+        common = set(_enough(names, of_class, others))
+        shared = [name for name in _enough(names, of_class, part) if name in common]
+        if len(shared) < 2:
+            return undefined, undefined, []
+        return _mean(of_class, shared, part), _mean(of_class, shared, others), shared
+    return own, undefined, []
 
 
 def _weighted(part: Predictions, members: np.ndarray, of_all: np.ndarray) -> dict[str, np.ndarray]:
@@ -222,9 +205,9 @@ def _mean(of_class: str, classes: list[str], part: Part) -> np.ndarray:
 
 def _expected(of_class: str, names: tuple[str, ...], part: Part, others: Part) -> np.ndarray:
     """Average the others' values of the classes, weighted with the part's cases."""
-    cases = np.stack([part.metrics[f"cases_{name}"] for name in names])
-    own, theirs = (
-        np.stack([side.metrics[f"{of_class}_{name}"] for name in names]) for side in (part, others)
+    cases, own, theirs = (
+        np.stack([side.metrics[f"{of}_{name}"] for name in names])
+        for side, of in ((part, "cases"), (part, of_class), (others, of_class))
     )
     known = np.isfinite(theirs) & (others.class_lesions >= CLASS_LESIONS)[:, None]
     values = np.where(known, theirs, own)

@@ -15,16 +15,7 @@ from doctor_derma.data.manifest import Dataset
 from doctor_derma.data.masks import read_mask
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES
-from doctor_derma.evaluation.plots.style import (
-    GRID,
-    MODEL_COLOURS,
-    MUTED,
-    draw_interval,
-    legend_below,
-    new_figure,
-    style_axes,
-    write_beside,
-)
+from doctor_derma.evaluation.plots import style
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.terminal import with_progress
@@ -41,7 +32,7 @@ KEYS = ["class", "decision", "measure", "map"]
 DECISIONS = (ALL, "right", "wrong")
 BASELINES = {
     GAUSSIAN: ("centred Gaussian", "D", "#d55e00"),
-    UNIFORM: ("uniform map (the lesion's share of the picture)", "|", MUTED),
+    UNIFORM: ("uniform map (the lesion's share of the picture)", "|", style.MUTED),
     MASK: ("the mask itself at the map's resolution", "^", "#009e73"),
 }
 # Of each side: most dermatoscopic pictures are framed so that the lesion is in the middle.
@@ -53,21 +44,19 @@ def measure_localisation(
 ) -> pd.DataFrame:
     """Hold the activation map of the called class against the lesion mask.
 
-    Two measures of a map, stretched bilinearly to the mask's size and with negative
-    evidence set to zero:
+    Two measures of a map, stretched bilinearly to the mask's size, without negative evidence:
 
     - ``mass``: the share of its evidence inside the mask (the energy-based pointing game;
       Wang et al., Score-CAM, CVPR Workshops 2020).
-    - ``hit``: whether its greatest value is inside the mask, without tolerance (the
-      pointing game; Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV
-      2016). Where several pixels share the greatest value, the share of them inside.
+    - ``hit``: whether its greatest value is inside the mask, without tolerance (the pointing
+      game; Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016), or the
+      share of the pixels that have it.
 
     A map without positive evidence points nowhere and counts as the uniform map.
 
     Four maps are measured: the ``model``'s; a centred ``gaussian``, which knows nothing but
-    that lesions are in the middle; the ``uniform`` map, whose both measures are the mask's
-    share of the picture; and the ``mask`` itself at the model's coarse resolution, which
-    tells how much of the evidence a map so coarse can put inside the lesion.
+    that lesions are in the middle; the ``uniform`` map, which gives the mask's share of the
+    picture; and the ``mask`` itself, as well as a map so coarse can show it.
 
     Parameters
     ----------
@@ -77,10 +66,9 @@ def measure_localisation(
 
     Returns
     -------
-    DataFrame, one row a value: ``class`` (the true one, or all), ``decision`` (all, right,
-    wrong), ``measure``, ``map`` (one of ``MAPS``, the last being a paired difference),
-    ``images``, ``lesions``, and ``value`` from 0 to 1 with the limits ``low`` and ``high``
-    of its 95% interval; nan where a group has no images
+    One row a value: ``class`` (the true one, or all), ``decision`` (all, right, wrong),
+    ``measure``, ``map`` (of ``MAPS``, the last a paired difference), ``images``, ``lesions``, and
+    ``value`` from 0 to 1 with its 95% interval ``low``, ``high``; nan without images
 
     Raises
     ------
@@ -89,20 +77,14 @@ def measure_localisation(
     """
     rows, scores = _score_pictures(predictions, dataset)
     correct = predictions.correct[rows]
-    decided = dict(zip(DECISIONS, (np.ones(len(rows), dtype=bool), correct, ~correct), strict=True))
+    decided = zip(DECISIONS, (correct | True, correct, ~correct), strict=True)
     classes = by_class(predictions.labels[rows], predictions.classes)
-    frame = group_means(
-        scores,
-        [{"measure": measure, "map": kind} for measure, kind in product(MEASURES, MAPS)],
-        [
-            ({"class": name, "decision": decision}, of_class & of_decision)
-            for (name, of_class), (decision, of_decision) in product(
-                classes.items(), decided.items()
-            )
-        ],
-        predictions.lesions[rows],
-        resamples,
-    )
+    groups = [
+        (of | {"decision": decision}, of_class & of_decision)
+        for (of, of_class), (decision, of_decision) in product(classes, decided)
+    ]
+    columns = [{"measure": measure, "map": kind} for measure, kind in product(MEASURES, MAPS)]
+    frame = group_means(scores, columns, groups, predictions.lesions[rows], resamples)
     return frame[[*KEYS, "images", "lesions", "value", "low", "high"]]
 
 
@@ -110,9 +92,7 @@ def mass_inside(evidence: np.ndarray, mask: np.ndarray) -> float:
     """Return the share of a map's positive evidence inside a mask, both [height, width]."""
     positive = np.clip(evidence, 0, None)
     total = positive.sum(dtype=np.float64)
-    if total == 0:
-        return float(mask.mean())
-    return float(positive[mask].sum(dtype=np.float64) / total)
+    return float(positive[mask].sum(dtype=np.float64) / total if total else mask.mean())
 
 
 def hit_inside(evidence: np.ndarray, mask: np.ndarray) -> float:
@@ -122,13 +102,7 @@ def hit_inside(evidence: np.ndarray, mask: np.ndarray) -> float:
 
 
 def called_maps(predictions: Predictions) -> np.ndarray:
-    """Return each picture's map of evidence for the class it is called, float32 [n, h, w].
-
-    Raises
-    ------
-    DermaError
-        When the predictions hold no maps.
-    """
+    """Return each picture's map of its called class, float32 [n, h, w]; no maps: `DermaError`."""
     if predictions.activation_maps is None:
         raise DermaError(
             f"{predictions.name}: the predictions hold no activation maps; predict the split again"
@@ -146,8 +120,7 @@ def resize_map(coarse: np.ndarray, height: int, width: int) -> np.ndarray:
 def centred_gaussian(height: int, width: int) -> np.ndarray:
     """Return the map of a model that always looks at the middle, float64 [height, width].
 
-    Its standard deviation is a quarter of each side and fitted to nothing; its greatest
-    value is about 1.
+    Its standard deviation is a quarter of each side; its greatest value is about 1.
     """
     down, across = (
         np.exp(-0.5 * (((np.arange(side) + 0.5) / side - 0.5) / GAUSSIAN_SIGMA) ** 2)
@@ -168,12 +141,8 @@ def localisation_table(frame: pd.DataFrame) -> Table:
     return Table(
         "Activation maps against lesion masks (95% interval)",
         (
-            "Pictures",
-            "Images",
-            "Evidence inside",
-            "minus Gaussian",
-            "Point inside",
-            "minus Gaussian",
+            *("Pictures", "Images"),
+            *("Evidence inside", "minus Gaussian", "Point inside", "minus Gaussian"),
         ),
         tuple(rows),
         "Evidence inside: share of the called class's positive evidence that lies in the "
@@ -184,27 +153,22 @@ def localisation_table(frame: pd.DataFrame) -> Table:
 
 
 def plot_localisation(frame: pd.DataFrame) -> Figure:
-    """Draw both measures with 95% intervals, and write their difference to the Gaussian.
-
-    Parameters
-    ----------
-    frame : of ``measure_localisation``
-    """
+    """Draw what `measure_localisation` returns, and write the difference to the Gaussian."""
     by_key, groups = rows_by(frame, *KEYS), _shown_groups(frame)
-    figure = new_figure(11.6, 2.3 + 0.46 * len(groups))
+    figure = style.new_figure(11.6, 2.3 + 0.46 * len(groups))
     panels = figure.subplots(1, 2, sharey=True)
     for axes, (measure, title) in zip(panels, MEASURES.items(), strict=True):
         for row, group in enumerate(groups):
             _draw_group(axes, row, {kind: by_key[*group, measure, kind] for kind in MAPS})
-        style_axes(axes, title, UNITS[measure], "")
+        style.style_axes(axes, title, UNITS[measure], "")
         axes.set_xlim(-0.03, 1.03)
-        axes.axhline(len(DECISIONS) - 0.5, color=GRID, linewidth=2)
-        write_beside(axes, -0.75, "minus Gaussian")
+        axes.axhline(len(DECISIONS) - 0.5, color=style.GRID, linewidth=2)
+        style.write_beside(axes, -0.75, "minus Gaussian")
     panels[0].set_ylim(len(groups) - 0.4, -0.9)
     images = [by_key[*group, "mass", MODEL]["images"] for group in groups]
     labels = [f"{of}\n{count:,} images" for of, count in zip(groups.values(), images, strict=True)]
     panels[0].set_yticks(range(len(groups)), labels)
-    legend_below(figure, panels[0], 4, "")
+    style.legend_below(figure, panels[0], 4, "")
     return figure
 
 
@@ -212,24 +176,18 @@ def _draw_group(axes: Axes, row: int, of: dict[str, dict[Hashable, Any]]) -> Non
     """Draw one measure of one group, from its row of each map."""
     model = interval_of(of[MODEL])
     if pd.isna(model.value):
-        axes.text(0, row, "no pictures", color=MUTED, va="center", fontsize=9)
+        axes.text(0, row, "no pictures", color=style.MUTED, va="center", fontsize=9)
         return
-    draw_interval(axes, row, model, MODEL_COLOURS[0])
+    style.draw_interval(axes, row, model, style.MODEL_COLOURS[0])
     if row == 0:
         axes.lines[-1].set(label="activation map, with 95% interval", linestyle="none")
     for kind, (label, marker, colour) in BASELINES.items():
-        axes.plot(
-            of[kind]["value"],
-            row,
-            marker=marker,
-            markersize=11 if marker == "|" else 6.5,
-            markeredgewidth=1.8,
-            markerfacecolor="white",
-            markeredgecolor=colour,
-            linestyle="none",
-            label=label if row == 0 else None,
-        )
-    write_beside(axes, row, interval_of(of[DIFFERENCE]).signed)
+        [point] = axes.plot(of[kind]["value"], row, linestyle="none", marker=marker)
+        point.set(markeredgecolor=colour, markeredgewidth=1.8, markerfacecolor="white")
+        point.set_markersize(11 if marker == "|" else 6.5)
+        if row == 0:
+            point.set_label(label)
+    style.write_beside(axes, row, interval_of(of[DIFFERENCE]).signed)
 
 
 def _shown_groups(frame: pd.DataFrame) -> dict[tuple[str, str], str]:
@@ -242,8 +200,8 @@ def _score_pictures(predictions: Predictions, dataset: Dataset) -> tuple[np.ndar
     """Return the rows of the pictures with a mask, and their scores [rows, measures x maps]."""
     maps = called_maps(predictions)
     rows, scores = [], []
-    images = with_progress(list(enumerate(predictions.images)), "Activation maps against masks")
-    for row, image in images:
+    images = with_progress(predictions.images, "Activation maps against masks")
+    for row, image in enumerate(images):
         mask = read_mask(dataset.folder, str(image))
         if mask is not None and mask.any():
             rows.append(row)
@@ -265,8 +223,5 @@ def _scores(coarse: np.ndarray, mask: np.ndarray) -> np.ndarray:
         np.ones(mask.shape),
         resize_map(resize_map(mask, *coarse.shape), height, width),
     )
-    scores = []
-    for measure in (mass_inside, hit_inside):
-        model, gaussian, uniform, best = (measure(evidence, mask) for evidence in maps)
-        scores += [model, gaussian, uniform, best, model - gaussian]
-    return np.array(scores)
+    scores = np.array([[measure(of, mask) for of in maps] for measure in (mass_inside, hit_inside)])
+    return np.hstack([scores, scores[:, :1] - scores[:, 1:2]]).ravel()

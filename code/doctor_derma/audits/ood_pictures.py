@@ -15,8 +15,6 @@ _WORDS = [
     *("17:30", "42%", "yes", "no", "and", "the", "of", "in", "on"),
 ]
 
-Draw = Callable[[np.random.Generator], Image.Image]
-
 
 def noise(generator: np.random.Generator) -> Image.Image:
     """Draw independent pixels, uniform or normal, grey or coloured, coarse or fine."""
@@ -46,8 +44,9 @@ def gradients(generator: np.random.Generator) -> Image.Image:
 
 def text(generator: np.random.Generator) -> Image.Image:
     """Draw large words in one colour on another."""
-    paper, ink = _paper_and_ink(generator)
-    picture = Image.new("RGB", SIZE, paper)
+    paper = generator.integers(0, 256, 3)
+    ink = _colour((paper + generator.integers(90, 166, 3)) % 256)
+    picture = Image.new("RGB", SIZE, _colour(paper))
     draw = ImageDraw.Draw(picture)
     for _ in range(int(generator.integers(2, 9))):
         font = ImageFont.load_default(float(generator.uniform(12, 48)))
@@ -58,8 +57,7 @@ def text(generator: np.random.Generator) -> Image.Image:
 
 def documents(generator: np.random.Generator) -> Image.Image:
     """Draw a page of small print with a heading, and sometimes a table."""
-    paper = tuple(int(v) for v in generator.integers(225, 256, 3))
-    picture = Image.new("RGB", SIZE, paper)
+    picture = Image.new("RGB", SIZE, _colour(generator.integers(225, 256, 3)))
     draw = ImageDraw.Draw(picture)
     size = float(generator.uniform(6, 11))
     heading, print_ = ImageFont.load_default(1.7 * size), ImageFont.load_default(size)
@@ -84,12 +82,12 @@ def scenes(generator: np.random.Generator) -> Image.Image:
     fade = np.linspace(0, 1, SIZE[1])[:, None, None]
     picture = _from_array(np.broadcast_to(sky + (255 - sky) * fade, (SIZE[1], SIZE[0], 3)))
     draw = ImageDraw.Draw(picture)
-    _disc(draw, generator.uniform(0, SIZE[0]), generator.uniform(5, 45), 12, (255, 230, 120))
-    ground = tuple(int(v) for v in generator.uniform((60, 110, 30), (140, 180, 90)))
-    draw.rectangle((0, horizon, *SIZE), fill=ground)
+    draw.circle((generator.uniform(0, SIZE[0]), generator.uniform(5, 45)), 12, fill=(255, 230, 120))
+    ground = generator.uniform((60, 110, 30), (140, 180, 90))
+    draw.rectangle((0, horizon, *SIZE), fill=_colour(ground))
     for _ in range(int(generator.integers(1, 5))):
         left, size = generator.uniform(0, SIZE[0]), generator.uniform(18, 50)
-        wall = tuple(int(v) for v in generator.integers(80, 256, 3))
+        wall = _colour(generator.integers(80, 256, 3))
         draw.rectangle((left, horizon - size, left + size, horizon + 8), fill=wall)
         roof = [(left - 4, horizon - size), (left + size / 2, horizon - 1.6 * size)]
         draw.polygon([*roof, (left + size + 4, horizon - size)], fill=(150, 50, 40))
@@ -98,7 +96,7 @@ def scenes(generator: np.random.Generator) -> Image.Image:
     for _ in range(int(generator.integers(1, 6))):
         left, size = generator.uniform(0, SIZE[0]), generator.uniform(8, 22)
         draw.rectangle((left - 2, horizon - size, left + 2, horizon + 14), fill=(95, 65, 40))
-        _disc(draw, left, horizon - 1.5 * size, size, (35, 110, 45))
+        draw.circle((left, horizon - 1.5 * size), size, fill=(35, 110, 45))
     return picture
 
 
@@ -138,13 +136,8 @@ def channels_swapped(picture: Image.Image) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(np.asarray(picture)[..., ::-1]))
 
 
-DRAWN: dict[str, Draw] = {
-    "noise": noise,
-    "gradients": gradients,
-    "text": text,
-    "documents": documents,
-    "scenes": scenes,
-    "textures": textures,
+DRAWN: dict[str, Callable[[np.random.Generator], Image.Image]] = {
+    draw.__name__: draw for draw in (noise, gradients, text, documents, scenes, textures)
 }
 CHANGED: dict[str, Callable[[Image.Image], Image.Image]] = {
     "inverted": inverted,
@@ -176,13 +169,5 @@ def _from_array(values: np.ndarray) -> Image.Image:
     return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
 
 
-def _paper_and_ink(generator: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    paper = generator.integers(0, 256, 3)
-    ink = (paper + generator.integers(90, 166, 3)) % 256
-    return tuple(int(v) for v in paper), tuple(int(v) for v in ink)
-
-
-def _disc(
-    draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, fill: tuple[int, int, int]
-) -> None:
-    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=fill)
+def _colour(values: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(value) for value in values)

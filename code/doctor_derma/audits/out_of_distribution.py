@@ -1,6 +1,7 @@
 """Does a model notice that a picture is not dermatoscopic?"""
 
 from collections.abc import Hashable, Iterator, Mapping
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,7 @@ from doctor_derma.audits.groups import interval_of
 from doctor_derma.audits.ood_pictures import CHANGED, DRAWN, draw_pictures
 from doctor_derma.evaluation.bootstrap import RESAMPLES, Interval, bootstrap
 from doctor_derma.evaluation.metrics import weighted_auc
-from doctor_derma.evaluation.plots.style import (
-    INK,
-    MODEL_COLOURS,
-    new_figure,
-    style_axes,
-    write_beside,
-)
+from doctor_derma.evaluation.plots import style
 from doctor_derma.evaluation.predictions import Predictions, open_picture
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.images.decoding import fit_pixels
@@ -79,29 +74,23 @@ def measure_ood(scores: pd.DataFrame, resamples: int = RESAMPLES) -> pd.DataFram
     One row a kind: ``pictures``; ``flagged``, the share over 1; ``auroc`` of telling the kind
     from the data set's pictures, nan for those, with ``low`` and ``high``
     """
-    kind, values = scores["kind"], scores["unfamiliarity"]
-    rows = []
+    kind, rows = scores["kind"], []
     for name in [OWN, ALL, *kind[kind != OWN].unique()]:
         of = kind != OWN if name == ALL else kind == name
-        undefined = Interval(np.nan, np.nan, np.nan)
-        auroc = undefined if name == OWN else _auroc(scores[of | (kind == OWN)], resamples)
-        flagged = float((values[of] > 1).mean())
-        limits = {"auroc": auroc.value, "low": auroc.low, "high": auroc.high}
-        rows.append({"kind": name, "pictures": int(of.sum()), "flagged": flagged, **limits})
-    return pd.DataFrame(rows)
+        auroc = Interval(np.nan, np.nan, np.nan)
+        if name != OWN:
+            auroc = _auroc(scores[of | (kind == OWN)], resamples)
+        flagged = float((scores["unfamiliarity"][of] > 1).mean())
+        rows.append([name, int(of.sum()), flagged, auroc.value, auroc.low, auroc.high])
+    return pd.DataFrame(rows, columns=["kind", "pictures", "flagged", "auroc", "low", "high"])
 
 
 def ood_table(frame: pd.DataFrame) -> Table:
     """Tabulate what ``measure_ood`` returns."""
-    rows = (
-        (
-            row["kind"],
-            f"{row['pictures']:,}",
-            f"{row['flagged']:.1%}",
-            "" if np.isnan(row["auroc"]) else str(_auroc_of(row)),
-        )
-        for row in frame.to_dict("records")
-    )
+    rows = []
+    for row in frame.to_dict("records"):
+        auroc = "" if np.isnan(row["auroc"]) else str(_auroc_of(row))
+        rows.append((row["kind"], f"{row['pictures']:,}", f"{row['flagged']:.1%}", auroc))
     return Table(
         "Pictures that are not dermatoscopic",
         ("Pictures", "Number", "Called out of distribution", "AUROC against the data set"),
@@ -113,29 +102,23 @@ def ood_table(frame: pd.DataFrame) -> Table:
 
 
 def plot_ood(scores: pd.DataFrame, frame: pd.DataFrame) -> Figure:
-    """Draw every picture's score, one row a kind, with the threshold as a line.
-
-    Parameters
-    ----------
-    scores : of ``score_pictures``
-    frame : of ``measure_ood``
-    """
+    """Draw every score of `score_pictures`, one row a kind of `measure_ood`, and the threshold."""
     kinds = frame[frame["kind"] != ALL]
-    figure = new_figure(10.4, 1.8 + 0.42 * len(kinds))
+    figure = style.new_figure(10.4, 1.8 + 0.42 * len(kinds))
     axes = figure.subplots()
     generator = np.random.default_rng(0)
     for row, of in enumerate(kinds.to_dict("records")):
         found = scores.loc[scores["kind"] == of["kind"], "unfamiliarity"].to_numpy()
         spread = row + generator.uniform(-0.28, 0.28, len(found))
         own = of["kind"] == OWN
-        axes.plot(found, spread, ".", markersize=3, alpha=0.35, color=MODEL_COLOURS[not own])
+        axes.plot(found, spread, ".", markersize=3, alpha=0.35, color=style.MODEL_COLOURS[not own])
         auroc = "" if own else f"\nAUROC {_auroc_of(of)}"
-        write_beside(axes, row, f"{of['flagged']:.0%} over 1{auroc}")
-    axes.axvline(1, color=INK, linewidth=1.4, linestyle=(0, (4, 3)))
+        style.write_beside(axes, row, f"{of['flagged']:.0%} over 1{auroc}")
+    axes.axvline(1, color=style.INK, linewidth=1.4, linestyle=(0, (4, 3)))
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     unit = "Out-of-distribution score (1: 95% of the validation images are under it)"
-    style_axes(axes, "How unlike the training images (AUROC with 95% interval)", unit, "")
+    style.style_axes(axes, "How unlike the training images (AUROC with 95% interval)", unit, "")
     labels = [f"{of.kind}\n{of.pictures:,} pictures" for of in kinds.itertuples()]
     axes.set_yticks(range(len(kinds)), labels)
     axes.set_ylim(len(kinds) - 0.5, -0.5)
@@ -144,13 +127,13 @@ def plot_ood(scores: pd.DataFrame, frame: pd.DataFrame) -> Figure:
 
 def plot_ood_pictures(columns: int = 6) -> Figure:
     """Draw some pictures of each drawn kind."""
-    figure = new_figure(1.7 * columns + 0.9, 1.32 * len(DRAWN))
+    figure = style.new_figure(1.7 * columns + 0.9, 1.32 * len(DRAWN))
     grid = figure.subplots(len(DRAWN), columns)
     for row, kind in enumerate(DRAWN):
         for axes, picture in zip(grid[row], draw_pictures(kind, columns, seed=0), strict=True):
             axes.imshow(picture)
             axes.set(xticks=[], yticks=[])
-        grid[row][0].set_ylabel(kind, color=INK, fontsize=10)
+        grid[row][0].set_ylabel(kind, color=style.INK, fontsize=10)
     return figure
 
 
@@ -159,14 +142,11 @@ def _auroc_of(row: Mapping[Hashable, Any]) -> Interval:
 
 
 def _auroc(scores: pd.DataFrame, resamples: int) -> Interval:
-    positive = (scores["kind"] != OWN).to_numpy()
-    values = scores["unfamiliarity"].to_numpy()
+    auroc = partial(
+        weighted_auc, (scores["kind"] != OWN).to_numpy(), scores["unfamiliarity"].to_numpy()
+    )
     lesions = (scores["kind"] + scores["lesion"]).to_numpy(dtype=str)
-
-    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-        return {"auroc": weighted_auc(positive, values, weights)}
-
-    return bootstrap(lesions, measure, resamples)["auroc"]
+    return bootstrap(lesions, lambda weights: {"": auroc(weights)}, resamples)[""]
 
 
 def _made(predictions: Predictions, each: int, seed: int) -> Iterator[tuple[str, str, Image.Image]]:

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,16 +25,7 @@ from doctor_derma.evaluation.bootstrap import (
     resampled_metrics,
 )
 from doctor_derma.evaluation.metrics import LOWER_IS_BETTER
-from doctor_derma.evaluation.plots.style import (
-    INK,
-    MODEL_COLOURS,
-    draw_interval,
-    legend_below,
-    new_figure,
-    style_axes,
-    write_beside,
-    write_title,
-)
+from doctor_derma.evaluation.plots import style
 from doctor_derma.evaluation.predictions import Predictions, open_picture
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.images.decoding import fit_pixels
@@ -46,7 +37,7 @@ MEAN = "mean"
 METRICS = ("accuracy", "balanced_accuracy", "macro_auc", "ece")
 CHANGED = "decisions_changed"
 SHOWN = {"accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy"}
-LOOKS = dict(zip(SHOWN, zip(MODEL_COLOURS, ("o", "s"), strict=False), strict=True))
+LOOKS = dict(zip(SHOWN, zip(style.MODEL_COLOURS, ("o", "s"), strict=False), strict=True))
 COLUMNS = 5
 _WORSE_IS_MORE = LOWER_IS_BETTER | {CHANGED}
 _PICTURES_AT_ONCE = 16
@@ -79,12 +70,10 @@ def measure_robustness(
         - ``severity``: ``"0"`` for clean, ``"1"`` to ``"5"``, or ``"mean"`` over the five
         - ``metric``: ``accuracy``, ``balanced_accuracy``, ``macro_auc``, ``ece``, or
           ``decisions_changed``, the share of images that are called another class
-        - ``value``, ``low``, ``high``: with its 95% interval
+        - ``value``, ``low``, ``high``: with its 95% interval; a mean has that of the same draws
         - ``drop``, ``drop_low``, ``drop_high``: how much worse than clean, on the same draws of
           lesions; above 0 is worse for every metric
         - ``images``, ``lesions``: behind the value
-
-        A mean's interval is that of the mean of the same draws.
 
     Raises
     ------
@@ -95,33 +84,25 @@ def measure_robustness(
     clean = predictions if limit is None else stratified_subset(predictions, limit, seed)
     probabilities = _predict_corrupted(classifier, clean)
     found = _measure(clean, probabilities, resamples, seed)
-    rows = []
+    rows: list[list[Any]] = []
     for corruption, severity, versions in _groups():
         for metric, of in found.items():
             mean = of[versions].mean(axis=0)
             sign = 1 if metric in _WORSE_IS_MORE else -1
             level, drop = percentile_interval(mean), percentile_interval(sign * (mean - of[0]))
-            named = {"corruption": corruption, "severity": severity, "metric": metric}
-            # Not -0.
-            lost = {"drop": drop.value + 0.0, "drop_low": drop.low, "drop_high": drop.high}
-            rows.append(named | vars(level) | lost)
-    return pd.DataFrame(rows).assign(images=len(clean.images), lesions=clean.lesion_count)
+            rows.append([corruption, severity, metric, level.value, level.low, level.high])
+            rows[-1] += [drop.value + 0.0, drop.low, drop.high]  # Not -0.
+    values = ["value", "low", "high", "drop", "drop_low", "drop_high"]
+    frame = pd.DataFrame(rows, columns=["corruption", "severity", "metric", *values])
+    return frame.assign(images=len(clean.images), lesions=clean.lesion_count)
 
 
 def stratified_subset(predictions: Predictions, limit: int, seed: int) -> Predictions:
     """Draw about ``limit`` images, by whole lesions, with the classes in the same shares.
 
     Each class that has images keeps at least one lesion, and a lesion all its images, so
-    that a few more images than ``limit`` may come.
-
-    Parameters
-    ----------
-    limit : images wanted, 1 or more; all are returned when there are no more
-    seed : of the draw
-
-    Returns
-    -------
-    Predictions in the same order
+    that a few more images than ``limit`` may come. All come when there are no more than that.
+    Their order stays.
 
     Raises
     ------
@@ -186,26 +167,28 @@ def _measure(
     """Return each metric, float64 [1 + V, 1 + R], first of clean and of the images as they are."""
     corrupted = (replace(clean, probabilities=p, activation_maps=None) for p in probabilities)
     models = [clean, *corrupted]
-    changed = [model.predicted != clean.predicted for model in models]
+    changed = np.stack([model.predicted != clean.predicted for model in models])
+
+    def share(weights: np.ndarray) -> dict[str, np.ndarray]:
+        return {CHANGED: weights @ changed.T / weights.sum(axis=1, keepdims=True)}
+
     # The same seed gives the same draws of lesions.
     metrics = resampled_metrics(models, resamples, seed)
-    shares = resampled(clean.lesions, [partial(_share, of) for of in changed], resamples, seed)
+    [shares] = resampled(clean.lesions, [share], resamples, seed)
     found = {metric: np.stack([one[metric] for one in metrics]) for metric in METRICS}
-    return found | {CHANGED: np.stack([one[CHANGED] for one in shares])}
-
-
-def _share(changed: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
-    return {CHANGED: weights @ changed / weights.sum(axis=1)}
+    return found | {CHANGED: shares[CHANGED].T.copy()}
 
 
 def _groups() -> Iterator[tuple[str, str, slice]]:
     """Name each value's corruption and severity, and the versions that it is the mean of."""
     yield CLEAN, "0", slice(0, 1)
-    for number, name in enumerate(CORRUPTIONS):
-        first = 1 + number * len(SEVERITIES)
-        for position, severity in enumerate(SEVERITIES, start=first):
+    first = 1
+    for name in CORRUPTIONS:
+        after = first + len(SEVERITIES)
+        for position, severity in zip(range(first, after), SEVERITIES, strict=True):
             yield name, str(severity), slice(position, position + 1)
-        yield name, MEAN, slice(first, first + len(SEVERITIES))
+        yield name, MEAN, slice(first, after)
+        first = after
     yield ALL, MEAN, slice(1, None)
 
 
@@ -218,12 +201,7 @@ def find_interval(
 
 
 def robustness_table(frame: pd.DataFrame) -> Table:
-    """Tabulate what each corruption costs on the mean of its five severities.
-
-    Parameters
-    ----------
-    frame : as ``measure_robustness`` returns it
-    """
+    """Tabulate what each corruption of `measure_robustness` costs on the mean of its severities."""
     columns = {
         ("accuracy", "drop"): "Accuracy lost",
         ("balanced_accuracy", "drop"): "Balanced accuracy lost",
@@ -244,58 +222,48 @@ def robustness_table(frame: pd.DataFrame) -> Table:
 
 
 def plot_robustness(frame: pd.DataFrame) -> Figure:
-    """Draw one panel a corruption: accuracy and balanced accuracy by severity.
-
-    Parameters
-    ----------
-    frame : as ``measure_robustness`` returns it
-    """
+    """Draw one panel a corruption of `measure_robustness`: both accuracies by severity."""
     rows = -(-len(CORRUPTIONS) // COLUMNS)
-    figure = new_figure(2.5 * COLUMNS, 2.75 * rows + 0.7)
+    figure = style.new_figure(2.5 * COLUMNS, 2.75 * rows + 0.7)
     panels = figure.subplots(rows, COLUMNS, sharex=True, sharey=True, squeeze=False)
     for axes, name in zip(panels.flat, CORRUPTIONS, strict=True):
         for metric in SHOWN:
             _draw_metric(axes, frame, name, metric)
-        style_axes(axes, TITLES[name], "", "")
+        style.style_axes(axes, TITLES[name], "", "")
         axes.set_xticks(SEVERITIES)
     for axes in panels[:, 0]:
-        axes.set_ylabel("Share called rightly", color=INK, fontsize=10)
+        axes.set_ylabel("Share called rightly", color=style.INK, fontsize=10)
     for axes in panels[-1]:
-        axes.set_xlabel("Severity", color=INK, fontsize=10)
+        axes.set_xlabel("Severity", color=style.INK, fontsize=10)
     shown = frame[frame["metric"].isin(SHOWN)]
     panels[0, 0].set_ylim(max(0, shown["low"].min() - 0.03), min(1.01, shown["high"].max() + 0.03))
     title = "Robustness by severity; bands are 95% intervals, dashes clean pictures"
-    write_title(figure, f"{title}\n{_extent(frame)}")
-    legend_below(figure, panels[0, 0], len(SHOWN), "")
+    style.write_title(figure, f"{title}\n{_extent(frame)}")
+    style.legend_below(figure, panels[0, 0], len(SHOWN), "")
     return figure
 
 
 def plot_robustness_drops(frame: pd.DataFrame) -> Figure:
-    """Draw each corruption's mean drop over the five severities, the worst on top.
-
-    Parameters
-    ----------
-    frame : as ``measure_robustness`` returns it
-    """
+    """Draw each corruption's mean drop of `measure_robustness`, the worst on top."""
     drops = {
         (metric, name): find_interval(frame, name, MEAN, metric, "drop")
         for metric in SHOWN
         for name in (ALL, *CORRUPTIONS)
     }
     names = [ALL, *sorted(CORRUPTIONS, key=lambda name: drops["balanced_accuracy", name].value)]
-    figure = new_figure(11.6, 0.8 + 0.4 * len(names))
+    figure = style.new_figure(11.6, 0.8 + 0.4 * len(names))
     panels = figure.subplots(1, len(SHOWN), sharey=True, sharex=True)
     for axes, (metric, title) in zip(panels, SHOWN.items(), strict=True):
         for row, name in enumerate(names):
             interval = drops[metric, name]
-            draw_interval(axes, row, interval, INK if name == ALL else LOOKS[metric][0])
-            write_beside(axes, row, interval.signed)
-        style_axes(axes, title, "Lost against clean (right of 0: worse), 95% interval", "")
-        axes.axvline(0, color=INK, linewidth=1, zorder=1)
-        axes.axhline(0.5, color=INK, linewidth=0.6)
+            style.draw_interval(axes, row, interval, style.INK if name == ALL else LOOKS[metric][0])
+            style.write_beside(axes, row, interval.signed)
+        style.style_axes(axes, title, "Lost against clean (right of 0: worse), 95% interval", "")
+        axes.axvline(0, color=style.INK, linewidth=1, zorder=1)
+        axes.axhline(0.5, color=style.INK, linewidth=0.6)
         axes.set_yticks(range(len(names)), [TITLES[name] for name in names])
         axes.xaxis.set_major_locator(MaxNLocator(5))
-    write_title(figure, f"What corruptions cost, mean over five severities\n{_extent(frame)}")
+    style.write_title(figure, f"What corruptions cost, mean over five severities\n{_extent(frame)}")
     return figure
 
 
@@ -306,15 +274,8 @@ def _draw_metric(axes: Axes, frame: pd.DataFrame, corruption: str, metric: str) 
     of = [find_interval(frame, corruption, str(severity), metric) for severity in SEVERITIES]
     low, high = [one.low for one in of], [one.high for one in of]
     axes.fill_between(SEVERITIES, low, high, color=colour, alpha=0.2, linewidth=0)
-    axes.plot(
-        SEVERITIES,
-        [one.value for one in of],
-        color=colour,
-        marker=marker,
-        markersize=4.5,
-        linewidth=1.6,
-        label=SHOWN[metric],
-    )
+    axes.plot(SEVERITIES, [one.value for one in of], color=colour, marker=marker, markersize=4.5)
+    axes.lines[-1].set(linewidth=1.6, label=SHOWN[metric])
 
 
 def _extent(frame: pd.DataFrame) -> str:

@@ -66,45 +66,31 @@ def measure_skin_tones(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
 
     Returns
     -------
-    DataFrame [n] with ``image``, the colour ``lightness`` (L*) and ``yellow`` (b*), the
-    ``angle`` in degrees, all nan where there is no mask or too little skin, and the
-    ``band`` (of ``BANDS``, or ``unknown``)
+    DataFrame [n] with ``image``, ``lightness`` (L*), ``yellow`` (b*) and ``angle`` in degrees, nan
+    where there is no mask or too little skin, and ``band`` (of ``BANDS``, or ``unknown``)
 
     Raises
     ------
     DermaError
         When a picture or a mask can't be decoded.
     """
-    colours = []
+    colours = np.full((len(rows), 2), np.nan)
     steps = list(zip(rows["image"], rows["path"], strict=True))
-    for image, path in with_progress(steps, "Measuring skin tones"):
+    for row, (image, path) in enumerate(with_progress(steps, "Measuring skin tones")):
         mask = read_mask(folder, image)
-        found = None if mask is None else skin_colour(*_shrunk(folder / path, mask))
-        colours.append(found or (np.nan, np.nan))
-    lightness, yellow = np.array(colours).T
+        if mask is not None:
+            colours[row] = skin_colour(*_shrunk(folder / path, mask)) or np.nan
+    lightness, yellow = colours.T
     angles = typology_angle(lightness, yellow)
-    return pd.DataFrame(
-        {
-            "image": rows["image"].to_numpy(),
-            "lightness": lightness,
-            "yellow": yellow,
-            "angle": angles,
-            "band": [skin_band(angle) for angle in angles],
-        }
-    )
+    found = {"lightness": lightness, "yellow": yellow, "angle": angles}
+    bands = [skin_band(angle) for angle in angles]
+    return pd.DataFrame({"image": rows["image"].to_numpy(), **found, "band": bands})
 
 
 def skin_colour(pixels: np.ndarray, mask: np.ndarray) -> tuple[float, float] | None:
-    """Return the median L* and the median b* of the skin around a lesion.
+    """Return the median L* and the median b* of the skin around a lesion, the ``mask`` [H, W].
 
-    Parameters
-    ----------
-    pixels : uint8 sRGB [H, W, 3]
-    mask : bool [H, W], True inside the lesion
-
-    Returns
-    -------
-    None where less than ``LEAST_SKIN`` of the picture is ``surrounding_skin``
+    ``pixels`` are uint8 sRGB [H, W, 3]. None where under ``LEAST_SKIN`` of them are skin.
     """
     lab = srgb_to_lab(pixels)
     skin = surrounding_skin(lab[..., 0], mask)
@@ -132,14 +118,8 @@ def skin_band(angle: float) -> str:
 def surrounding_skin(lightness: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Find the skin in a ring around the lesion, without black corners and dark hair.
 
-    Parameters
-    ----------
-    lightness : float [H, W], L*
-    mask : bool [H, W], True inside the lesion
-
-    Returns
-    -------
-    bool [H, W]
+    ``lightness`` is L*, float [H, W]; ``mask`` is bool [H, W], True inside the lesion; so is what
+    comes back where there is skin.
     """
     side = min(mask.shape)
     near, far = (share * side for share in RING)
@@ -163,34 +143,20 @@ def srgb_to_lab(pixels: np.ndarray) -> np.ndarray:
 
 
 def plot_skin_tones(frame: pd.DataFrame) -> Figure:
-    """Draw each image as a point: yellow across, lightness upwards, limits of bands as rays.
-
-    Parameters
-    ----------
-    frame : of ``measure_skin_tones``
-    """
+    """Draw each image of `measure_skin_tones`, yellow across and lightness up, in its band."""
     measured = frame[frame["band"] != UNKNOWN]
     figure = new_figure(7.2, 6.2)
     axes = figure.subplots()
     for (band, above), colour in zip(BANDS.items(), BAND_COLOURS, strict=True):
         of_band = measured[measured["band"] == band]
+        yellow, lightness = of_band["yellow"], of_band["lightness"]
+        label = f"{band} ({len(of_band):,})"
         axes.scatter(
-            of_band["yellow"],
-            of_band["lightness"],
-            s=18,
-            color=colour,
-            edgecolor=INK,
-            linewidth=0.3,
-            label=f"{band} ({len(of_band):,})",
+            yellow, lightness, s=18, color=colour, edgecolor=INK, linewidth=0.3, label=label
         )
         if np.isfinite(above):
-            far = 200 * np.array([0, 1])
-            axes.plot(
-                far * np.cos(np.radians(above)),
-                50 + far * np.sin(np.radians(above)),
-                color=MUTED,
-                linewidth=0.8,
-            )
+            far, angle = np.array([0, 200]), np.radians(above)
+            axes.plot(far * np.cos(angle), 50 + far * np.sin(angle), color=MUTED, linewidth=0.8)
     axes.axvline(0, color=INK, linewidth=1, linestyle=(0, (4, 2)))
     bluish = np.mean(measured["yellow"] <= 0) if len(measured) else 0.0
     style_axes(
@@ -207,8 +173,7 @@ def plot_skin_tones(frame: pd.DataFrame) -> Figure:
 
 
 def _shrunk(path: Path, mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    height, width = mask.shape
-    scale = min(1.0, SHORTER_SIDE / min(height, width))
-    height, width = max(1, round(scale * height)), max(1, round(scale * width))
+    scale = min(1.0, SHORTER_SIDE / min(mask.shape))
+    height, width = (max(1, round(scale * side)) for side in mask.shape)
     small = Image.fromarray(mask).resize((width, height), Image.Resampling.NEAREST)
     return fit_pixels(open_picture(path), height, width), np.asarray(small)

@@ -26,14 +26,7 @@ from doctor_derma.decisions import MELANOMA
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.bootstrap import RESAMPLES, percentile_interval
 from doctor_derma.evaluation.comparison import bootstrap_p_value, holm
-from doctor_derma.evaluation.plots.style import (
-    INK,
-    MUTED,
-    draw_interval,
-    new_figure,
-    style_axes,
-    write_title,
-)
+from doctor_derma.evaluation.plots import style
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.evaluation.tables import Table, format_p
 
@@ -77,11 +70,10 @@ def measure_subgroups(
     at the group's own mix (see `doctor_derma.audits.groups.compare_part`). Within a class,
     cases may still be harder in one group: a gap is no proof that the attribute causes it.
 
-    A gap's p-value is from the same resampled lesions as its interval, as in
-    `doctor_derma.evaluation.comparison.compare`, and corrected by Holm's method for the
-    groups of the attribute; below 0.05 the gap is flagged. Not judged is what rests on fewer
-    than 20 lesions on either side (melanomas, for their figures), and what is the same in
-    every resample, as where all are right. ECE is not judged either.
+    A gap's p-value is from the same resampled lesions as its interval and corrected by Holm's
+    method for the groups of the attribute; below 0.05 the gap is flagged. Not judged are ECE,
+    what rests on fewer than 20 lesions on either side (melanomas, for their figures), and what
+    is the same in every resample, as where all are right.
 
     Parameters
     ----------
@@ -92,8 +84,8 @@ def measure_subgroups(
 
     Returns
     -------
-    The skin tones of the images, see `doctor_derma.audits.skin_tone.measure_skin_tones`, after
-    a frame with one row a group and metric; undefined figures are nan:
+    What `doctor_derma.audits.skin_tone.measure_skin_tones` returns, after a frame with one row a
+    group and metric; undefined figures are nan:
 
     - ``attribute``, ``group``: the first rows are ``all``, ``all images``
     - ``images``, ``lesions``, ``classes`` (names of those that were averaged, or empty)
@@ -135,11 +127,11 @@ def compare_groups(
     everyone = np.ones(len(predictions.labels), dtype=bool)
     sides = [everyone, *(side for inside in members.values() for side in (inside, ~inside))]
     whole, *parts = resampled_parts(predictions, sides, resamples, seed)
-    rows = list(_rows(predictions.classes, whole, whole))
-    records = [{"attribute": ALL, "group": "all images"} | row | _NO_GAP for row in rows]
+    whole_rows = [row | _NO_GAP for row in _rows(predictions.classes, whole, whole)]
+    records = [{"attribute": ALL, "group": "all images"} | row for row in whole_rows]
     for (attribute, group), part, others in zip(members, parts[::2], parts[1::2], strict=True):
-        for row in _rows(predictions.classes, part, others):
-            records.append({"attribute": attribute, "group": group} | row)
+        rows = _rows(predictions.classes, part, others)
+        records += [{"attribute": attribute, "group": group} | row for row in rows]
     frame = pd.DataFrame(records)
     frame["p_holm"] = frame.groupby(["attribute", "metric"])["p_holm"].transform(_corrected)
     frame["flagged"] = frame["p_holm"] < SIGNIFICANCE
@@ -155,13 +147,12 @@ def image_groups(
     ----------
     rows : n rows of the manifest
     confirmations : image -> how its diagnosis was confirmed, where that is known
-    skin_bands : n bands of `doctor_derma.audits.skin_tone.measure_skin_tones`
+    skin_bands : n bands of skin
 
     Returns
     -------
-    DataFrame [n] of ordered categories, its columns in the order of ``ATTRIBUTES``; what
-    isn't known is ``unknown``, the last category. Ages and skin are in their natural order,
-    other groups begin with the largest.
+    Ordered categories [n], columns in the order of ``ATTRIBUTES``; ``unknown`` comes last. Ages
+    and skin are in their natural order, other groups begin with the largest.
     """
     columns = {
         "sex": _by_size(rows["sex"]),
@@ -177,24 +168,18 @@ def image_groups(
 def age_bands(ages: np.ndarray) -> list[str]:
     """Return the band of ``AGE_BANDS`` of each age in years; nan is unknown."""
     positions = np.searchsorted(AGE_LIMITS, ages, side="right") - 1
-    return [
-        UNKNOWN if np.isnan(age) else AGE_BANDS[position]
-        for age, position in zip(ages, positions, strict=True)
-    ]
+    named = zip(ages, positions, strict=True)
+    return [UNKNOWN if np.isnan(age) else AGE_BANDS[position] for age, position in named]
 
 
 def subgroups_table(frame: pd.DataFrame) -> Table:
     """Tabulate the flagged gaps."""
     rows = (
         (
-            ATTRIBUTES.get(row["attribute"], row["attribute"]),
-            row["group"],
-            f"{row['lesions']:,}",
-            METRICS[row["metric"]],
-            f"{row['value']:.3f}",
-            f"{row['others']:.3f}",
-            interval_of(row, "difference").signed,
-            format_p(row["p_holm"]),
+            *(ATTRIBUTES.get(row["attribute"], row["attribute"]), row["group"]),
+            *(f"{row['lesions']:,}", METRICS[row["metric"]]),
+            *(f"{row['value']:.3f}", f"{row['others']:.3f}"),
+            *(interval_of(row, "difference").signed, format_p(row["p_holm"])),
         )
         for row in frame[frame["flagged"]].to_dict("records")
     )
@@ -213,10 +198,7 @@ def subgroups_table(frame: pd.DataFrame) -> Table:
 def plot_subgroups(frame: pd.DataFrame, attribute: str) -> Figure:
     """Draw one panel a metric, one row a group, against the line of all images.
 
-    Parameters
-    ----------
-    frame : of ``measure_subgroups``
-    attribute : one that the frame holds, such as ``age``
+    ``frame`` is of `measure_subgroups` and holds the ``attribute``, such as ``age``.
     """
     rows = frame[frame["attribute"] == attribute]
     overall = frame[frame["attribute"] == ALL].set_index("metric")["value"]
@@ -224,54 +206,52 @@ def plot_subgroups(frame: pd.DataFrame, attribute: str) -> Figure:
     metrics = [metric for metric in METRICS if metric in set(rows["metric"])]
     height = 1.0 + 0.36 * len(groups)
     lines = -(-(len(metrics) + 1) // COLUMNS)
-    figure = new_figure(13.2, lines * height + 0.4)
+    figure = style.new_figure(13.2, lines * height + 0.4)
     panels = figure.subplots(lines, COLUMNS, squeeze=False)
-    for axes, metric in zip(panels.flat, metrics, strict=False):
+    labels = [
+        f"{group}\n{images:,} images, {lesions:,} lesions"
+        for group, images, lesions in groups.itertuples(index=False)
+    ]
+    for number, (axes, metric) in enumerate(zip(panels.flat, metrics, strict=False)):
         _draw_panel(axes, rows[rows["metric"] == metric], overall[metric])
-        style_axes(axes, TITLES[metric], "", "")
+        style.style_axes(axes, TITLES[metric], "", "")
         axes.title.set_fontsize(10.5)
-    _label_rows(panels, groups, len(metrics))
+        shown = labels if number % COLUMNS == 0 else [""] * len(labels)
+        axes.set_yticks(np.arange(len(labels))[::-1], shown, fontsize=8.5)
     for axes in panels.flat[len(metrics) :]:
         axes.axis("off")
     _draw_key(panels.flat[len(metrics)])
-    write_title(
-        figure, f"{ATTRIBUTES.get(attribute, attribute)}: each group with 95% interval", size=12
-    )
+    title = ATTRIBUTES.get(attribute, attribute)
+    style.write_title(figure, f"{title}: each group with 95% interval", size=12)
     return figure
 
 
 def _rows(names: tuple[str, ...], part: Part, others: Part) -> Iterator[dict[str, Any]]:
     """Give one row a metric that the classes allow."""
     for metric in METRICS:
-        if metric.endswith(f"_{MELANOMA}") and MELANOMA not in names:
-            continue
+        lesions = [part.lesions, others.lesions]  # What the figure rests on.
+        if metric.endswith(f"_{MELANOMA}"):
+            if MELANOMA not in names:
+                continue
+            lesions = [int(side.class_lesions[names.index(MELANOMA)]) for side in (part, others)]
         own, theirs, classes = compare_part(metric, names, part, others)
         value = percentile_interval(own)
         gap = percentile_interval(own - theirs)
-        small = _rests_on(metric, names, part) < JUDGED_LESIONS
-        judged = not small and _rests_on(metric, names, others) >= JUDGED_LESIONS
+        judged = min(lesions) >= JUDGED_LESIONS
         judged = judged and np.isfinite(gap.value) and value.low < value.high
         yield {
             "images": part.images,
             "lesions": part.lesions,
             "classes": " ".join(classes),
             "metric": metric,
-            "value": value.value,
-            "low": value.low,
-            "high": value.high,
-            "small": small,
+            **vars(value),
+            "small": lesions[0] < JUDGED_LESIONS,
             "others": theirs[0],
             "difference": gap.value,
             "difference_low": gap.low,
             "difference_high": gap.high,
             "p_holm": bootstrap_p_value(own[1:] - theirs[1:]) if judged else np.nan,
         }
-
-
-def _rests_on(metric: str, names: tuple[str, ...], part: Part) -> int:
-    if metric.endswith(f"_{MELANOMA}"):
-        return int(part.class_lesions[names.index(MELANOMA)])
-    return part.lesions
 
 
 def _corrected(p_values: pd.Series) -> pd.Series:
@@ -293,36 +273,18 @@ def _in_order(groups: list[str], order: tuple[str, ...]) -> pd.Series:
 def _draw_panel(axes: Axes, rows: pd.DataFrame, overall: float) -> None:
     positions = np.arange(len(rows))[::-1]
     if np.isfinite(overall):
-        axes.axvline(overall, color=INK, linewidth=1, linestyle=(0, (4, 2)))
+        axes.axvline(overall, color=style.INK, linewidth=1, linestyle=(0, (4, 2)))
     for position, row in zip(positions, rows.to_dict("records"), strict=True):
         if np.isnan(row["value"]):
-            axes.text(
-                0.03,
-                position,
-                TOO_FEW,
-                transform=axes.get_yaxis_transform(),
-                va="center",
-                fontsize=8,
-                color=MUTED,
-                backgroundcolor="white",
-            )
+            look = {"va": "center", "fontsize": 8, "color": style.MUTED, "backgroundcolor": "white"}
+            axes.text(0.03, position, TOO_FEW, fontdict=look, transform=axes.get_yaxis_transform())
             continue
         colour, marker = FLAGGED if row["flagged"] else SMALL if row["small"] else PLAIN
-        axes.plot(row["others"], position, marker="|", markersize=15, color=INK)
-        draw_interval(axes, position, interval_of(row), colour, marker)
+        axes.plot(row["others"], position, marker="|", markersize=15, color=style.INK)
+        style.draw_interval(axes, position, interval_of(row), colour, marker)
     axes.set_ylim(-0.6, len(rows) - 0.4)
     axes.margins(x=0.08)
     axes.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
-
-
-def _label_rows(panels: np.ndarray, groups: pd.DataFrame, count: int) -> None:
-    labels = [
-        f"{group}\n{images:,} images, {lesions:,} lesions"
-        for group, images, lesions in groups.itertuples(index=False)
-    ]
-    for number, axes in enumerate(panels.flat[:count]):
-        shown = labels if number % COLUMNS == 0 else [""] * len(labels)
-        axes.set_yticks(np.arange(len(labels))[::-1], shown, fontsize=8.5)
 
 
 def _draw_key(axes: Axes) -> None:
@@ -331,18 +293,16 @@ def _draw_key(axes: Axes) -> None:
         FLAGGED: "group with a gap to the others\n(Holm-corrected p below 0.05)",
         SMALL: f"fewer than {JUDGED_LESIONS} lesions:\ntoo small to judge",
     }
+    too_few = f"{TOO_FEW}: fewer than {CLASS_LESIONS} lesions\nof a class that it needs"
     handles = [
-        Line2D([], [], color=colour, marker=marker, markersize=8, linewidth=4, label=name)
-        for (colour, marker), name in names.items()
-    ]
-    handles += [
-        Line2D([], [], color=INK, marker="|", markersize=14, linestyle="", label=OTHERS),
-        Line2D([], [], color=INK, linewidth=1, linestyle=(0, (4, 2)), label="all images"),
-        Line2D(
-            [],
-            [],
-            linestyle="",
-            label=f"{TOO_FEW}: fewer than {CLASS_LESIONS} lesions\nof a class that it needs",
+        *(
+            Line2D([], [], color=colour, marker=marker, markersize=8, linewidth=4, label=name)
+            for (colour, marker), name in names.items()
         ),
+        Line2D([], [], color=style.INK, marker="|", markersize=14, linestyle="", label=OTHERS),
+        Line2D([], [], color=style.INK, linewidth=1, linestyle=(0, (4, 2)), label="all images"),
+        Line2D([], [], linestyle="", label=too_few),
     ]
-    axes.legend(handles=handles, loc="center left", frameon=False, fontsize=8.8, labelcolor=INK)
+    axes.legend(
+        handles=handles, loc="center left", frameon=False, fontsize=8.8, labelcolor=style.INK
+    )

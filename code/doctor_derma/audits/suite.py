@@ -65,9 +65,10 @@ def _calibration(of: Audited) -> Audit:
     )
     frame = calibration.measure_calibration(versions)
     figures = {}
-    for version, rows in frame.groupby("version", sort=False):
-        intervals = {row["metric"]: interval_of(row) for row in rows.to_dict("records")}
-        figures[f"reliability_{version}"] = plot_reliability(versions[str(version)], intervals)
+    for version, predictions in versions.items():
+        rows = frame[frame["version"] == version].to_dict("records")
+        intervals = {row["metric"]: interval_of(row) for row in rows}
+        figures[f"reliability_{version}"] = plot_reliability(predictions, intervals)
     table = calibration.calibration_table(frame, info.temperature, info.prior_weight)
     return Audit([table], {"calibration": frame}, figures)
 

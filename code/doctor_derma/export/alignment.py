@@ -39,9 +39,9 @@ def measure_map_places(network: LesionNetwork, pixels: np.ndarray) -> MapPlaces:
     r"""Measure where the cells of a network's maps look in the picture.
 
     The place a cell looks at is the centroid of its squared gradient over the pixels, its
-    effective receptive field (Luo et al. [1]_). The pictures are repeated so far that the field
-    of the middle cell ends before the edge, and to a length from which as many pixels are left
-    over at every halving as from the picture's own, since some networks pad by what is left.
+    effective receptive field (Luo et al. [1]_). Pictures are repeated until the field of the
+    middle cell ends before the edge, and to a length that leaves as many pixels over at every
+    halving as the picture's own, since some networks pad by what is left.
 
     Parameters
     ----------
@@ -60,7 +60,9 @@ def measure_map_places(network: LesionNetwork, pixels: np.ndarray) -> MapPlaces:
         side + _PIXELS * math.ceil(_CELLS * side / count / _PIXELS)
         for side, count in zip(sides, cells, strict=True)
     ]
-    images = scale_pixels(torch.from_numpy(_repeated(pixels, longer))).requires_grad_()
+    repeats = [-(-side // own) for side, own in zip(longer, sides, strict=True)]
+    repeated = np.tile(pixels, (1, *repeats, 1))[:, : longer[0], : longer[1]]
+    images = scale_pixels(torch.from_numpy(repeated)).requires_grad_()
     maps = network.logits_maps_and_features(images)[1]
     more = maps.shape[2:]
     # Squares differ between classes and pictures, so each is a sample of the same field.
@@ -73,20 +75,10 @@ def measure_map_places(network: LesionNetwork, pixels: np.ndarray) -> MapPlaces:
     return MapPlaces(shift=(down[0], across[0]), scale=(down[1], across[1]))
 
 
-def _repeated(pixels: np.ndarray, sides: list[int]) -> np.ndarray:
-    """Repeat pictures downwards and to the right, to so many rows and columns."""
-    repeats = [-(-side // own) for side, own in zip(sides, pixels.shape[1:3], strict=True)]
-    return np.tile(pixels, (1, *repeats, 1))[:, : sides[0], : sides[1]]
-
-
 def _along(weights: torch.Tensor, side: int, cells: int, more: int) -> tuple[float, float]:
-    """Return shift and scale along one side of a picture.
+    """Return shift and scale along a side of so many pixels and cells.
 
-    Parameters
-    ----------
-    weights : what the middle cell sees of each pixel, of the longer picture
-    side, cells : pixels and cells of the picture
-    more : cells of the longer one
+    ``weights`` are what the middle one of ``more`` cells sees of each pixel of the longer picture.
     """
     if more == cells or not float(weights.sum()) > 0:
         return 0.0, 1.0

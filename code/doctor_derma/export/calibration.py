@@ -6,18 +6,12 @@ sets, and those of the decision rules.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.special import softmax
 
-from doctor_derma.bundle import (
-    Conformal,
-    Decision,
-    Expected,
-    MelanomaFirst,
-    RuleFigures,
-    SetKind,
-)
+from doctor_derma.bundle import Conformal, Decision, Expected, MelanomaFirst, RuleFigures, SetKind
 from doctor_derma.decisions import MELANOMA, Costs, Rule, Rulebook, melanoma_threshold
 from doctor_derma.evaluation.bootstrap import bootstrap
 from doctor_derma.evaluation.calibration import fit_temperature
@@ -62,16 +56,14 @@ def calibrate(
     r"""Set how much the class priors count, and fit the temperature.
 
     With class shares :math:`\pi_k` of the training split, a balanced loss leaves logits
-    :math:`f_k` that treat all classes alike, and a plain one :math:`f_k + \log \pi_k`, which are
-    those for data with these shares (Menon et al. [1]_, section 3). The shares count with the
-    exponent s, the prior weight:
+    :math:`f_k` that treat all classes alike, and a plain one :math:`f_k + \log \pi_k`
+    (Menon et al. [1]_, section 3). The shares count with the exponent s, the prior weight:
 
     .. math:: p_k \propto \exp((f_k + s \log \pi_k) / T)
 
     With s = 1 the probabilities are those for data like the training data; with s = 0 the most
     probable class is the one that raises balanced accuracy most. The temperature T is fitted
-    last [2]_, so that the confidence in the classes that are called at this s is that which
-    comes true on the validation split.
+    last [2]_, so that the confidence at this s is that which comes true on these images.
 
     Parameters
     ----------
@@ -101,9 +93,7 @@ class Fitted:
     Attributes
     ----------
     calibration : from logits to probabilities
-    class_shares : of the training images, K numbers
-    prior_weight : how much they count in the probabilities
-    rulebook : the decision rules
+    rulebook : the decision rules, with the shares of the classes and their weight
     probabilities : float64 [n, K], of the images that it was fitted to
     conformal : which classes are in a prediction set
     decision : how probabilities become a label
@@ -111,8 +101,6 @@ class Fitted:
     """
 
     calibration: Calibration
-    class_shares: tuple[float, ...]
-    prior_weight: float
     rulebook: Rulebook
     probabilities: np.ndarray
     conformal: Conformal
@@ -135,17 +123,13 @@ def fit_outputs(
 ) -> Fitted:
     """Fit temperature, prediction sets and decision thresholds.
 
-    The outputs may be those of one network on a validation split, or those of many, each on the
-    images that it has not seen.
-
     Parameters
     ----------
-    logits : float [n, K]; the logarithms of probabilities serve as well
-    labels : int [n]
-    lesions : str [n], for the intervals, which are over lesions
+    logits : float [n, K], of one network or of many, of images that they have not seen; the
+        logarithms of probabilities serve as well
+    labels, lesions : int and str [n]; intervals are over lesions
     classes : the K short class names
-    class_counts : training images a class, int [K], all over 0
-    balanced, prior_weight : as for `calibrate`
+    class_counts, balanced, prior_weight : as for `calibrate`
     rule : by which labels are decided where none is asked for
     costs : true class -> called class -> cost, for the rule ``costs``
     sets : what the prediction sets promise, see ``inference/conformal.py``
@@ -162,21 +146,14 @@ def fit_outputs(
     probabilities = calibration.probabilities(logits)
     shares = tuple(float(share) for share in class_counts / class_counts.sum())
     melanoma = _fit_melanoma(probabilities, labels, lesions, classes)
+    threshold = melanoma.threshold if melanoma else None
     rulebook = Rulebook(
-        tuple(classes),
-        shares,
-        prior_weight,
-        calibration.temperature,
-        rule,
-        melanoma.threshold if melanoma else None,
-        costs,
+        *(tuple(classes), shares, prior_weight, calibration.temperature, rule, threshold, costs)
     )
     decided = {name: rulebook.decide(probabilities, name) for name in rulebook.rules}
     metrics = classification_metrics(labels, probabilities, classes, decided[rule])
     return Fitted(
         calibration=calibration,
-        class_shares=shares,
-        prior_weight=prior_weight,
         rulebook=rulebook,
         probabilities=probabilities,
         conformal=fit_sets(probabilities, labels, sets),
@@ -202,13 +179,7 @@ def fit_sets(probabilities: np.ndarray, labels: np.ndarray, sets: SetKind) -> Co
 
 
 def check_decision(classes: Sequence[str], rule: Rule, costs: Costs | None) -> None:
-    """Look for mistakes before anything is fitted.
-
-    Raises
-    ------
-    DermaError
-        When the costs are wrong, or the classes can't have the rule.
-    """
+    """Raise `DermaError`, before anything is fitted, for wrong costs or an impossible rule."""
     # The threshold stands for the one to be fitted.
     even = (1.0,) * len(classes)
     Rulebook(tuple(classes), even, 1.0, 1.0, rule, threshold=0.0, costs=costs)
@@ -221,37 +192,28 @@ def _fit_melanoma(
     if MELANOMA not in classes:
         return None
     column = list(classes).index(MELANOMA)
-    is_melanoma = labels == column
-    if is_melanoma.all() or not is_melanoma.any():
+    is_melanoma = (labels == column).astype(int)
+    melanomas, others = int(is_melanoma.sum()), int((1 - is_melanoma).sum())
+    if not melanomas or not others:
         return None
     scores = probabilities[:, column]
-    threshold = melanoma_threshold(scores, is_melanoma, SPECIFICITY)
+    threshold = melanoma_threshold(scores, is_melanoma == 1, SPECIFICITY)
     called = (scores > threshold).astype(int)
-
-    def measure(weights: np.ndarray) -> dict[str, np.ndarray]:
-        # Two classes, melanoma and all else.
-        names = ("others", MELANOMA)
-        return weighted_decision_metrics(is_melanoma.astype(int), called, names, weights)
-
+    measure = partial(weighted_decision_metrics, is_melanoma, called, ("others", MELANOMA))
     found = bootstrap(lesions, measure)
     return MelanomaFirst(
         threshold=threshold,
         target_specificity=SPECIFICITY,
-        sensitivity=Expected(
-            **vars(found[f"sensitivity_{MELANOMA}"]), images=int(is_melanoma.sum())
-        ),
-        specificity=Expected(
-            **vars(found[f"specificity_{MELANOMA}"]), images=int((~is_melanoma).sum())
-        ),
+        sensitivity=Expected(**vars(found[f"sensitivity_{MELANOMA}"]), images=melanomas),
+        specificity=Expected(**vars(found[f"specificity_{MELANOMA}"]), images=others),
     )
 
 
 def rule_figures(labels: np.ndarray, called: np.ndarray, classes: Sequence[str]) -> RuleFigures:
     """Measure what a rule called n images, int [n]."""
     found = weighted_decision_metrics(labels, called, classes, np.ones((1, len(labels))))
-    values = {name: float(found[name][0]) for name in RULE_METRICS if name in found}
     calls = np.bincount(called, minlength=len(classes))
     return RuleFigures(
-        metrics=finite_values(values),
+        metrics=finite_values({name: found[name][0] for name in RULE_METRICS if name in found}),
         called=tuple(float(share) for share in calls / len(called)),
     )

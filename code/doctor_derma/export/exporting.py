@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -35,7 +35,7 @@ from doctor_derma.decisions import Costs, Rule
 from doctor_derma.diagnoses import full_name
 from doctor_derma.errors import DermaError
 from doctor_derma.export.alignment import measure_map_places
-from doctor_derma.export.calibration import DEFAULT_RULE, check_decision, fit_outputs
+from doctor_derma.export.calibration import DEFAULT_RULE, Fitted, check_decision, fit_outputs
 from doctor_derma.export.onnx import ServingGraph, load_network, write_graph
 from doctor_derma.export.ood import ACCEPTANCE, OodScore, choose_rows, fit_distance, ood_threshold
 from doctor_derma.export.out_of_fold import network_outputs, pool_outputs, twins_of
@@ -44,7 +44,7 @@ from doctor_derma.images.decoding import DECODER
 from doctor_derma.images.large_pictures import load_libvips
 from doctor_derma.images.quality import measure_quality
 from doctor_derma.models.networks import LesionNetwork
-from doctor_derma.training.config import Size, check_tta
+from doctor_derma.training.config import check_tta
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import Run
 
@@ -67,17 +67,16 @@ def export_run(
     """Write the bundle of a run: graph and ``model.json``.
 
     The temperature, the conformal threshold and those of melanoma and of the OOD score are fitted,
-    and the validation metrics are taken, on the validation split. A run that is trained on that
-    too has twins, trained by the same recipe without one fold each (`twins_of`): what is fitted is
-    fitted to their outputs on those folds, and the distance of out-of-distribution pictures, which
-    is alike in all these networks, is measured in the run's own features.
-    Nothing is written unless the graph agrees with the torch network.
+    and the metrics taken, on the validation split. A run that is trained on that too has twins,
+    trained by the same recipe without one fold each (`twins_of`): their outputs on those folds are
+    fitted to, but the distance of out-of-distribution pictures, which is alike in all these
+    networks, is that of the run's own features. Nothing is written unless the graph agrees with
+    the torch network.
 
     Parameters
     ----------
     prior_weight : weight of the class priors, see `calibrate`; the recipe's unless given
-    tta : views of each picture that the graph averages, see ``models/tta.py``; the recipe's unless
-        given
+    tta : views that the graph averages, see ``models/tta.py``; the recipe's unless given
     rule, costs : of the decisions, see `fit_outputs`
     sets : what the prediction sets promise, on average or for each class
 
@@ -95,45 +94,25 @@ def export_run(
         raise DermaError(
             f"{run.best_checkpoint}: missing; finish an epoch: derma train --resume {run.name}"
         )
-    if run.info.data_fingerprint != dataset.fingerprint:
-        raise DermaError(
-            f"{dataset.folder}: not the data that run '{run.name}' was trained on; "
-            "import those again"
-        )
-    check_decision(dataset.classes, rule or DEFAULT_RULE, costs)
+    check_trained_on(run, dataset)
+    rule, config, size = rule or DEFAULT_RULE, run.config, run.config.image_size
+    check_decision(dataset.classes, rule, costs)
     twins = twins_of(run)
+    names = tuple(twin.name for twin in twins)
     network = load_network(run)
-    size = run.config.image_size
-    network.tta = _checked_tta(run.config.tta if tta is None else tta, size)
+    network.tta = config.tta if tta is None else tta
+    try:
+        check_tta(network.tta, size)
+    except ValueError as error:
+        raise DermaError(f"--tta: {network.tta}: {error}") from error
     pixels = pixel_cache(dataset, *size)
-    train = parts_of(dataset, run.config).train
-    trained = dataset.targets(dataset.table.iloc[train])
-    counts = np.bincount(trained, minlength=len(dataset.classes))
+    train = parts_of(dataset, config).train
     found = [_unseen_outputs(twin, dataset, pixels, network.tta) for twin in twins]
-    rows, logits, distances = pool_outputs(*zip(*(each[:3] for each in found), strict=True))
-    distance = found[0].distance if twins == [run] else _own_distance(network, pixels, train)
-    labels = np.array(dataset.targets(dataset.table.iloc[rows]))
-    lesions = dataset.table["lesion"].to_numpy(dtype=str)[rows]
-    fitted = fit_outputs(
-        *(logits, labels, lesions),
-        dataset.classes,
-        counts,
-        balanced=run.config.balanced,
-        prior_weight=run.config.prior_weight if prior_weight is None else prior_weight,
-        rule=rule or DEFAULT_RULE,
-        costs=costs,
-        sets=sets,
-    )
-    patients = fit_patient_term(
-        fitted.probabilities,
-        labels,
-        lesions,
-        patients_of(dataset.table.iloc[rows]),
-        fitted.rulebook,
-        sets,
-    )
-    ood = distance.scaled(ood_threshold(distances))
-    graph = ServingGraph(network, fitted.calibration, ood)
+    rows, logits, distances = pool_outputs(*zip(*(outputs for _, outputs in found), strict=True))
+    distance = found[0][0] if twins == [run] else _own_distance(network, pixels, train)
+    weight = config.prior_weight if prior_weight is None else prior_weight
+    fitted, entries = fit_bundle(run, dataset, rows, logits, weight, rule, costs, sets)
+    graph = ServingGraph(network, fitted.calibration, distance.scaled(ood_threshold(distances)))
     target = destination or run.bundle
     with replacing_own_folder(target, INFO_FILE) as folder:
         path = folder / GRAPH_FILE
@@ -146,23 +125,18 @@ def export_run(
             name=run.name,
             run=run.info.tracking_id or run.name,
             created=datetime.now(UTC).isoformat(timespec="seconds"),
-            architecture=run.config.model,
+            architecture=config.model,
             classes=tuple(
                 DiagnosisName(name=name, full_name=full_name(name)) for name in dataset.classes
             ),
             input=InputSize(height=size.height, width=size.width, mean=mean, std=std),
-            temperature=fitted.calibration.temperature,
-            prior_weight=fitted.prior_weight,
+            prior_weight=weight,
             tta=network.tta,
-            class_shares=fitted.class_shares,
+            class_shares=fitted.rulebook.class_shares,
             map_shift=places.shift,
             map_scale=places.scale,
-            conformal=fitted.conformal,
-            ood=OodThreshold(acceptance=ACCEPTANCE, images=len(rows)),
             quality=_quality_limits(pixels[choose_rows(train)]),
-            patient=patients,
-            decision=fitted.decision,
-            metrics={"val": fitted.metrics},
+            **entries,
             data=DataProvenance(
                 name=run.info.data_name,
                 fingerprint=run.info.data_fingerprint,
@@ -170,10 +144,10 @@ def export_run(
                 images=run.info.images,
             ),
             pretrained=Pretrained(**run.info.pretrained) if run.info.pretrained else None,
-            twin=_names(twins) if run.info.twin else None,
+            twin=(names if len(names) > 1 else names[0]) if run.info.twin else None,
             code=CodeProvenance(version=run.info.version, git_commit=run.info.git_commit),
             decoder=_decoder(),
-            recipe=run.config.model_dump(mode="json"),
+            recipe=config.model_dump(mode="json"),
             weights=Weights(sha256=file_sha256(path), bytes=path.stat().st_size, precision="fp32"),
             parity=Parity(max_probability_difference=difference, images=len(checked)),
         )
@@ -181,21 +155,61 @@ def export_run(
     return target
 
 
-def check_parity(graph: ServingGraph, path: Path, pixels: np.ndarray) -> float:
-    """Compare a graph on disk with its torch original on real images.
+def check_trained_on(run: Run, dataset: Dataset) -> None:
+    """Raise `DermaError` where the data are not those that a run was trained on."""
+    if run.info.data_fingerprint != dataset.fingerprint:
+        raise DermaError(
+            f"{dataset.folder}: not the data that run '{run.name}' was trained on; "
+            "import those again"
+        )
 
-    Parameters
-    ----------
-    pixels : uint8 RGB of shape (n, height, width, 3)
+
+def fit_bundle(
+    run: Run,
+    dataset: Dataset,
+    rows: np.ndarray,
+    logits: np.ndarray,
+    prior_weight: float,
+    rule: Rule,
+    costs: Costs | None,
+    sets: SetKind,
+) -> tuple[Fitted, dict[str, Any]]:
+    """Fit all that a bundle fits to the logits of the images in some rows, float (n, classes).
 
     Returns
     -------
-    the largest absolute difference of any probability
+    what was fitted, and what becomes of it and of patient data in `BundleInfo`
+    """
+    table = dataset.table.iloc[rows]
+    labels, lesions = np.array(dataset.targets(table)), table["lesion"].to_numpy(dtype=str)
+    trained = dataset.targets(dataset.table.iloc[parts_of(dataset, run.config).train])
+    fitted = fit_outputs(
+        *(logits, labels, lesions, dataset.classes),
+        np.bincount(trained, minlength=len(dataset.classes)),
+        balanced=run.config.balanced,
+        prior_weight=prior_weight,
+        rule=rule,
+        costs=costs,
+        sets=sets,
+    )
+    patient = fit_patient_term(
+        fitted.probabilities, labels, lesions, patients_of(table), fitted.rulebook, sets
+    )
+    return fitted, {
+        "temperature": fitted.calibration.temperature,
+        "conformal": fitted.conformal,
+        "ood": OodThreshold(acceptance=ACCEPTANCE, images=len(rows)),
+        "patient": patient,
+        "decision": fitted.decision,
+        "metrics": {"val": fitted.metrics},
+    }
 
-    Raises
-    ------
-    DermaError
-        When it is over ``TOLERANCE``.
+
+def check_parity(graph: ServingGraph, path: Path, pixels: np.ndarray) -> float:
+    """Return the largest absolute difference of a graph's probabilities from its torch original.
+
+    ``pixels`` are real images, uint8 RGB of shape (n, height, width, 3). Over ``TOLERANCE`` it
+    raises `DermaError`.
     """
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     exported = session.run(None, {INPUT_NAME: pixels})[0]
@@ -217,47 +231,26 @@ def _decoder() -> DecoderProvenance:
     return DecoderProvenance(version=DECODER, pillow=PIL.__version__, libvips=libvips)
 
 
-def _names(twins: list[Run]) -> str | tuple[str, ...]:
-    names = tuple(twin.name for twin in twins)
-    return names if len(names) > 1 else names[0]
-
-
-class _Unseen(NamedTuple):
-    """What a network says of the images that it has not seen, and its distance of any features."""
-
-    rows: np.ndarray
-    logits: np.ndarray
-    distances: np.ndarray
-    distance: OodScore
-
-
-def _unseen_outputs(run: Run, dataset: Dataset, pixels: np.ndarray, tta: int) -> _Unseen:
+def _unseen_outputs(
+    run: Run, dataset: Dataset, pixels: np.ndarray, tta: int
+) -> tuple[OodScore, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return a network's distance, and rows, logits and distances of the images it has not seen."""
     network = load_network(run)
     network.tta = tta
     parts = parts_of(dataset, run.config)
     logits, features = network_outputs(network, pixels, parts.val)
     distance = _own_distance(network, pixels, parts.train)
-    return _Unseen(parts.val, logits, distance(features), distance)
+    return distance, (parts.val, logits, distance(features))
 
 
 def _own_distance(network: LesionNetwork, pixels: np.ndarray, train: np.ndarray) -> OodScore:
     return fit_distance(network_outputs(network, pixels, choose_rows(train))[1])
 
 
-def _checked_tta(count: int, size: Size) -> int:
-    try:
-        check_tta(count, size)
-    except ValueError as error:
-        raise DermaError(f"--tta: {count}: {error}") from error
-    return count
-
-
 def _quality_limits(pixels: np.ndarray) -> QualityLimits:
     found = [measure_quality(picture) for picture in pixels]
-    luminance = [quality.luminance for quality in found]
-    sharpness = [quality.sharpness for quality in found]
+    darkest, brightest = np.quantile([of.luminance for of in found], [_RARE, 1 - _RARE])
+    blurriest = np.quantile([of.sharpness for of in found], _RARE)
     return QualityLimits(
-        darkest=float(np.quantile(luminance, _RARE)),
-        brightest=float(np.quantile(luminance, 1 - _RARE)),
-        blurriest=float(np.quantile(sharpness, _RARE)),
+        darkest=float(darkest), brightest=float(brightest), blurriest=float(blurriest)
     )

@@ -19,6 +19,7 @@ References
 """
 
 import contextlib
+import copy
 import io
 import tempfile
 from collections.abc import Sequence
@@ -47,12 +48,9 @@ _PERCENTILE = 99.99
 
 
 def quantize_int8(network: ModelProto, pictures: Sequence[np.ndarray]) -> ModelProto:
-    """Return a network whose convolutions of small maps are in int8.
+    """Return a network of `cut_network` whose convolutions of small maps are in int8.
 
-    Parameters
-    ----------
-    network : of `onnx.cut_network`
-    pictures : training images that show the range of each map, uint8 (height, width, 3)
+    ``pictures`` show the range of each map: training images, uint8 (height, width, 3).
     """
     console = terminal(error=True)
     with (
@@ -77,8 +75,7 @@ def _maps_read(network: ModelProto, pictures: Sequence[np.ndarray]) -> dict[str,
     """Describe the maps that convolutions read, by the names of these."""
     convolutions = map_convolutions(network)
     names = sorted({node.input[0] for node in convolutions})
-    telling = ModelProto()
-    telling.CopyFrom(network)
+    telling = copy.deepcopy(network)
     del telling.graph.output[:]
     telling.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     session = onnxruntime.InferenceSession(
@@ -99,8 +96,7 @@ def _maps_read(network: ModelProto, pictures: Sequence[np.ndarray]) -> dict[str,
 def _quantize(
     network: ModelProto, pictures: Sequence[np.ndarray], convolutions: set[str]
 ) -> ModelProto:
-    prepared = ModelProto()
-    prepared.CopyFrom(network)
+    prepared = copy.deepcopy(network)
     # ONNX Runtime's mark for what needs no preparation: the exporter has folded and inferred.
     onnx.helper.set_model_props(prepared, {"onnx.quant.pre_process": "onnxruntime.quant"})
     with tempfile.TemporaryDirectory() as folder:
@@ -116,9 +112,7 @@ def _quantize(
             op_types_to_quantize=["Conv"],
             reduce_range=True,
             nodes_to_exclude=[
-                node.name
-                for node in network.graph.node
-                if node.op_type == "Conv" and node.name not in convolutions
+                node.name for node in network.graph.node if node.name not in convolutions
             ],
             calibrate_method=CalibrationMethod.Percentile,
             extra_options={"CalibPercentile": _PERCENTILE},
@@ -139,10 +133,7 @@ class _Pictures(CalibrationDataReader):  # type: ignore[misc]  # of an untyped l
 def _correct_biases(network: ModelProto, quantized: ModelProto, read: dict[str, _Map]) -> None:
     """Take what rounded weights add to the mean of a convolution back from its int32 bias.
 
-    Parameters
-    ----------
-    network, quantized : before and after; the second is changed
-    read : what the quantized convolutions read, by their names
+    ``quantized`` is changed; ``read`` says what its convolutions in int8 read, by their names.
     """
     exact = {constant.name: constant for constant in network.graph.initializer}
     stored = {constant.name: constant for constant in quantized.graph.initializer}

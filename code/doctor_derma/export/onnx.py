@@ -5,6 +5,7 @@ network is most of the work and of the bytes, and can be quantized. The head is 
 to what the network says, and stays in fp32.
 """
 
+import copy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -49,14 +50,7 @@ _BATCH = 64
 
 
 class ServingGraph(nn.Module):
-    """Normalisation, network, calibrated softmax, class activation maps and OOD score.
-
-    Parameters
-    ----------
-    network : a trained network, put into evaluation mode
-    calibration : the temperature and offsets of the softmax
-    ood : mean, precision and directions of the pooled features
-    """
+    """A trained network in evaluation mode, with calibrated softmax and OOD score."""
 
     offsets: Tensor
     mean: Tensor
@@ -86,12 +80,9 @@ class ServingGraph(nn.Module):
 
 def load_network(run: Run) -> LesionNetwork:
     """Load the averaged weights of the best epoch of a run."""
+    config, classes = run.config, len(run.info.classes)
     # Never pretrained: the checkpoint holds every weight.
-    network = create_network(
-        run.config.model,
-        len(run.info.classes),
-        colour_constancy=run.config.colour_constancy,
-    )
+    network = create_network(config.model, classes, colour_constancy=config.colour_constancy)
     network.load_state_dict(averaged_weights(run.best_checkpoint))
     return network.eval()
 
@@ -112,7 +103,7 @@ def write_graph(graph: ServingGraph, height: int, width: int, path: Path) -> Non
     assert program is not None
     program.optimize()
     for node in program.model.graph:
-        # Where torch met it: file names of this machine, which are nobody else's business.
+        # It names files of this machine, which are nobody else's business.
         node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)
     program.save(path, external_data=False)
     onnx.checker.check_model(str(path), full_check=True)
@@ -121,18 +112,11 @@ def write_graph(graph: ServingGraph, height: int, width: int, path: Path) -> Non
 def run_graph(
     graph: Path | ModelProto, pixels: np.ndarray, rows: np.ndarray, outputs: Sequence[str]
 ) -> list[np.ndarray]:
-    """Run a graph on some rows of a pixel cache.
-
-    Parameters
-    ----------
-    graph : an ONNX file, or what it holds
-    pixels : uint8 of shape (images, height, width, 3)
-    rows : int (n,)
-    outputs : names of the graph's outputs
+    """Run a graph on n rows of a pixel cache, uint8 (images, height, width, 3).
 
     Returns
     -------
-    float64 arrays, one an output, all of length n
+    for each name in ``outputs`` a float64 array of length n
     """
     source = graph.SerializeToString() if isinstance(graph, ModelProto) else graph
     session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
@@ -145,29 +129,27 @@ def run_graph(
 
 
 def cut_network(model: ModelProto) -> ModelProto:
-    """Return the network of an exported graph.
+    """Return the network of an exported graph, or raise `DermaError` where it has no such part.
 
     Returns
     -------
     a graph from ``images`` to ``logits`` (n, classes), ``activation_maps``
     (n, classes, h, w) and the pooled ``features`` (n, C)
-
-    Raises
-    ------
-    DermaError
-        When the graph has no such parts.
     """
-    producers = _producers(model)
     logits = _mean_of(model, ACTIVATION_MAPS)
-    features = _mean_of(model, producers[ACTIVATION_MAPS].input[0])
+    features = _mean_of(model, _producers(model)[ACTIVATION_MAPS].input[0])
     for node in _consumers(model, logits):
         if node.op_type == "Add":  # the bias of the linear head
             logits = node.output[0]
     described = onnx.shape_inference.infer_shapes(model)
-    network = onnx.utils.Extractor(described).extract_model(
-        [INPUT_NAME], [logits, ACTIVATION_MAPS, features]
-    )
-    _rename(network, {logits: LOGITS, features: FEATURES})
+    outputs = [logits, ACTIVATION_MAPS, features]
+    network = onnx.utils.Extractor(described).extract_model([INPUT_NAME], outputs)
+    names = {logits: LOGITS, features: FEATURES}
+    for node in network.graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for described_value in (*network.graph.output, *network.graph.value_info):
+        described_value.name = names.get(described_value.name, described_value.name)
     return network
 
 
@@ -176,8 +158,7 @@ def join_head(network: ModelProto, calibration: Calibration, ood: OodScore) -> M
 
     Its outputs are ``probabilities``, ``activation_maps`` and ``unfamiliarity``.
     """
-    model = ModelProto()
-    model.CopyFrom(network)
+    model = copy.deepcopy(network)
     constants = {
         "temperature": np.float32(calibration.temperature),
         "offsets": calibration.offsets.astype(np.float32),
@@ -236,11 +217,3 @@ def _mean_of(model: ModelProto, name: str) -> str:
         if node.op_type in _POOLS:
             return node.output[0]
     raise DermaError(f"graph: '{name}' has no mean over places; export the run again")
-
-
-def _rename(model: ModelProto, names: dict[str, str]) -> None:
-    for node in model.graph.node:
-        node.input[:] = [names.get(name, name) for name in node.input]
-        node.output[:] = [names.get(name, name) for name in node.output]
-    for described in (*model.graph.output, *model.graph.value_info):
-        described.name = names.get(described.name, described.name)

@@ -45,7 +45,7 @@ _METRICS = {
 _BATCH = 64
 _FOLD_OF = re.compile(r"(.+)-fold\d+")
 # Where a run trains, which changes nothing of what it is.
-_PLACES = {"fold", "accelerator", "devices", "nodes"}
+_PLACES = {"accelerator", "devices", "nodes"}
 
 
 def twins_of(run: Run) -> list[Run]:
@@ -53,14 +53,14 @@ def twins_of(run: Run) -> list[Run]:
 
     That is the run itself, unless it has seen them all: then it has a twin, a run of the same
     recipe without one fold, named in its ``run.json``. Where all folds of the twin's family were
-    trained (``derma train --folds``), these are all twins, so that every image is judged once. The
+    trained (``derma train --folds``), all are twins, so that every image is judged once. The
     family's own name stands for it as well.
 
     Raises
     ------
     DermaError
-        When the run was trained on the validation images and has no twin, or there is no run of
-        that name, or a family that is named lacks a fold.
+        When the run has seen the validation images and has no twin, there is no run of that name,
+        or a family that is named lacks a fold.
     """
     folder, name = run.folder.parent, run.info.twin
     if name is None:
@@ -89,19 +89,20 @@ def twins_of(run: Run) -> list[Run]:
 
 def fold_family(folder: Path, name: str) -> tuple[list[Run], list[str]]:
     """Return the finished runs of the folds of a recipe, and the names of those that aren't."""
-    first = open_run(folder, f"{name}-fold0")
+    first = open_run(folder, f"{name}-fold0").config
     runs, missing = [], []
-    for fold in range(first.config.folds):
+    for fold in range(first.folds):
         of_fold = f"{name}-fold{fold}"
-        if _has_run(folder, of_fold):
-            run = open_run(folder, of_fold)
-            alike = run.config.model_dump(exclude=_PLACES) == first.config.model_dump(
-                exclude=_PLACES
-            )
-            if alike and run.config.fold == fold and (run.bundle / BUNDLE_INFO_FILE).is_file():
-                runs.append(run)
-                continue
-        missing.append(of_fold)
+        run = open_run(folder, of_fold) if _has_run(folder, of_fold) else None
+        expected = first.model_dump(exclude=_PLACES) | {"fold": fold}
+        if (
+            run
+            and run.config.model_dump(exclude=_PLACES) == expected
+            and (run.bundle / BUNDLE_INFO_FILE).is_file()
+        ):
+            runs.append(run)
+        else:
+            missing.append(of_fold)
     return runs, missing
 
 
@@ -139,7 +140,7 @@ def pool_outputs(rows: Sequence[np.ndarray], *outputs: Sequence[np.ndarray]) -> 
 
     Returns
     -------
-    the rows of all and each kind of outputs, in the order of the manifest
+    rows and outputs of all, in the order of the manifest
     """
     order = np.argsort(np.concatenate(rows))
     return [np.concatenate(arrays)[order] for arrays in (rows, *outputs)]
@@ -150,19 +151,14 @@ def out_of_fold_file(folder: Path, config: TrainConfig) -> Path:
     return folder / ("out_of_fold.csv" if config.folds else "out_of_source.csv")
 
 
-def part_column(config: TrainConfig) -> str:
-    """Return the column that says which part of the data an image was left out with."""
-    return "fold" if config.folds else "source"
-
-
 def predict_left_out(run: Run, dataset: Dataset) -> Path:
     """Let a run's network predict the images that it is judged by, and keep its logits.
 
     Returns
     -------
-    the CSV file in the run's folder, one row an image: ``image``, ``lesion``, ``class``,
-    ``fold`` or ``source``, and for each class its logit, ``logit_mel`` and so on, as the loss
-    left it. With a balanced loss the largest one is the decision that leaves class priors out.
+    the CSV file in the run's folder, one row an image: ``image``, ``lesion``, ``class``, ``fold``
+    or ``source``, and each class's logit as the loss left it, ``logit_mel`` and so on; with a
+    balanced loss the largest is the decision that leaves class priors out
     """
     config = run.config
     network = load_network(run)
@@ -170,24 +166,16 @@ def predict_left_out(run: Run, dataset: Dataset) -> Path:
     rows = parts_of(dataset, config).judged
     logits, _ = network_outputs(network, pixel_cache(dataset, *config.image_size), rows)
     table = dataset.table.iloc[rows][["image", "lesion", "class"]].reset_index(drop=True)
-    part = config.fold if config.folds else config.leave_source_out
+    part = {"fold": config.fold} if config.folds else {"source": config.leave_source_out}
     columns = {f"{LOGIT}{name}": logits[:, k] for k, name in enumerate(dataset.classes)}
     path = out_of_fold_file(run.folder, config)
     with replacing_file(path) as scratch:
-        table.assign(**{part_column(config): part}, **columns).to_csv(
-            scratch, index=False, float_format="%.7g"
-        )
+        table.assign(**part, **columns).to_csv(scratch, index=False, float_format="%.7g")
     return path
 
 
 def read_out_of_fold(path: Path) -> pd.DataFrame:
-    """Read what `predict_left_out` or `pool` wrote.
-
-    Raises
-    ------
-    DermaError
-        When the file can't be read.
-    """
+    """Read what `predict_left_out` or `pool` wrote; what can't be read raises `DermaError`."""
     text = dict.fromkeys(("image", "lesion", "class", "source"), str)
     try:
         return pd.read_csv(path, dtype=text, keep_default_na=False)
@@ -243,11 +231,9 @@ def summary_table(table: pd.DataFrame, name: str, resamples: int = RESAMPLES) ->
 
 
 def _predictions(table: pd.DataFrame, name: str) -> Predictions:
-    classes = tuple(
-        column.removeprefix(LOGIT) for column in table.columns if column.startswith(LOGIT)
-    )
-    logits = table[[f"{LOGIT}{name}" for name in classes]].to_numpy(dtype=np.float64)
-    return Predictions.of_table(table, name, classes, softmax(logits, axis=1))
+    logits = table.filter(regex=f"^{LOGIT}")
+    classes = tuple(column.removeprefix(LOGIT) for column in logits.columns)
+    return Predictions.of_table(table, name, classes, softmax(logits.to_numpy(float), axis=1))
 
 
 def _counted(predictions: Predictions, least: int) -> list[str]:
@@ -260,12 +246,11 @@ def _counted(predictions: Predictions, least: int) -> list[str]:
 def _figures(predictions: Predictions, least: int, resamples: int) -> dict[str, Interval]:
     [found] = resampled_metrics([predictions], resamples, seed=0)
     counted = _counted(predictions, least)
-    return {
-        metric: percentile_interval(
-            np.mean([found[f"{by_class}_{name}"] for name in counted], axis=0)
-        )
+    means = {
+        metric: np.mean([found[f"{by_class}_{name}"] for name in counted], axis=0)
         for metric, (_, by_class) in _METRICS.items()
     }
+    return {metric: percentile_interval(mean) for metric, mean in means.items()}
 
 
 def _row(

@@ -44,17 +44,10 @@ def known_sites(patients: Sequence[Patient]) -> tuple[str, ...]:
 
 
 def fit_weights(probabilities: np.ndarray, columns: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Fit W, so that ``softmax(log(probabilities) + columns @ W)`` gives the labels.
+    """Fit W, float64 (d, K), for ``softmax(log(probabilities) + columns @ W)`` to give the labels.
 
-    Parameters
-    ----------
-    probabilities : of pictures that training has not seen, (n, K)
-    columns : of ``encode_patients``, (n, d)
-    labels : int (n,)
-
-    Returns
-    -------
-    float64 (d, K)
+    ``probabilities`` (n, K) are of pictures that training has not seen, ``columns`` (n, d) of
+    ``encode_patients``, ``labels`` int (n,).
     """
     scores = log_probabilities(probabilities)
     truth = np.eye(scores.shape[1])[labels]
@@ -86,9 +79,7 @@ def fit_patient_term(
     Parameters
     ----------
     probabilities : of n pictures that training has not seen, (n, K)
-    labels : int (n,)
-    lesions : str (n,)
-    patients : whom the pictures show, n of them
+    labels, lesions, patients : int, str and whom it shows, of each picture
     rulebook : whose default rule calls the pictures
     sets : what the prediction sets promise
 
@@ -111,7 +102,7 @@ def fit_patient_term(
     metrics = {}
     for name, of in (("picture", probabilities), ("both", together)):
         found = classification_metrics(labels, of, rulebook.classes, rulebook.decide(of))
-        metrics[name] = {metric: float(found[metric]) for metric in _METRICS}
+        metrics[name] = {metric: found[metric] for metric in _METRICS}
     return PatientTerm(
         sites=sites,
         weights=tuple(map(tuple, fit_weights(probabilities, columns, labels).tolist())),

@@ -7,9 +7,10 @@ convolutions for x86 processors. It turns the weights into fp32 when it loads th
 inference takes the time and the memory of the fp32 graph.
 """
 
+import copy
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import onnx
@@ -22,7 +23,6 @@ from doctor_derma.bundle import (
     PROBABILITIES,
     BundleInfo,
     Decision,
-    OodThreshold,
     Parity,
     Weights,
     file_sha256,
@@ -33,7 +33,7 @@ from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.metrics import classification_metrics
-from doctor_derma.export.calibration import fit_outputs
+from doctor_derma.export.exporting import check_trained_on, fit_bundle
 from doctor_derma.export.int8 import quantize_int8
 from doctor_derma.export.onnx import (
     FEATURES,
@@ -43,9 +43,8 @@ from doctor_derma.export.onnx import (
     map_convolutions,
     run_graph,
 )
-from doctor_derma.export.ood import ACCEPTANCE, OodScore, choose_rows, fit_distance, ood_threshold
+from doctor_derma.export.ood import OodScore, choose_rows, fit_distance, ood_threshold
 from doctor_derma.export.out_of_fold import pool_outputs, twins_of
-from doctor_derma.export.patient import fit_patient_term, patients_of
 from doctor_derma.training.folds import parts_of
 from doctor_derma.training.runs import Run
 
@@ -61,12 +60,11 @@ def export_quantized(
     """Write a bundle with the quantized network of the run's own bundle.
 
     What is fitted to the network's outputs is fitted to those of the quantized network, on the
-    same images as at first: the temperature and with it the offsets of the softmax, the mean,
-    covariance and threshold of the OOD score, the thresholds of the prediction sets and of
-    melanoma, and what patient data say beside a picture. What depends on the images or on the
-    places of the cells alone is kept: the class shares and their weight, the limits of quality, the
-    shift of the maps; and so are the default rule, the costs and what the prediction sets promise.
-    The metrics in ``model.json`` are those of the images that it is fitted to.
+    same images as at first: temperature and offsets of the softmax, mean, covariance and threshold
+    of the OOD score, the thresholds of the prediction sets and of melanoma, and what patient data
+    say beside a picture. Kept are the class shares and their weight, the limits of quality, the
+    shift of the maps, the default rule, the costs and what the prediction sets promise. The metrics
+    in ``model.json`` are those of the images that it is fitted to.
 
     The bundle is a model of its own, ``NAME-int8``, that MLflow doesn't know, so that its
     evaluations don't take the place of those of the fp32 bundle.
@@ -83,7 +81,8 @@ def export_quantized(
         than there; nothing is written then.
     """
     info, twins = _read_original(run, dataset), twins_of(run)
-    if info.decision.default == "operating-point":
+    decision = info.decision
+    if decision.default == "operating-point":
         raise DermaError(
             f"--precision {precision}: the operating point of {run.name} holds for its fp32 bundle "
             f"only; write that again without it, 'derma export {run.name}', then this one"
@@ -93,40 +92,21 @@ def export_quantized(
     train = parts_of(dataset, run.config).train
     # Twins, if there are any, are quantized as well: only they have images not seen in training.
     found = [
-        _quantized_outputs(twin, dataset, pixels, targets, precision, info.decision)
-        for twin in twins
+        _quantized_outputs(twin, dataset, pixels, targets, precision, decision) for twin in twins
     ]
     rows, logits, distances, before, decided = pool_outputs(
-        *zip(*(each[:5] for each in found), strict=True)
+        *zip(*(outputs for *_, outputs in found), strict=True)
     )
     original = run.bundle / info.weights.file
-    if twins == [run]:
-        network, distance = found[0].network, found[0].distance
-    else:
-        network = _quantize(original, precision, pixels, train, targets)
-        distance = _distance(network, pixels, train)
-    lesions = dataset.table["lesion"].to_numpy(dtype=str)[rows]
-    fitted = fit_outputs(
-        *(logits, targets[rows], lesions),
-        dataset.classes,
-        np.bincount(targets[train], minlength=len(dataset.classes)),
-        balanced=run.config.balanced,
-        prior_weight=info.prior_weight,
-        rule=info.decision.default,
-        costs=info.decision.costs,
-        sets=info.conformal.sets,
+    network, distance, _ = found[0]
+    if twins != [run]:
+        network, distance = _quantize(original, precision, pixels, train, targets)
+    fitted, entries = fit_bundle(
+        *(run, dataset, rows, logits),
+        *(info.prior_weight, decision.default, decision.costs, info.conformal.sets),
     )
-    patients = fit_patient_term(
-        fitted.probabilities,
-        targets[rows],
-        lesions,
-        patients_of(dataset.table.iloc[rows]),
-        fitted.rulebook,
-        info.conformal.sets,
-    )
-    model = round_matrices(
-        join_head(network, fitted.calibration, distance.scaled(ood_threshold(distances)))
-    )
+    ood = distance.scaled(ood_threshold(distances))
+    model = round_matrices(join_head(network, fitted.calibration, ood))
     metrics_before = classification_metrics(targets[rows], before, dataset.classes, decided)
     check_loss(metrics_before, fitted.metrics, run, precision)
     compared = choose_rows(rows)
@@ -137,37 +117,23 @@ def export_quantized(
         path = folder / GRAPH_FILE
         onnx.save(model, path)
         name = f"{info.name}-{precision}"
-        quantized = info.model_copy(
-            update={
-                "name": name,
-                "run": name,
-                "created": datetime.now(UTC).isoformat(timespec="seconds"),
-                "temperature": fitted.calibration.temperature,
-                "conformal": fitted.conformal,
-                "patient": patients,
-                "decision": fitted.decision,
-                "ood": OodThreshold(acceptance=ACCEPTANCE, images=len(rows)),
-                "metrics": {"val": fitted.metrics},
-                "weights": Weights(
-                    sha256=file_sha256(path), bytes=path.stat().st_size, precision=precision
-                ),
-                "parity": parity_of(expected, probabilities),
-            }
-        )
-        write_info(folder, quantized)
+        changes = {
+            "name": name,
+            "run": name,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "weights": Weights(
+                sha256=file_sha256(path), bytes=path.stat().st_size, precision=precision
+            ),
+            "parity": parity_of(expected, probabilities),
+        }
+        write_info(folder, info.model_copy(update=entries | changes))
     return target
 
 
 def check_loss(
     before: dict[str, float], after: dict[str, float], run: Run, precision: QuantizedPrecision
 ) -> None:
-    """Refuse a quantized network that is worse than the run's own.
-
-    Raises
-    ------
-    DermaError
-        When a metric of ``MOST_LOST`` has fallen by more than there.
-    """
+    """Raise `DermaError` where a metric of ``MOST_LOST`` has fallen by more than there."""
     for metric, most in MOST_LOST.items():
         if before[metric] - after[metric] > most:
             raise DermaError(
@@ -179,29 +145,13 @@ def check_loss(
 
 def _read_original(run: Run, dataset: Dataset) -> BundleInfo:
     info = read_info(run.bundle)
-    if info.data.fingerprint != dataset.fingerprint:
-        raise DermaError(
-            f"{dataset.folder}: not the data that run '{run.name}' was trained on; "
-            "import those again"
-        )
+    check_trained_on(run, dataset)
     if info.weights.precision != "fp32":
         raise DermaError(
             f"{run.bundle}: {info.weights.precision} already; export fp32 first: "
             f"derma export {run.name}"
         )
     return info
-
-
-class _QuantizedOutputs(NamedTuple):
-    """What a network says, quantized and not, of the images that it has not seen."""
-
-    rows: np.ndarray
-    logits: np.ndarray
-    distances: np.ndarray
-    probabilities_before: np.ndarray
-    decided_before: np.ndarray
-    network: ModelProto
-    distance: OodScore
 
 
 def _quantized_outputs(
@@ -211,18 +161,19 @@ def _quantized_outputs(
     targets: np.ndarray,
     precision: QuantizedPrecision,
     decision: Decision,
-) -> _QuantizedOutputs:
+) -> tuple[ModelProto, OodScore, tuple[np.ndarray, ...]]:
+    """Return a run's quantized network and its distance, and what it says of unseen images.
+
+    That is: rows, logits, distances, and the probabilities and decisions of before.
+    """
     info, parts = _read_original(run, dataset), parts_of(dataset, run.config)
     original = run.bundle / info.weights.file
-    network = _quantize(original, precision, pixels, parts.train, targets)
-    distance = _distance(network, pixels, parts.train)
+    network, distance = _quantize(original, precision, pixels, parts.train, targets)
     logits, features = run_graph(network, pixels, parts.val, (LOGITS, FEATURES))
     [before] = run_graph(original, pixels, parts.val, (PROBABILITIES,))
     # By the rule of the run, as that of a twin may be another.
     decided = info.deciding(decision.default, decision.costs).rulebook.decide(before)
-    return _QuantizedOutputs(
-        parts.val, logits, distance(features), before, decided, network, distance
-    )
+    return network, distance, (parts.val, logits, distance(features), before, decided)
 
 
 def _quantize(
@@ -231,31 +182,24 @@ def _quantize(
     pixels: np.ndarray,
     train: np.ndarray,
     targets: np.ndarray,
-) -> ModelProto:
+) -> tuple[ModelProto, OodScore]:
     network = cut_network(onnx.load(graph))
     if precision == "fp16":
-        return round_to_fp16(network)
-    return quantize_int8(network, [pixels[row] for row in range_rows(train, targets)])
+        network = round_to_fp16(network)
+    else:
+        network = quantize_int8(network, [pixels[row] for row in range_rows(train, targets)])
+    [features] = run_graph(network, pixels, choose_rows(train), (FEATURES,))
+    return network, fit_distance(features)
 
 
 def range_rows(train: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Choose images that show the ranges of the maps: as many of each class.
+    """Choose images of ``train``, as many of each class, that show the ranges of the maps.
 
-    So the ranges are not those of the commonest.
-
-    Parameters
-    ----------
-    train : rows to choose from
-    targets : class of every row of the data set
+    ``targets`` are the classes of all rows of the data set.
     """
     shuffled = np.random.default_rng(0).permutation(train)
     each = [shuffled[targets[shuffled] == k][:_RANGE_IMAGES] for k in np.unique(targets)]
     return np.concatenate(each)
-
-
-def _distance(network: ModelProto, pixels: np.ndarray, train: np.ndarray) -> OodScore:
-    [features] = run_graph(network, pixels, choose_rows(train), (FEATURES,))
-    return fit_distance(features)
 
 
 def parity_of(expected: np.ndarray, found: np.ndarray) -> Parity:
@@ -269,12 +213,7 @@ def parity_of(expected: np.ndarray, found: np.ndarray) -> Parity:
 
 
 def round_to_fp16(network: ModelProto) -> ModelProto:
-    """Return a network whose convolutions of maps read their weights from fp16.
-
-    Parameters
-    ----------
-    network : of `onnx.cut_network`
-    """
+    """Return a network of `cut_network` whose convolutions of maps read fp16 weights."""
     return _stored_in_fp16(network, {node.input[1] for node in map_convolutions(network)})
 
 
@@ -288,15 +227,14 @@ def round_matrices(model: ModelProto) -> ModelProto:
 
 
 def _stored_in_fp16(model: ModelProto, names: set[str]) -> ModelProto:
-    halved = ModelProto()
-    halved.CopyFrom(model)
+    halved = copy.deepcopy(model)
     casts = []
     for weight in halved.graph.initializer:
         if weight.name in names:
-            name = weight.name
+            name, halves = weight.name, f"{weight.name}.fp16"
             rounded = numpy_helper.to_array(weight).astype(np.float16)
-            weight.CopyFrom(numpy_helper.from_array(rounded, f"{name}.fp16"))
-            casts.append(helper.make_node("Cast", [weight.name], [name], to=TensorProto.FLOAT))
+            weight.CopyFrom(numpy_helper.from_array(rounded, halves))
+            casts.append(helper.make_node("Cast", [halves], [name], to=TensorProto.FLOAT))
     nodes = [*casts, *halved.graph.node]
     del halved.graph.node[:]
     halved.graph.node.extend(nodes)

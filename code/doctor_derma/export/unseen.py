@@ -18,12 +18,9 @@ from doctor_derma.training.runs import open_run
 
 
 def recipe_of(info: BundleInfo, bundle: Path) -> TrainConfig:
-    """Return the recipe of the model in a folder, by which it is known what it has seen.
+    """Return a model's recipe, by which it is known what it has seen.
 
-    Raises
-    ------
-    DermaError
-        When it is none of this version's.
+    One that is none of this version's raises `DermaError`.
     """
     try:
         return TrainConfig.model_validate(info.recipe)
@@ -35,14 +32,7 @@ def unseen_predictions(runs: Path, bundle: Path, info: BundleInfo, dataset: Data
     """Predict the images that the temperature was fitted to, by networks that have not seen them.
 
     Those are the model's own validation images, or, where it was trained on them, those of its
-    twins, each by its own bundle.
-
-    Parameters
-    ----------
-    runs : folder with the twins
-    bundle : folder of the model
-    info : of the model
-    dataset : what it was trained on
+    twins in the folder ``runs``, each by its own bundle. ``dataset`` is what it was trained on.
 
     Raises
     ------

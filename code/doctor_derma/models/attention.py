@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 
 class _ScaledGates(nn.Module):
-    """Gates between 0 and ``scale``, which is kept with the weights: they mean nothing without."""
+    """Gates up to ``scale``, which is kept with the weights: they mean nothing without."""
 
     scale: Tensor
 
@@ -118,9 +118,7 @@ class EfficientChannelAttention(_ScaledGates):
     def __init__(self, channels: int, identity: bool = False) -> None:
         super().__init__(identity)
         self.kernel_size = adaptive_kernel_size(channels)
-        self.conv = nn.Conv1d(
-            1, 1, self.kernel_size, padding=(self.kernel_size - 1) // 2, bias=False
-        )
+        self.conv = nn.Conv1d(1, 1, self.kernel_size, padding=self.kernel_size // 2, bias=False)
         if identity:
             nn.init.zeros_(self.conv.weight)
 
@@ -130,13 +128,13 @@ class EfficientChannelAttention(_ScaledGates):
         return self.scale * self.conv(averages).sigmoid().transpose(1, 2).unsqueeze(-1)
 
 
-def adaptive_kernel_size(channels: int, gamma: int = 2, beta: int = 1) -> int:
-    """Return ECA's odd kernel size for a number of channels (Wang et al. [2]_, eq. 12).
+def adaptive_kernel_size(channels: int) -> int:
+    r"""Return ECA's odd kernel size for C channels, with :math:`\gamma = 2` and :math:`b = 1`.
 
     Examples
     --------
     >>> [adaptive_kernel_size(channels) for channels in (64, 128, 256, 512)]
     [3, 5, 5, 5]
     """
-    size = int(abs(math.log2(channels) + beta) / gamma)
+    size = int((math.log2(channels) + 1) / 2)
     return max(size if size % 2 else size + 1, 3)

@@ -28,16 +28,13 @@ def parse_name(name: str) -> tuple[str, str | None]:
     """
     if match := _OWN_NAME.fullmatch(name):
         return f"tf_{match[2]}" if match[2] in EFFICIENTNETS else match[2], match[1]
-    if name.startswith(TIMM_PREFIX) and _timm_has(name.removeprefix(TIMM_PREFIX)):
-        return name.removeprefix(TIMM_PREFIX), None
+    if name.startswith(TIMM_PREFIX):
+        import timm
+
+        if timm.is_model(backbone := name.removeprefix(TIMM_PREFIX)):
+            return backbone, None
     raise DermaError(
         f"model: no network named '{name}'; use one of {', '.join((*RESNETS, *EFFICIENTNETS))}, "
         "one of these with 'se_' or 'eca_' in front, "
         "or 'timm/NAME' with a name from timm.list_models()"
     )
-
-
-def _timm_has(name: str) -> bool:
-    import timm
-
-    return timm.is_model(name)

@@ -11,12 +11,7 @@ from torch import Tensor, nn
 from doctor_derma.errors import DermaError
 from doctor_derma.models.attention import EfficientChannelAttention, SqueezeExcitation
 from doctor_derma.models.names import parse_name
-from doctor_derma.models.preprocessing import (
-    IMAGENET_MEAN,
-    IMAGENET_STD,
-    Normalization,
-    ShadesOfGray,
-)
+from doctor_derma.models.preprocessing import Normalization, ShadesOfGray
 from doctor_derma.models.tta import average_over_views
 from doctor_derma.models.weights import WeightsSource, load_pretrained
 
@@ -67,8 +62,7 @@ class LesionNetwork(nn.Module):
     def freeze(self, stages: int) -> None:
         """Keep the stem and so many first stages as they are: weights and batch statistics.
 
-        They then need no gradients, which makes a step of training about twice as fast when
-        half of the stages are frozen.
+        They need no gradients: with half of the stages frozen a step takes about half as long.
 
         Raises
         ------
@@ -147,24 +141,27 @@ def create_network(
     (torch.Size([2, 7]), torch.Size([2, 7, 2, 3]), torch.Size([2, 512]))
     """
     backbone_name, attention = parse_name(name)
+    has_bottlenecks = backbone_name.startswith("tf_efficientnet_lite")
     options: dict[str, Any] = {"num_classes": 0, "global_pool": ""}
     if drop_path:
         options["drop_path_rate"] = drop_path
-    if attention and not _is_efficientnet(backbone_name):
+    if attention and not has_bottlenecks:
         options["block_args"] = {
-            "attn_layer": lambda channels, **_: _gates(attention, channels, identity=pretrained)
+            "attn_layer": lambda channels, **_: _gates(attention, channels, pretrained)
         }
     backbone = _build(name, backbone_name, options)
-    if attention and _is_efficientnet(backbone_name):
+    if attention and has_bottlenecks:
         _attend_bottlenecks(backbone, attention, pretrained)
-    if pretrained:
-        _level_gates(backbone)
     features = _feature_channels(name, backbone)
     colour = ShadesOfGray() if colour_constancy else None
     network = LesionNetwork(
         backbone, features, classes, dropout, colour, _normalization(backbone_name)
     )
     if pretrained:
+        for module in backbone.modules():
+            # Once more: timm, when it builds a residual network, draws all its convolutions anew.
+            if isinstance(module, SqueezeExcitation):
+                module.level()
         network.weights_source = load_pretrained(backbone_name, backbone, weights)
     return network
 
@@ -189,7 +186,6 @@ def _build(name: str, backbone_name: str, options: dict[str, Any]) -> nn.Module:
 
 
 def _feature_channels(name: str, backbone: nn.Module) -> int:
-    training = backbone.training
     try:
         with torch.no_grad():
             features = backbone.eval()(torch.zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE))
@@ -197,7 +193,7 @@ def _feature_channels(name: str, backbone: nn.Module) -> int:
         raise DermaError(
             f"model: '{name}' does not take images of any size; use a convolutional network"
         ) from error
-    backbone.train(training)
+    backbone.train()
     # Some networks of timm widen the features once more after the last stage.
     channels = (backbone.num_features, getattr(backbone, "head_hidden_size", None))
     if features.ndim != 4 or features.shape[1] not in channels:
@@ -212,40 +208,26 @@ def _stem_and_stages(backbone: nn.Module) -> list[list[nn.Module]]:
     """Return the modules of the stem, then those of each stage; nothing for unknown backbones."""
     names = dict(backbone.named_children())
     if "conv_stem" in names and "blocks" in names:
-        return [
-            [names["conv_stem"], names["bn1"]],
-            *([stage] for stage in names["blocks"].children()),
-        ]
-    if "conv1" in names and "layer1" in names:
-        stages = [[names[f"layer{index}"]] for index in range(1, 5)]
-        return [[names["conv1"], names["bn1"]], *stages]
-    return []
-
-
-def _is_efficientnet(backbone_name: str) -> bool:
-    return backbone_name.startswith("tf_efficientnet_lite")
+        stem, stages = "conv_stem", list(names["blocks"].children())
+    elif "conv1" in names and "layer1" in names:
+        stem, stages = "conv1", [names[f"layer{index}"] for index in range(1, 5)]
+    else:
+        return []
+    return [[names[stem], names["bn1"]], *([stage] for stage in stages)]
 
 
 def _normalization(backbone_name: str) -> Normalization:
     """Return what the backbone's pretrained weights expect, which does no harm to fresh ones."""
     config = timm.get_pretrained_cfg(backbone_name)
     if config is None or len(config.mean) != 3:
-        return Normalization(IMAGENET_MEAN, IMAGENET_STD)
+        return Normalization()
     return Normalization(config.mean, config.std)  # type: ignore[arg-type]
 
 
-def _gates(attention: str, channels: int, *, identity: bool, reduction: int = 16) -> nn.Module:
+def _gates(attention: str, channels: int, identity: bool, reduction: int = 16) -> nn.Module:
     if attention == "se":
-        return SqueezeExcitation(channels, reduction, identity=identity)
-    return EfficientChannelAttention(channels, identity=identity)
-
-
-def _level_gates(backbone: nn.Module) -> None:
-    """Start SE as the identity once more: a residual network of timm, when it is built, draws the
-    weights of every convolution in it anew."""
-    for module in backbone.modules():
-        if isinstance(module, SqueezeExcitation):
-            module.level()
+        return SqueezeExcitation(channels, reduction, identity)
+    return EfficientChannelAttention(channels, identity)
 
 
 def _attend_bottlenecks(backbone: nn.Module, attention: str, identity: bool) -> None:
@@ -258,8 +240,5 @@ def _attend_bottlenecks(backbone: nn.Module, attention: str, identity: bool) -> 
         if not isinstance(block, InvertedResidual | DepthwiseSeparableConv):
             continue
         channels = block.conv_dw.out_channels
-        expands = isinstance(block, InvertedResidual)
-        entering = block.conv_pw.in_channels if expands else block.conv_dw.in_channels
-        block.se = _gates(
-            attention, channels, identity=identity, reduction=4 * channels // entering
-        )
+        first = block.conv_pw if isinstance(block, InvertedResidual) else block.conv_dw
+        block.se = _gates(attention, channels, identity, 4 * channels // first.in_channels)

@@ -18,13 +18,9 @@ CLOSER = 1.5
 
 
 class View(NamedTuple):
-    """How a picture is looked at.
+    """How a picture is looked at: so much closer, mirrored left to right, then turned.
 
-    Attributes
-    ----------
-    turns : quarter turns
-    mirrored : whether it is mirrored, left to right, before it is turned
-    zoom : how many times closer than the whole picture
+    ``turns`` are quarter turns; ``zoom`` is how many times closer than the whole picture.
     """
 
     turns: int
@@ -47,45 +43,38 @@ def average_over_views(
 
     The mean over all places is the mean of those of the views.
 
-    Parameters
-    ----------
-    features_of : maps images (n, 3, H, W) to feature maps (n, C, h, w)
-    images : float of shape (n, 3, H, W), square where ``count`` is 8
-    count : number of views: 1, 2, 4 or 8
+    ``features_of`` maps float images (n, 3, H, W) to feature maps (n, C, h, w). The ``count`` of
+    views is 1, 2, 4 or 8, which needs square images.
     """
     if count == 1:  # The usual graph has nothing in it that others alone need.
         return features_of(images)
     views = VIEWS[:count]
     seen = features_of(torch.cat([look(images, view) for view in views]))
     # By shape and not in chunks, which an exported graph would cut for one number of images only.
-    each = seen.unflatten(0, (count, -1)).unbind()
-    return torch.stack(
-        [_put_back(maps, view) for maps, view in zip(each, views, strict=True)]
-    ).mean(0)
+    each = zip(seen.unflatten(0, (count, -1)).unbind(), views, strict=True)
+    return torch.stack([_put_back(maps, view) for maps, view in each]).mean(0)
 
 
 def look(images: Tensor, view: View) -> Tensor:
     """Return a view of images of shape (n, 3, H, W), of the same shape."""
-    closer = _enlarged_middle(images, view.zoom) if view.zoom != 1 else images
-    return torch.rot90(closer.flip(3) if view.mirrored else closer, view.turns, (2, 3))
+    if view.zoom != 1:
+        height, width = images.shape[2:]
+        top, left = (round(side * (1 - 1 / view.zoom) / 2) for side in (height, width))
+        middle = images[:, :, top : height - top, left : width - left]
+        images = functional.interpolate(
+            middle, (height, width), mode="bilinear", align_corners=False
+        )
+    return torch.rot90(images.flip(3) if view.mirrored else images, view.turns, (2, 3))
 
 
 def _put_back(maps: Tensor, view: View) -> Tensor:
-    turned = torch.rot90(maps, -view.turns, (2, 3))
-    upright = turned.flip(3) if view.mirrored else turned
-    return _over_the_middle(upright, view.zoom) if view.zoom != 1 else upright
-
-
-def _enlarged_middle(images: Tensor, zoom: float) -> Tensor:
-    height, width = images.shape[2:]
-    top, left = (round(side * (1 - 1 / zoom) / 2) for side in (height, width))
-    middle = images[:, :, top : height - top, left : width - left]
-    return functional.interpolate(middle, (height, width), mode="bilinear", align_corners=False)
-
-
-def _over_the_middle(maps: Tensor, zoom: float) -> Tensor:
-    """Put maps of a closer look where it looked, their sums unchanged."""
-    rows, columns = (_shares(side, zoom).to(maps) for side in maps.shape[2:])
+    """Put the maps of a view where it looked, their sums unchanged."""
+    maps = torch.rot90(maps, -view.turns, (2, 3))
+    if view.mirrored:
+        maps = maps.flip(3)
+    if view.zoom == 1:
+        return maps
+    rows, columns = (_shares(side, view.zoom).to(maps) for side in maps.shape[2:])
     return rows @ maps @ columns.T
 
 

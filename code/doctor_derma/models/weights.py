@@ -7,7 +7,6 @@ and licence go into the run, the bundle and its model card.
 import importlib.metadata
 import importlib.util
 import pickle
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,11 +35,8 @@ _HUB_SECONDS = 10
 class WeightsSource:
     """Where the weights come from that a network started with.
 
-    Attributes
-    ----------
-    name : the file's name, package and version, or address on the hub
-    sha256 : of the file, 64 hexadecimal digits
-    licence : SPDX name, or ``unknown``
+    The ``name`` is that of a file, a package and version, or an address on the hub; ``sha256`` is
+    of the file, 64 hexadecimal digits; ``licence`` is an SPDX name, or ``unknown``.
     """
 
     name: str
@@ -67,31 +63,17 @@ def load_pretrained(
         When there are none, they can't be read, or they are not those of this backbone.
     """
     path, source = find_weights(backbone_name, file)
-    found = _read(path)
-    _load(backbone, found, path.name)
+    _load(backbone, _read(path), path.name)
     return source
 
 
 def find_weights(backbone_name: str, file: Path | None = None) -> tuple[Path, WeightsSource]:
-    """Find the pretrained weights of a backbone, and say where they are from.
-
-    Raises
-    ------
-    DermaError
-        When there are none.
-    """
+    """Find pretrained weights and say where they are from; without any, raise `DermaError`."""
     if file:
         if not file.is_file():
             raise DermaError(f"--weights {file}: no such file; name a .safetensors or .pth file")
         return file, WeightsSource(file.name, file_sha256(file), "unknown")
-    packaged = _packaged(backbone_name)
-    if packaged:
-        return packaged
-    path = _from_hub(backbone_name)
-    config = timm.get_pretrained_cfg(backbone_name)
-    assert config is not None
-    source = WeightsSource(f"{config.hf_hub_id}", file_sha256(path), config.license or "unknown")
-    return path, source
+    return _packaged(backbone_name) or _from_hub(backbone_name)
 
 
 def _packaged(backbone_name: str) -> tuple[Path, WeightsSource] | None:
@@ -105,18 +87,18 @@ def _packaged(backbone_name: str) -> tuple[Path, WeightsSource] | None:
     return path, WeightsSource(name, file_sha256(path), _PACKAGES_LICENCE)
 
 
-def _from_hub(backbone_name: str) -> Path:
-    if not timm.is_model_pretrained(backbone_name):
+def _from_hub(backbone_name: str) -> tuple[Path, WeightsSource]:
+    config = timm.get_pretrained_cfg(backbone_name)
+    if config is None or not timm.is_model_pretrained(backbone_name):
         raise DermaError(
             f"pretrained: timm has no weights for '{backbone_name}'; leave --pretrained out"
         )
-    config = timm.get_pretrained_cfg(backbone_name)
-    hub = str(config.hf_hub_id) if config else backbone_name
+    hub = str(config.hf_hub_id)
     try:
         if not try_to_load_from_cache(hub, _HUB_FILE):
             # Asked once first: the hub's client asks for a minute.
             get_session().head(hf_hub_url(hub, _HUB_FILE), timeout=_HUB_SECONDS)
-        return Path(hf_hub_download(hub, _HUB_FILE))
+        path = Path(hf_hub_download(hub, _HUB_FILE))
     except Exception as error:  # the hub client raises what its HTTP library raises
         package = _PACKAGES.get(backbone_name, "").replace("_", "-")
         remedy = f"install {package}" if package else "name a file with --weights"
@@ -125,6 +107,7 @@ def _from_hub(backbone_name: str) -> Path:
             f"({type(error).__name__}); {remedy}, leave --pretrained out, "
             "or run where the hub is reached"
         ) from error
+    return path, WeightsSource(hub, file_sha256(path), config.license or "unknown")
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -146,7 +129,10 @@ def _load(backbone: nn.Module, found: dict[str, Tensor], where: str) -> None:
     own = backbone.state_dict()
     expected = [name for name in own if ".se." not in name or name in found]
     if not set(expected) <= set(found):
-        found = dict(_in_our_names(found, expected))
+        # Other names, but in the same order: that in which images pass. What each entry is (weight,
+        # bias, running mean, ...) must agree.
+        pairs = zip(expected, found.items(), strict=False)
+        found = {ours: value for ours, (theirs, value) in pairs if _last(ours) == _last(theirs)}
     for name in expected:
         if name not in found:
             raise DermaError(f"{where}: '{name}' is missing; these weights are of another network")
@@ -158,11 +144,5 @@ def _load(backbone: nn.Module, found: dict[str, Tensor], where: str) -> None:
     backbone.load_state_dict(own | {name: found[name] for name in expected})
 
 
-def _in_our_names(found: dict[str, Tensor], expected: list[str]) -> Iterator[tuple[str, Tensor]]:
-    """Yield weights under our names: both lists are in the order in which images pass.
-
-    What each entry is (weight, bias, running mean, ...) must agree; its shape is checked later.
-    """
-    for ours, (theirs, value) in zip(expected, found.items(), strict=False):
-        if ours.rpartition(".")[2] == theirs.rpartition(".")[2]:
-            yield ours, value
+def _last(name: str) -> str:
+    return name.rpartition(".")[2]

@@ -6,7 +6,6 @@ Lengths are shares of the shorter side. Numbers are drawn on the processor, so t
 same anywhere.
 """
 
-import functools
 import math
 
 import torch
@@ -65,55 +64,43 @@ def lay_hairs(images: Tensor) -> Tensor:
     forward, sideways = along * length, bend * (1 - along.square()) * length
     x = middle_x + heading.cos() * forward - heading.sin() * sideways
     y = middle_y + heading.sin() * forward + heading.cos() * sideways
-    hairs = torch.randint(1, _HAIRS + 1, (count,)).view(-1, 1).to(device)
+    hairs = torch.randint(1, _HAIRS + 1, (count, 1)).to(device)
     drawn = (torch.arange(_HAIRS, device=device) < hairs)[:, :, None]
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height) & drawn
     cells = (y.clamp(0, height - 1).long() * width + x.clamp(0, width - 1).long()).flatten(1)
     cover = torch.zeros(count, height * width, device=device)
     cover.scatter_reduce_(1, cells, inside.flatten(1).float(), "amax")
     cover = cover.view(count, 1, height, width)
-    wide = uniform(count, 0, 1).view(-1, 1, 1, 1).to(device)
     # Smoothed to the width of a hair: a thin one is one pixel and its neighbours' edges.
     thin = functional.avg_pool2d(cover, 3, 1, 1) * 1.5 + cover * 0.4
     thick = functional.avg_pool2d(functional.max_pool2d(cover, 3, 1, 1), 3, 1, 1)
-    cover = torch.lerp(thin, thick, wide).clamp(0, 1)
-    opacity = uniform(count, 0.4, 1).view(-1, 1, 1, 1).to(device)
-    brown = torch.tensor([0.16, 0.11, 0.09]).view(1, 3, 1, 1)
-    colour = brown * uniform(count, 0.2, 3.5).view(-1, 1, 1, 1)
-    return torch.lerp(images, colour.to(device).expand_as(images), opacity * cover)
+    cover = torch.lerp(thin, thick, _draw(images, 0, 1)).clamp(0, 1)
+    opacity = _draw(images, 0.4, 1)
+    brown = torch.tensor([0.16, 0.11, 0.09], device=device).view(1, 3, 1, 1)
+    return torch.lerp(images, (brown * _draw(images, 0.2, 3.5)).expand_as(images), opacity * cover)
 
 
 def lay_ruler(images: Tensor) -> Tensor:
     """Lay the marks of a ruler along one edge of each image, every fifth or tenth longer."""
     count, _, height, width = images.shape
-    device = images.device
     shorter = min(height, width)
-    pitch, offset, stroke, reach, slope = (
-        part.view(-1, 1, 1, 1).to(device)
-        for part in (
-            uniform(count, 0.03, 0.12) * shorter,
-            uniform(count, 0, 1),
-            uniform(count, 0.006, 0.014) * shorter,
-            uniform(count, 0.03, 0.13) * shorter,
-            uniform(count, -0.1, 0.1),
-        )
-    )
-    edge = torch.randint(0, 4, (count,)).view(-1, 1, 1, 1).to(device)
-    every = torch.where(torch.rand(count) < 0.5, 5, 10).view(-1, 1, 1, 1).to(device)
-    rows = torch.arange(height, device=device).view(1, 1, -1, 1) + 0.5
-    columns = torch.arange(width, device=device).view(1, 1, 1, -1) + 0.5
+    pitch, offset = _draw(images, 0.03, 0.12) * shorter, _draw(images, 0, 1)
+    stroke, reach = _draw(images, 0.006, 0.014) * shorter, _draw(images, 0.03, 0.13) * shorter
+    slope = _draw(images, -0.1, 0.1)
+    edge = _of_each(torch.randint(0, 4, (count,)), images)
+    every = _of_each(torch.where(torch.rand(count) < 0.5, 5, 10), images)
+    rows, columns = (places + 0.5 for places in _places(images))
     depth = torch.where(
         edge < 2,
         torch.where(edge == 0, rows, height - rows),
         torch.where(edge == 2, columns, width - columns),
     )
-    along = torch.where(edge < 2, columns, rows) + slope * depth
-    marks = along / pitch + offset
+    marks = (torch.where(edge < 2, columns, rows) + slope * depth) / pitch + offset
     number = marks.round()
     beside = (marks - number).abs() * pitch
     long = (number.remainder(every) == 0).float() + 1
     cover = (stroke / 2 + 0.5 - beside).clamp(0, 1) * (reach * long - depth).clamp(0, 1)
-    return images * (1 - uniform(count, 0.5, 1).view(-1, 1, 1, 1).to(device) * cover)
+    return images * (1 - _draw(images, 0.5, 1) * cover)
 
 
 def lay_bubbles(images: Tensor) -> Tensor:
@@ -123,43 +110,24 @@ def lay_bubbles(images: Tensor) -> Tensor:
     shape = (count, _BUBBLES, 1, 1)
     radius = (0.01 * 15 ** torch.rand(shape) * min(height, width)).to(device)
     there = (torch.arange(_BUBBLES) < torch.randint(1, _BUBBLES + 1, (count, 1))).float()
-    light = there.view(shape).to(device)
-    across = (torch.rand(shape) * width).to(device)
-    down = (torch.rand(shape) * height).to(device)
-    rows = torch.arange(height, device=device).view(1, 1, -1, 1) - down
-    columns = torch.arange(width, device=device).view(1, 1, 1, -1) - across
-    distance = (rows.square() + columns.square()).sqrt()
+    across, down = (torch.rand(shape) * side for side in (width, height))
+    distance = _distance(images, down.to(device), across.to(device))
     ring = torch.exp(-((distance - radius) / (0.12 * radius + 0.6)).square())
-    inside = (radius - distance).clamp(0, 1)
-    strength = uniform(count, 0.1, 0.6).view(-1, 1, 1, 1).to(device)
-    glow = (strength * (light * (ring + 0.25 * inside)).amax(1, keepdim=True)).clamp(0, 1)
+    light = there.view(shape).to(device) * (ring + 0.25 * (radius - distance).clamp(0, 1))
+    glow = (_draw(images, 0.1, 0.6) * light.amax(1, keepdim=True)).clamp(0, 1)
     return images + (1 - images) * glow
 
 
 def shade_borders(images: Tensor) -> Tensor:
     """Darken the borders of each image softly, or cut its corners off as a dermatoscope's tube."""
-    count, _, height, width = images.shape
-    device = images.device
-    half = min(height, width) / 2
-    centre_y, centre_x = (
-        (side / 2 + uniform(count, -0.15, 0.15) * half).view(-1, 1, 1, 1).to(device)
-        for side in (height, width)
-    )
-    rows = torch.arange(height, device=device).view(1, 1, -1, 1) - centre_y
-    columns = torch.arange(width, device=device).view(1, 1, 1, -1) - centre_x
-    distance = (rows.square() + columns.square()).sqrt() / half
-    strength, start, tube, edge = (
-        part.view(-1, 1, 1, 1).to(device)
-        for part in (
-            uniform(count, 0.1, 0.6),
-            uniform(count, 0.3, 1.0),
-            uniform(count, 0.95, 1.6),
-            uniform(count, 0.01, 0.15),
-        )
-    )
+    half = min(images.shape[2:]) / 2
+    down, across = (side / 2 + _draw(images, -0.15, 0.15) * half for side in images.shape[2:])
+    distance = _distance(images, down, across) / half
+    strength, start = _draw(images, 0.1, 0.6), _draw(images, 0.3, 1.0)
+    tube, edge = _draw(images, 0.95, 1.6), _draw(images, 0.01, 0.15)
     soft = 1 - strength * ((distance - start).clamp(min=0) / 1.3).clamp(max=1)
     hard = ((tube - distance) / edge + 0.5).clamp(0, 1)
-    has_tube = (torch.rand(count) < 0.5).view(-1, 1, 1, 1).to(device)
+    has_tube = _of_each(torch.rand(len(images)) < 0.5, images)
     return images * torch.where(has_tube, hard * (1 - 0.3 * (1 - soft)), soft)
 
 
@@ -175,9 +143,7 @@ def blur(images: Tensor) -> Tensor:
 
 def add_noise(images: Tensor) -> Tensor:
     """Add Gaussian noise with a deviation of up to 56 of 255 grey levels, fine or coarse."""
-    deviation = (
-        (uniform(len(images), 0, 1).square() * _MOST_NOISE).view(-1, 1, 1, 1).to(images.device)
-    )
+    deviation = _draw(images, 0, 1).square() * _MOST_NOISE
     return images + deviation * torch.randn_like(images, device="cpu").to(images.device)
 
 
@@ -186,7 +152,8 @@ def compress(images: Tensor) -> Tensor:
     count, _, height, width = images.shape
     below, beside = -height % _BLOCK, -width % _BLOCK
     padded = functional.pad(images.clamp(0, 1) * 255, (0, beside, 0, below), mode="replicate")
-    rotation, back = (part.to(images.device) for part in _rotations())
+    rotation = torch.tensor(_YCBCR)
+    rotation, back = rotation.to(images.device), rotation.inverse().to(images.device)
     colours = torch.einsum("kc,nchw->nkhw", rotation, padded)
     colours[:, 0] -= 128
     cosines = _cosines().to(images.device)
@@ -201,13 +168,26 @@ def compress(images: Tensor) -> Tensor:
     return restored[:, :, :height, :width].clamp(0, 255) / 255
 
 
-@functools.cache
-def _rotations() -> tuple[Tensor, Tensor]:
-    rotation = torch.tensor(_YCBCR)
-    return rotation, rotation.inverse()
+def _of_each(values: Tensor, images: Tensor) -> Tensor:
+    """Return a number an image, (n,), as (n, 1, 1, 1) where the images are."""
+    return values.view(-1, 1, 1, 1).to(images.device)
 
 
-@functools.cache
+def _draw(images: Tensor, low: float, high: float) -> Tensor:
+    return _of_each(uniform(len(images), low, high), images)
+
+
+def _places(images: Tensor) -> list[Tensor]:
+    """Return the row and the column of each pixel, (height, 1) and (1, width)."""
+    rows, columns = (torch.arange(side, device=images.device) for side in images.shape[2:])
+    return [rows[:, None], columns[None]]
+
+
+def _distance(images: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    rows, columns = _places(images)
+    return ((rows - down).square() + (columns - across).square()).sqrt()
+
+
 def _cosines() -> Tensor:
     """Return the orthonormal discrete cosine transform of 8 values, shape (8, 8)."""
     places = torch.arange(_BLOCK) + 0.5

@@ -1,9 +1,9 @@
 """Augmentation of whole batches, on the device where the batch lies.
 
 Every image draws its own rotation, flip, zoom, stretch and shift, which are one affine map and so
-one bilinear sampling; what lies over a lesion and what a camera does to a picture
-(``training/artefacts.py``) to some of them; and its own colours, which
-are one affine map of RGB and one power. A patch may be cut out [1]_.
+one bilinear sampling, and its own colours, which are one affine map of RGB and one power. Some get
+what lies over a lesion and what a camera does to a picture (``training/artefacts.py``), and a
+patch may be cut out [1]_.
 
 References
 ----------
@@ -55,38 +55,27 @@ def augment(
     """
     # Under mixed precision, products of matrices would round pixels to bfloat16.
     with torch.autocast(pixels.device.type, enabled=False):
-        return _augment(pixels, size, config, aspect_ratio)
-
-
-def _augment(
-    pixels: Tensor, size: tuple[int, int], config: TrainConfig, aspect_ratio: float
-) -> Tensor:
-    images = scale_pixels(pixels)
-    maps = random_affine(len(pixels), config, aspect_ratio).to(pixels.device)
-    grid = sampling_grid(maps, size)
-    images = functional.grid_sample(
-        images, grid, mode="bilinear", padding_mode="reflection", align_corners=False
-    )
-    for share, change in (
-        (config.hair, lay_hairs),
-        (config.ruler, lay_ruler),
-        (config.bubbles, lay_bubbles),
-        (config.vignette, shade_borders),
-        (config.blur, blur),
-    ):
-        images = _change_some(images, share, change)
-    images = _recolour(images, config)
-    for share, change in ((config.noise, add_noise), (config.jpeg, compress)):
-        images = _change_some(images, share, change)
-    images = _change_some(images, config.cutout, _cut_out)
-    return images.clamp(0, 1).contiguous(memory_format=torch.channels_last)
+        maps = random_affine(len(pixels), config, aspect_ratio).to(pixels.device)
+        grid = sampling_grid(maps, size)
+        images = functional.grid_sample(
+            scale_pixels(pixels), grid, padding_mode="reflection", align_corners=False
+        )
+        images = _change_some(images, config.hair, lay_hairs)
+        images = _change_some(images, config.ruler, lay_ruler)
+        images = _change_some(images, config.bubbles, lay_bubbles)
+        images = _change_some(images, config.vignette, shade_borders)
+        images = _change_some(images, config.blur, blur)
+        images = _recolour(images, config)
+        images = _change_some(images, config.noise, add_noise)
+        images = _change_some(images, config.jpeg, compress)
+        images = _change_some(images, config.cutout, _cut_out)
+        return images.clamp(0, 1).contiguous(memory_format=torch.channels_last)
 
 
 def random_affine(count: int, config: TrainConfig, aspect_ratio: float = 1.0) -> Tensor:
     """Draw maps from output to input coordinates in [-1, 1], shape (count, 2, 3).
 
-    The rotation is that of the picture in its own shape, width over height ``aspect_ratio``, so
-    that a round lesion stays round at every angle.
+    A picture is turned in its own shape, so that a round lesion stays round at every angle.
     """
     angle = uniform(count, -config.rotation, config.rotation) * (math.pi / 180)
     zoom = torch.exp(-uniform(count, math.log(config.zoom_out), math.log(config.zoom)))
@@ -106,15 +95,11 @@ def random_affine(count: int, config: TrainConfig, aspect_ratio: float = 1.0) ->
 
 
 def sampling_grid(maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return where an output samples its input, shape (count, height, width, 2).
+    """Return where an output of a size samples its input, shape (count, height, width, 2).
 
-    The same as ``torch.nn.functional.affine_grid`` with ``align_corners=False``, which takes
-    several times as long on a processor, since it multiplies matrices of two columns.
-
-    Parameters
-    ----------
-    maps : from output to input coordinates in [-1, 1], shape (count, 2, 3)
-    size : height and width of the output
+    Does as ``affine_grid`` with ``align_corners=False`` for ``maps`` (count, 2, 3) of
+    `random_affine`. That takes several times as long on a processor, since it multiplies matrices
+    of two columns.
     """
     down_centres, along_centres = (
         (torch.arange(side, device=maps.device) * 2 + 1) / side - 1 for side in size
@@ -169,17 +154,15 @@ def _recolour(images: Tensor, config: TrainConfig) -> Tensor:
 
 
 def _cut_out(images: Tensor) -> Tensor:
-    mask = random_patches(len(images), (images.shape[2], images.shape[3])).to(images.device)
+    count, _, height, width = images.shape
+    mask = random_patches(count, (height, width)).to(images.device)
     mean = torch.tensor(IMAGENET_MEAN, device=images.device).view(3, 1, 1)
     return mean + (images - mean) * mask
 
 
 def _change_some(images: Tensor, share: float, change: Callable[[Tensor], Tensor]) -> Tensor:
-    rows = chosen(len(images), share)
-    if not len(rows):
-        return images
-    rows = rows.to(images.device)
-    return images.index_copy(0, rows, change(images[rows]).to(images.dtype))
+    rows = chosen(len(images), share).to(images.device)
+    return images.index_copy(0, rows, change(images[rows])) if len(rows) else images
 
 
 def _hue_rotation(count: int, turns: float) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from lightning.pytorch.overrides.distributed import UnrepeatedDistributedSampler
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset as ImageDataset
@@ -64,13 +64,11 @@ class ImageBatches(lightning.LightningDataModule):
         if self.trainer and self.trainer.world_size > 1:
             # Lightning's own choice repeats images until all processes have as many, and the
             # metrics would count those twice.
+            world, rank = self.trainer.world_size, self.trainer.global_rank
             sampler = UnrepeatedDistributedSampler(
-                rows,
-                num_replicas=self.trainer.world_size,
-                rank=self.trainer.global_rank,
-                shuffle=False,
+                rows, num_replicas=world, rank=rank, shuffle=False
             )
-        return self._loader(rows, sampler, shuffle=False, drop_last=False)
+        return self._loader(rows, sampler=sampler)
 
     def sample(self, count: int) -> np.ndarray:
         """Return so many training images, or all: uint8 of shape (n, H, W, 3)."""
@@ -93,22 +91,13 @@ class ImageBatches(lightning.LightningDataModule):
         targets = np.array(self.dataset.targets(self.dataset.table.iloc[rows]), dtype=np.int64)
         return PixelRows(self._pixels(), rows, targets)
 
-    def _loader(
-        self,
-        rows: PixelRows,
-        sampler: Sampler[int] | None = None,
-        *,
-        shuffle: bool,
-        drop_last: bool,
-    ) -> DataLoader[Batch]:
+    def _loader(self, rows: PixelRows, **options: Any) -> DataLoader[Batch]:
         return DataLoader(
             rows,
             self.config.batch_size,
-            shuffle=shuffle,
-            sampler=sampler,
-            drop_last=drop_last,
-            collate_fn=_as_is,
+            collate_fn=lambda batch: batch,  # It is one already.
             pin_memory=torch.cuda.is_available(),
+            **options,
         )
 
 
@@ -117,7 +106,3 @@ def draw_capped(targets: np.ndarray, cap: int, random: np.random.Generator) -> n
     shuffled = random.permutation(len(targets))
     drawn = [shuffled[targets[shuffled] == label][:cap] for label in np.unique(targets)]
     return np.sort(np.concatenate(drawn))
-
-
-def _as_is(batch: Any) -> Any:
-    return batch

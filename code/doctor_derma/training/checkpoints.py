@@ -12,6 +12,7 @@ References
 
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,11 @@ from onnx import numpy_helper
 from torch import Tensor, nn
 
 from doctor_derma.atomic import replacing_file
+from doctor_derma.bundle import GRAPH_FILE
 from doctor_derma.errors import DermaError
 from doctor_derma.models.networks import LesionNetwork, create_network
 from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.runs import open_run
-
-GRAPH_FILE = "model.onnx"
-_PREFIX = "network."
 
 
 class WholeCheckpoints(TorchCheckpointIO):
@@ -43,13 +42,7 @@ class WholeCheckpoints(TorchCheckpointIO):
     def save_checkpoint(
         self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None
     ) -> None:
-        """Write a checkpoint, whole or not at all.
-
-        Raises
-        ------
-        OSError
-            When it can't be written, as on a full disk; the error names the file.
-        """
+        """Write a checkpoint, whole or not at all: an ``OSError`` then names the file."""
         # To memory first: on a full disk torch hides the reason behind an error of its own.
         content = io.BytesIO()
         torch.save(checkpoint, content)
@@ -112,9 +105,8 @@ def weights_to_start_from(
 
     Parameters
     ----------
-    reference : name of a run, or folder of a bundle; of several, with commas between, the
-        average is returned
-    runs : folder of the runs
+    reference : name of a run in ``runs``, or folder of a bundle; of several, with commas between,
+        the average is returned
     model : name of the network that will be trained
     sample : gives training images, uint8 of shape (n, H, W, 3), for the statistics of a bundle
 
@@ -124,22 +116,20 @@ def weights_to_start_from(
         When there is no such run or bundle, no epoch of the run was validated, or its network is
         another one.
     """
-    found = {
-        name: _weights(name, runs, model, sample)
-        for name in (part.strip() for part in reference.split(","))
-    }
-    first, *others = found
-    for other in others:
-        if _shapes(found[other]) != _shapes(found[first]):
+    names = list(dict.fromkeys(part.strip() for part in reference.split(",")))
+    found = [_weights(name, runs, model, sample) for name in names]
+    shapes = [{name: value.shape for name, value in weights.items()} for weights in found]
+    for name, own in zip(names, shapes, strict=True):
+        if own != shapes[0]:
             raise DermaError(
-                f"initial: '{other}' has other weights than '{first}', so they have no average; "
+                f"initial: '{name}' has other weights than '{names[0]}', so they have no average; "
                 "name runs of one model and the same classes"
             )
     return {
-        name: torch.stack([weights[name] for weights in found.values()]).mean(0)
+        name: torch.stack([weights[name] for weights in found]).mean(0)
         if value.is_floating_point()
         else value
-        for name, value in found[first].items()
+        for name, value in found[0].items()
     }
 
 
@@ -158,27 +148,17 @@ def _weights(
     return averaged_weights(checkpoint)
 
 
-def _shapes(weights: dict[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: value.shape for name, value in weights.items()}
-
-
 def bundle_weights(graph: Path, model: str, pixels: np.ndarray) -> dict[str, Tensor]:
-    """Take the weights of a network out of an exported graph.
+    """Take the weights of the network ``model`` out of the graph of a bundle of full precision.
 
     Export folds each batch normalisation into the convolution before it. Here a normalisation is
-    put back that does nothing to what the convolution gives on average over ``pixels``: its
-    running mean and variance are measured there, and its scale and shift undo them. So the
-    network computes what the graph does, and its statistics are those that training will see.
+    put back that does nothing: its running mean and variance are measured over ``pixels``, uint8
+    (n, H, W, 3), and its scale and shift undo them. So the network computes what the graph does,
+    and its statistics are those that training will see.
 
     Folding also shrinks filters, some to a hundredth. In front of a normalisation the size of a
     filter changes nothing but how far a step of the optimiser turns it, so each gets the size of
     a fresh one of its layer: else the first steps would undo what the network knows.
-
-    Parameters
-    ----------
-    graph : ``model.onnx`` of a bundle of full precision
-    model : name of the network
-    pixels : images, uint8 of shape (n, H, W, 3)
 
     Raises
     ------
@@ -186,29 +166,38 @@ def bundle_weights(graph: Path, model: str, pixels: np.ndarray) -> dict[str, Ten
         When the graph does not hold the weights of such a network.
     """
     constants = {
-        constant.name.removeprefix(_PREFIX): torch.from_numpy(
-            numpy_helper.to_array(constant).copy()
-        )
+        constant.name.removeprefix("network."): torch.tensor(numpy_helper.to_array(constant))
         for constant in onnx.load(graph).graph.initializer
     }
-    classes = len(_constant(constants, "head.bias", graph, model))
-    network = create_network(model, classes).eval()
+
+    def stored(name: str, shape: torch.Size | None = None) -> Tensor:
+        found = constants.get(name)
+        if found is None or found.shape != (shape or found.shape):
+            raise DermaError(
+                f"initial: {graph} is not a {model} in full precision ({name} is missing or of "
+                "another shape); start from a bundle or run of the same model"
+            )
+        return found
+
+    network = create_network(model, len(stored("head.bias"))).eval()
+    head = network.head.weight.shape
+    for constant in list(constants.values()):
+        # Some graphs have it as the 1x1 convolution that gives the activation maps.
+        if constant.shape in (head, (*head, 1, 1)):
+            constants["head.weight"] = constant.reshape(head)
+            break
     folded = _folded(network)
     fresh = {conv: float(_sizes(_filters(network, conv)).mean()) for conv in folded}
-    network.head.weight.data = _head(constants, classes, network.head.in_features, graph, model)
-    normalised = {f"{norm}." for norm in folded.values()}
+    normalised = tuple(f"{norm}." for norm in folded.values())
     for name, weight in network.named_parameters():
-        if name != "head.weight" and not name.startswith(tuple(normalised)):
-            found = _constant(constants, name, graph, model)
-            if found.shape != weight.shape:
-                raise _other(graph, model, name)
-            weight.data = found
+        if not name.startswith(normalised):
+            weight.data = stored(name, weight.shape)
     # All gates have one scale. A graph keeps equal constants once, and leaves out a factor of 1.
     scales = [float(value) for name, value in constants.items() if name.endswith(".scale")]
     for name, buffer in network.named_buffers():
         if name.endswith(".scale"):
             buffer.fill_(scales[0] if scales else 1.0)
-    shifts = {conv: _constant(constants, f"{conv}.weight_bias", graph, model) for conv in folded}
+    shifts = {conv: stored(f"{conv}.weight_bias") for conv in folded}
     grown = {conv: _grow(_filters(network, conv), size) for conv, size in fresh.items()}
     _restore(network, folded, shifts, grown, scale_pixels(torch.from_numpy(pixels)))
     return network.state_dict()
@@ -252,45 +241,18 @@ def _restore(
     """Set each normalisation, in the order in which images pass, so that it undoes the growth
     of its convolution and adds its shift."""
 
-    def measure(conv: str) -> "torch.utils.hooks.RemovableHandle":
-        norm = network.get_submodule(folded[conv])
-        assert isinstance(norm, nn.BatchNorm2d)
+    def set_norm(conv: str, module: nn.Module, inputs: object, output: Tensor) -> None:
+        norm: Any = network.get_submodule(folded[conv])
+        variance, mean = torch.var_mean(output, (0, 2, 3), correction=0)
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+        norm.weight.copy_((variance + norm.eps).sqrt() / grown[conv])
+        norm.bias.copy_(shifts[conv] + mean / grown[conv])
 
-        def set_norm(module: nn.Module, inputs: object, output: Tensor) -> None:
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            variance, mean = torch.var_mean(output, (0, 2, 3), correction=0)
-            norm.running_mean.copy_(mean)
-            norm.running_var.copy_(variance)
-            norm.weight.copy_((variance + norm.eps).sqrt() / grown[conv])
-            norm.bias.copy_(shifts[conv] + mean / grown[conv])
-
-        return network.get_submodule(conv).register_forward_hook(set_norm)
-
-    hooks = [measure(conv) for conv in folded]
+    hooks = [
+        network.get_submodule(conv).register_forward_hook(partial(set_norm, conv))
+        for conv in folded
+    ]
     network(images)
     for hook in hooks:
         hook.remove()
-
-
-def _head(
-    constants: dict[str, Tensor], classes: int, features: int, graph: Path, model: str
-) -> Tensor:
-    # Some graphs have it as the 1x1 convolution that gives the activation maps.
-    for constant in constants.values():
-        if constant.shape in ((classes, features), (classes, features, 1, 1)):
-            return constant.reshape(classes, features)
-    raise _other(graph, model, "head.weight")
-
-
-def _constant(constants: dict[str, Tensor], name: str, graph: Path, model: str) -> Tensor:
-    if name not in constants:
-        raise _other(graph, model, name)
-    return constants[name]
-
-
-def _other(graph: Path, model: str, name: str) -> DermaError:
-    return DermaError(
-        f"initial: {graph} is not a {model} in full precision ({name} is missing or of another "
-        "shape); start from a bundle or run of the same model"
-    )

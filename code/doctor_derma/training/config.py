@@ -62,10 +62,7 @@ class Size(NamedTuple):
 def read_size(written: object) -> Size:
     """Read a size as a recipe or a flag has it: one number for a square, or HEIGHTxWIDTH.
 
-    Raises
-    ------
-    ValueError
-        When it is neither, or a side is under ``LEAST_SIDE``.
+    What is neither, or has a side under ``LEAST_SIDE``, raises ``ValueError``.
 
     Examples
     --------
@@ -84,12 +81,12 @@ def read_size(written: object) -> Size:
     return size
 
 
-def _write_size(size: Size) -> int | str:
-    return size.height if size.is_square else str(size)
-
-
 # Of a setting. A square is written as a number, so that recipes are as they always were.
-PictureSize = Annotated[Size, PlainValidator(read_size), PlainSerializer(_write_size)]
+PictureSize = Annotated[
+    Size,
+    PlainValidator(read_size),
+    PlainSerializer(lambda size: size.height if size.is_square else str(size)),
+]
 Count = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -99,10 +96,9 @@ Part = Annotated[float, Field(ge=0, lt=1)]  # Never all of it.
 class TrainConfig(BaseModel):
     """Settings of a training run, from a YAML file and/or flags.
 
-    Sizes are in pixels, rates in their usual units, ``epochs`` in passes over the training
-    split. The defaults are the recommended recipe for training from scratch, which needs no
-    pretrained weights. Better in less time is to start from ImageNet's, as
-    ``code/configs/finetune.yaml`` does.
+    Sizes are in pixels, ``epochs`` in passes over the training split. The defaults are the
+    recommended recipe for training from scratch, which needs no pretrained weights. Better in less
+    time is to start from ImageNet's, as ``code/configs/finetune.yaml`` does.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -224,88 +220,56 @@ class TrainConfig(BaseModel):
     def _in_new_names(cls, values: Any) -> Any:
         return in_new_names(values) if isinstance(values, dict) else values
 
-    @field_validator("weights")
+    @field_validator(
+        *("model", "weights", "folds", "fold", "refit", "leave_source_out", "validate_every"),
+        *("train_size", "start_size", "tta"),
+    )
     @classmethod
-    def _weights_of_pretrained(cls, weights: Path | None, info: ValidationInfo) -> Path | None:
-        if weights is not None and not info.data.get("pretrained", True):
-            raise ValueError("nothing reads it without pretrained; set that, too, or leave it out")
-        return weights
-
-    @field_validator("folds")
-    @classmethod
-    def _enough_folds(cls, folds: int) -> int:
-        if folds == 1:
-            raise ValueError("one fold leaves nothing to train on; use two or more, or 0 for none")
-        return folds
-
-    @field_validator("fold")
-    @classmethod
-    def _fold_of_folds(cls, fold: int | None, info: ValidationInfo) -> int | None:
-        folds = info.data.get("folds", 0)
-        if fold is not None and fold >= folds:
-            known = f"use 0 to {folds - 1}" if folds else "say how many there are with folds"
-            raise ValueError(f"no such fold; {known}")
-        return fold
-
-    @field_validator("refit")
-    @classmethod
-    def _refit_without_folds(cls, refit: bool, info: ValidationInfo) -> bool:
-        if refit and info.data.get("folds", 0):
-            raise ValueError("a refit leaves out no fold; leave one of refit and folds")
-        return refit
-
-    @field_validator("leave_source_out")
-    @classmethod
-    def _one_kind_of_part(cls, source: str | None, info: ValidationInfo) -> str | None:
-        if source is not None and info.data.get("folds", 0):
-            raise ValueError("a run leaves out a fold or a source; leave one of the two settings")
-        if source is not None and info.data.get("refit"):
-            raise ValueError("a refit leaves out no source; leave one of the two settings")
-        return source
-
-    @field_validator("validate_every")
-    @classmethod
-    def _ends_validated(cls, every: int, info: ValidationInfo) -> int:
-        epochs = info.data.get("epochs", every)
-        if epochs % every:
-            raise ValueError(f"the last of {epochs} epochs would not be validated; use a divisor")
-        return every
-
-    @field_validator("train_size", "start_size")
-    @classmethod
-    def _one_shape(cls, size: Size, info: ValidationInfo) -> Size:
-        image_size = info.data.get("image_size", size)
-        if not size.has_shape_of(image_size):
-            raise ValueError(
-                f"not the shape of image_size, {image_size}; all three sizes need the same ratio "
-                "of height to width"
-            )
-        return size
-
-    @field_validator("tta")
-    @classmethod
-    def _known_tta(cls, count: int, info: ValidationInfo) -> int:
-        check_tta(count, info.data.get("image_size", Size(1, 1)))
-        return count
-
-    @field_validator("model")
-    @classmethod
-    def _known_model(cls, name: str) -> str:
-        try:
-            parse_name(name)
-        except DermaError as error:
-            raise ValueError(str(error).removeprefix("model: ")) from error
-        return name
+    def _fits(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse what can't be, or does not go with a setting above."""
+        others = info.data
+        folds = others.get("folds", 0)
+        match info.field_name:
+            case "model":
+                try:
+                    parse_name(value)
+                except DermaError as error:
+                    raise ValueError(str(error).removeprefix("model: ")) from error
+            case "weights" if value is not None and not others.get("pretrained", True):
+                raise ValueError(
+                    "nothing reads it without pretrained; set that, too, or leave it out"
+                )
+            case "folds" if value == 1:
+                raise ValueError(
+                    "one fold leaves nothing to train on; use two or more, or 0 for none"
+                )
+            case "fold" if value is not None and value >= folds:
+                known = f"use 0 to {folds - 1}" if folds else "say how many there are with folds"
+                raise ValueError(f"no such fold; {known}")
+            case "refit" if value and folds:
+                raise ValueError("a refit leaves out no fold; leave one of refit and folds")
+            case "leave_source_out" if value is not None and (folds or others.get("refit")):
+                reason = "a refit leaves out no source"
+                if folds:
+                    reason = "a run leaves out a fold or a source"
+                raise ValueError(f"{reason}; leave one of the two settings")
+            case "validate_every" if (epochs := others.get("epochs", value)) % value:
+                raise ValueError(
+                    f"the last of {epochs} epochs would not be validated; use a divisor"
+                )
+            case "train_size" | "start_size":
+                if not value.has_shape_of(image_size := others.get("image_size", value)):
+                    raise ValueError(
+                        f"not the shape of image_size, {image_size}; all three sizes need the "
+                        "same ratio of height to width"
+                    )
+            case "tta":
+                check_tta(value, others.get("image_size", Size(1, 1)))
+        return value
 
 
 def check_tta(count: int, size: Size) -> None:
-    """Refuse a number of views that pictures of a size can't be looked at with.
-
-    Raises
-    ------
-    ValueError
-        When there is no such number, or some views turn a picture on its side that is no square.
-    """
+    """Raise ``ValueError`` for a number of views that there isn't, or that needs a square."""
     if count not in TTA_COUNTS:
         raise ValueError(f"use one of {', '.join(map(str, TTA_COUNTS))}")
     if count > UPRIGHT_VIEWS and not size.is_square:
@@ -323,24 +287,20 @@ def in_new_names(values: dict[str, Any]) -> dict[str, Any]:
 def warn_of_older_names(names: Iterable[str], file: Path | None = None) -> None:
     """Say once, on standard error, which of these names of settings will not be read for long.
 
-    Parameters
-    ----------
-    names : of settings in a file, or of flags where there is no file
-
-    Raises
-    ------
-    DermaError
-        When a setting is there under both its names.
+    They are of a file, or of flags where there is none. A setting that is there under both its
+    names raises `DermaError`.
     """
     given = set(names)
-    older = [name for name in OLDER_NAMES if name in given]
     place = f"{file}: " if file else ""
-    for name in older:
+    renamed = []
+    for name in (name for name in OLDER_NAMES if name in given):
+        older, newer = _shown(name, file), _shown(OLDER_NAMES[name], file)
         if OLDER_NAMES[name] in given:
-            both = " and ".join(_shown(known, file) for known in (name, OLDER_NAMES[name]))
-            raise DermaError(f"{place}{both} are one setting; leave the first of them out")
-    renamed = (f"{_shown(name, file)} is now {_shown(OLDER_NAMES[name], file)}" for name in older)
-    if older:
+            raise DermaError(
+                f"{place}{older} and {newer} are one setting; leave the first of them out"
+            )
+        renamed.append(f"{older} is now {newer}")
+    if renamed:
         terminal(error=True, soft_wrap=True).print(
             f"{place}{', '.join(renamed)}; the older name is read for one more release",
             style="yellow",
@@ -354,16 +314,17 @@ def _shown(name: str, file: Path | None) -> str:
 def load_config(path: Path | None, flags: dict[str, Any], *, warn: bool = True) -> TrainConfig:
     """Build the settings from a YAML file, flags over it, and defaults under it.
 
-    Parameters
-    ----------
-    warn : say so where settings have older names, as in recipes, but not in a run's own
+    With ``warn`` it says where settings have older names, as for recipes, but not for a run's own.
 
     Raises
     ------
     DermaError
         When the file is missing or no YAML mapping, a key is unknown or a value is bad.
     """
-    values = _read_settings(path) if path else {}
+    values = read_yaml(path) if path else None
+    if not isinstance(values, dict | None):
+        raise DermaError(f"{path}: not a mapping of settings; write one 'key: value' a line")
+    values = {str(key): value for key, value in (values or {}).items()}
     if warn:
         warn_of_older_names(values, path)
         warn_of_older_names(flags)
@@ -387,13 +348,7 @@ def as_written(value: object) -> str:
 
 
 def read_yaml(path: Path) -> Any:
-    """Return what a YAML file that ``--config`` names holds.
-
-    Raises
-    ------
-    DermaError
-        When the file is missing or not YAML.
-    """
+    """Return what a file of ``--config`` holds; one missing or not YAML raises `DermaError`."""
     import yaml  # here, as the command line reads the settings' names without it
 
     try:
@@ -404,12 +359,3 @@ def read_yaml(path: Path) -> Any:
         line = getattr(getattr(error, "problem_mark", None), "line", None)
         place = "" if line is None else f" (line {line + 1})"
         raise DermaError(f"{path}: not valid YAML{place}; write one 'key: value' a line") from error
-
-
-def _read_settings(path: Path) -> dict[str, Any]:
-    values = read_yaml(path)
-    if values is None:
-        return {}
-    if not isinstance(values, dict):
-        raise DermaError(f"{path}: not a mapping of settings; write one 'key: value' a line")
-    return {str(key): value for key, value in values.items()}

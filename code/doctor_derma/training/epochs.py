@@ -47,22 +47,16 @@ class EpochTable(lightning.Callback):
         self.started = 0.0
         self.trained: float | None = None
 
-    def on_train_epoch_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_epoch_start(self, *_: Any) -> None:
         """Start the epoch's clock."""
         self.started = time.perf_counter()
         self.trained = None
 
-    def on_validation_start(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_validation_start(self, *_: Any) -> None:
         """Note when training ended, as ``images_per_second`` leaves validation out."""
         self.trained = time.perf_counter()
 
-    def on_train_epoch_end(
-        self, trainer: lightning.Trainer, pl_module: lightning.LightningModule
-    ) -> None:
+    def on_train_epoch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
         """Write the row, print the line and call ``on_epoch``; only the first process does."""
         if not trainer.is_global_zero:
             return
@@ -92,17 +86,12 @@ class EpochTable(lightning.Callback):
 
 def print_epoch(console: Console, epoch: int, epochs: int, metrics: dict[str, float]) -> None:
     """Print the line of one epoch of a run of so many."""
-    shown = {
-        "train_loss": "train loss",
-        "val_loss": "val loss",
-        "val_balanced_accuracy": "val balanced accuracy",
-        "val_macro_auc": "val macro AUC",
-    }
-    values = [f"{shown[name]} {metrics[name]:.3f}" for name in shown if name in metrics]
+    measured = ("train_loss", "val_loss", "val_balanced_accuracy", "val_macro_auc")
+    words = {name: name.replace("_", " ").replace("auc", "AUC") for name in measured}
+    values = [f"{words[name]} {metrics[name]:.3f}" for name in measured if name in metrics]
     speed = f"{metrics['images_per_second']:.0f} images/s"
     left = f"about {(epochs - epoch - 1) * metrics['seconds'] / 60:.1f} min left"
-    line = "  ".join([f"epoch {epoch + 1}/{epochs}", *values, speed, left])
-    console.print(line)
+    console.print("  ".join([f"epoch {epoch + 1}/{epochs}", *values, speed, left]))
 
 
 def plot_curves(metrics_file: Path, path: Path, title: str) -> None:
@@ -122,35 +111,28 @@ def plot_curves(metrics_file: Path, path: Path, title: str) -> None:
 
 
 class StopWhenDiverged(lightning.Callback):
-    """Ends a run whose loss is no number any more, which no later batch can mend.
-
-    Raises
-    ------
-    DermaError
-        In every process of the run, at the next look.
-    """
+    """Ends a run whose loss is no number any more, which no later batch can mend."""
 
     def on_train_batch_end(
-        self,
-        trainer: lightning.Trainer,
-        pl_module: lightning.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
+        self, trainer: lightning.Trainer, module: object, outputs: Any, batch: object, index: int
     ) -> None:
-        """Look at the loss after every ``BATCHES_BETWEEN_LOOKS`` batches and after the last."""
-        # Weights that are no numbers give losses that are none: the last one tells of all before.
-        done = batch_idx + 1
-        if done % BATCHES_BETWEEN_LOOKS == 0 or done == trainer.num_training_batches:
-            self._look(trainer, outputs["loss"], batch_idx)
+        """Look at the loss after every ``BATCHES_BETWEEN_LOOKS`` batches and after the last.
 
-    def _look(self, trainer: lightning.Trainer, loss: torch.Tensor, batch: int) -> None:
-        finite = bool(torch.isfinite(loss))
+        Raises
+        ------
+        DermaError
+            In every process of the run, where the loss is no number in one of them.
+        """
+        # Weights that are no numbers give losses that are none: the last one tells of all before.
+        done, batches = index + 1, trainer.num_training_batches
+        if done % BATCHES_BETWEEN_LOOKS and done != batches:
+            return
+        finite = bool(torch.isfinite(outputs["loss"]))
         if trainer.strategy.reduce_boolean_decision(finite, all=True):
             return
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         raise DermaError(
-            f"training has diverged: in epoch {trainer.current_epoch + 1}, at batch {batch + 1} of "
-            f"{trainer.num_training_batches}, the loss is no number; train anew with a smaller "
+            f"training has diverged: in epoch {trainer.current_epoch + 1}, at batch {done} of "
+            f"{batches}, the loss is no number; train anew with a smaller "
             f"--learning-rate (it is {rate:.3g} there) or with --precision fp32"
         )

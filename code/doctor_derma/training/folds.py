@@ -26,11 +26,10 @@ class Parts:
 
     Attributes
     ----------
-    train : images that the weights are learnt from
-    val : images by which the best epoch is chosen, and that calibration and thresholds are
-        fitted to
-    judged : images that the run is there to predict: those of its fold or of the source that it
-        leaves out, else those of ``val``
+    train : what the weights are learnt from
+    val : by which the best epoch is chosen, and calibration and thresholds are fitted
+    judged : what the run is there to predict: its fold or the source that it leaves out, else
+        ``val``
     """
 
     train: np.ndarray
@@ -43,9 +42,8 @@ def parts_of(dataset: Dataset, config: TrainConfig) -> Parts:
 
     With ``folds`` the images of training and validation are dealt anew: the run is validated
     with one fold and trains on the others. A ``refit`` trains on all of them, so that what it says
-    of its ``val`` images is no measure of anything. With ``leave_source_out`` it trains on and is
-    validated with what the splits say, but without the lesions of one source, whose images are
-    judged. Else the splits are all that counts.
+    of its ``val`` images measures nothing. With ``leave_source_out`` it does what the splits say,
+    but without the lesions of one source, whose images are judged. Else the splits say it all.
 
     Raises
     ------
@@ -66,22 +64,18 @@ def parts_of(dataset: Dataset, config: TrainConfig) -> Parts:
         folds = _folds(tuple(table["class"]), tuple(table["lesion"]), config.folds, config.seed)
         val = rows[folds == config.fold]
         return Parts(rows[folds != config.fold], val, val)
-    left_out = np.zeros(len(split), dtype=bool)
-    if config.leave_source_out is not None:
-        left_out = _left_out(dataset, config.leave_source_out)
+    train, val = split == "train", split == "val"
+    if config.leave_source_out is None:
+        return Parts(np.flatnonzero(train), *[np.flatnonzero(val)] * 2)
+    left_out = _left_out(dataset, config.leave_source_out)
     lesion = dataset.table["lesion"].to_numpy(dtype=str)
     others = ~np.isin(lesion, lesion[left_out])
-    train, val = (np.flatnonzero((split == name) & others) for name in ("train", "val"))
-    judged = np.flatnonzero((split != "test") & left_out) if left_out.any() else val
-    return Parts(train, val, judged)
+    parts = (train & others, val & others, (split != "test") & left_out)
+    return Parts(*map(np.flatnonzero, parts))
 
 
 def recipes_in_turn(dataset: Dataset, config: TrainConfig) -> dict[str, TrainConfig]:
-    """Return the recipe of every run that a recipe with folds or sources stands for.
-
-    Returns
-    -------
-    what the name of each run ends with, and its recipe
+    """Return what the name of each run ends with that a recipe stands for, and its own recipe.
 
     Raises
     ------
@@ -109,10 +103,7 @@ def recipes_in_turn(dataset: Dataset, config: TrainConfig) -> dict[str, TrainCon
 def known_sources(dataset: Dataset) -> list[str]:
     """Return where the images of training and validation are from, sorted.
 
-    Raises
-    ------
-    DermaError
-        When that isn't known, or they are all from one source.
+    Raises `DermaError` when that isn't known, or they are all from one source.
     """
     table = dataset.table[dataset.table["split"] != "test"]
     sources = sorted(set(table["source"]) - {""})
@@ -132,11 +123,6 @@ def assign_folds(
     """Deal images to folds, with whole lesions together and the classes' shares kept.
 
     Equal classes, lesions and seed give equal folds.
-
-    Parameters
-    ----------
-    classes, lesions : of each image
-    folds : how many
 
     Returns
     -------

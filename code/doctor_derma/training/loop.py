@@ -41,11 +41,8 @@ def train(run: Run, dataset: Dataset, on_epoch: OnEpoch | None = None) -> bool:
 
     After every epoch ``checkpoints/last.ckpt`` holds everything that going on needs, and
     ``checkpoints/best.ckpt`` the weights with the best validation balanced accuracy. A run that
-    has come to its end, which early stopping may be, is left as it is.
-
-    Parameters
-    ----------
-    on_epoch : called in the first process with the epoch and its metrics
+    has come to its end, which early stopping may be, is left as it is. ``on_epoch`` is called in
+    the first process with the epoch and its metrics.
 
     Returns
     -------
@@ -58,14 +55,14 @@ def train(run: Run, dataset: Dataset, on_epoch: OnEpoch | None = None) -> bool:
         run goes on with another number of processes.
     """
     check_data(run, dataset)
-    table = EpochTable(run.metrics_file, run.config.batch_size, on_epoch)
     config = run.config
-    devices: dict[str, Any] = {
-        "accelerator": config.accelerator,
-        "devices": config.devices,
-        "num_nodes": config.nodes,
-    }
-    trainer = make_trainer(run, [table, RichProgressBar()], **devices)
+    trainer = make_trainer(
+        run,
+        [EpochTable(run.metrics_file, config.batch_size, on_epoch), RichProgressBar()],
+        accelerator=config.accelerator,
+        devices=config.devices,
+        num_nodes=config.nodes,
+    )
     try:
         fit(trainer, run, dataset)
     except SystemExit as stopped:  # Lightning's answer to Ctrl+C
@@ -98,16 +95,12 @@ def fit(trainer: lightning.Trainer, run: Run, dataset: Dataset) -> None:
     epochs = finished_epochs(run.last_checkpoint)
     # The first weights are the same everywhere, augmentation is not; and no epoch is drawn twice.
     if epochs or trainer.global_rank:
-        _seed([config.seed, epochs, trainer.global_rank])
+        sequence = np.random.SeedSequence([config.seed, epochs, trainer.global_rank])
+        torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
+        np.random.seed(sequence.generate_state(4))  # Mixup draws there.
     trainer.fit(module, datamodule=batches, ckpt_path=resume)
     if trainer.is_global_zero:
         mark_ended(run)
-
-
-def _seed(numbers: list[int]) -> None:
-    sequence = np.random.SeedSequence(numbers)
-    torch.manual_seed(int(sequence.generate_state(1, np.uint64)[0]))
-    np.random.seed(sequence.generate_state(4))  # Mixup draws there.
 
 
 def make_trainer(
@@ -115,20 +108,17 @@ def make_trainer(
 ) -> lightning.Trainer:
     """Build the trainer of a run, which keeps its checkpoints and knows when to stop.
 
-    Parameters
-    ----------
-    shown : callbacks that show and keep what an epoch measured
-    plugins, devices : Lightning's, for where the run trains
+    The callbacks in ``shown`` show and keep what an epoch measured; ``plugins`` and ``devices``
+    are Lightning's, for where the run trains.
     """
     _quiet()
     config = run.config
+    patience = math.ceil(config.patience / config.validate_every)
     # The last one runs last: what it keeps includes what the others did in that epoch.
     callbacks = [
         StopWhenDiverged(),
         *shown,
-        EarlyStopping(
-            MONITOR, mode="max", patience=math.ceil(config.patience / config.validate_every)
-        ),
+        EarlyStopping(MONITOR, mode="max", patience=patience),
         _checkpoint(run, "best", monitor=MONITOR, mode="max", save_weights_only=True),
         _checkpoint(run, "last", save_on_train_epoch_end=True),
     ]
@@ -161,20 +151,14 @@ def trainer_precision(config: TrainConfig) -> Literal["32-true", "bf16-mixed"]:
 
     On a processor it is slower for depthwise convolutions, of which some networks are made.
     """
-    if config.precision == "fp32":
-        return "32-true"
-    if config.precision == "bf16" or _fast_bf16(config.accelerator, config.model):
-        return "bf16-mixed"
-    return "32-true"
-
-
-def _fast_bf16(accelerator: str, model: str) -> bool:
-    if accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if accelerator in ("auto", "cpu"):
-        depthwise = any(part in model for part in _DEPTHWISE)
-        return not depthwise and torch.cpu._is_avx512_bf16_supported()
-    return False
+    fast = config.precision == "bf16"
+    if config.precision == "auto":
+        if config.accelerator in ("auto", "gpu", "cuda") and torch.cuda.is_available():
+            fast = torch.cuda.is_bf16_supported(including_emulation=False)
+        elif config.accelerator in ("auto", "cpu"):
+            depthwise = any(part in config.model for part in _DEPTHWISE)
+            fast = not depthwise and torch.cpu._is_avx512_bf16_supported()
+    return "bf16-mixed" if fast else "32-true"
 
 
 def _checkpoint(run: Run, name: str, **options: Any) -> MovableCheckpoint:
@@ -209,9 +193,9 @@ def check_data(run: Run, dataset: Dataset) -> None:
 def _quiet() -> None:
     """Leave out what Lightning says on every start of things that are meant to be so."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    # The moving average is never in training mode.
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*Checkpoint directory.*exists.*")
-    warnings.filterwarnings("ignore", message=".*fewer than the logging interval.*")
+    for said in (
+        "in eval mode at the start of training",  # The moving average always is.
+        *("LeafSpec.*is deprecated", "does not have many workers", "Checkpoint directory.*exists"),
+        "fewer than the logging interval",
+    ):
+        warnings.filterwarnings("ignore", message=f".*{said}.*")

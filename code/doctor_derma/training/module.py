@@ -27,11 +27,8 @@ MONITOR = "val_balanced_accuracy"
 class LesionModule(lightning.LightningModule):
     """A network, its moving average, and the losses and metrics of a run.
 
-    Parameters
-    ----------
-    config : the recipe
-    class_counts : training images a class, shape (classes,)
-    aspect_ratio : width over height of the pictures, whatever they were stretched to
+    ``class_counts`` are the training images a class, shape (classes,); ``aspect_ratio`` is width
+    over height of the pictures, whatever they were stretched to.
     """
 
     def __init__(
@@ -58,16 +55,12 @@ class LesionModule(lightning.LightningModule):
         self.ema.requires_grad_(False)
         self.class_counts: Tensor
         self.register_buffer("class_counts", class_counts)
-        self.mixup = (
-            Mixup(
-                config.mixup,
-                config.cutmix,
-                num_classes=classes,
-                label_smoothing=config.label_smoothing,
+        self.mixup = None
+        if config.mixup or config.cutmix:
+            smoothing = config.label_smoothing
+            self.mixup = Mixup(
+                config.mixup, config.cutmix, label_smoothing=smoothing, num_classes=classes
             )
-            if config.mixup or config.cutmix
-            else None
-        )
         self.val_loss = MeanMetric()
         self.balanced_accuracy = MulticlassRecall(classes, average="macro")
         self.macro_auc = MulticlassAUROC(classes, average="macro")
@@ -75,10 +68,7 @@ class LesionModule(lightning.LightningModule):
     def start_from(self, weights: dict[str, Tensor]) -> None:
         """Start from a network's weights; a head for other classes stays fresh.
 
-        Raises
-        ------
-        DermaError
-            When they are not those of the same backbone.
+        Those of another backbone raise `DermaError`.
         """
         own = self.network.state_dict()
         # Checkpoints from before gates had a scale have those of the papers.
@@ -97,14 +87,9 @@ class LesionModule(lightning.LightningModule):
         self.ema.set(self.network)
 
     def on_train_start(self) -> None:
-        """Refuse to go on with another number of steps than the run began with.
+        """Raise `DermaError` where the run goes on with another number of steps than it began with.
 
         Its schedule comes with the checkpoint, and would end too early or not at all.
-
-        Raises
-        ------
-        DermaError
-            When the numbers differ.
         """
         began = cast(CosineLRScheduler, self.lr_schedulers()).t_initial
         steps = int(self.trainer.estimated_stepping_batches)
@@ -116,28 +101,19 @@ class LesionModule(lightning.LightningModule):
             )
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
-        """Return the mean loss of a batch, float32 of shape ().
-
-        Parameters
-        ----------
-        batch : uint8 pixels (n, H, W, 3), augmented here, and int64 class indices (n,)
-        """
+        """Return the mean loss, float32 (), of uint8 pixels (n, H, W, 3) and int64 classes (n,)."""
         pixels, targets = batch
-        size = epoch_size(self.current_epoch, self.config)
-        images = augment(pixels, size, self.config, self.aspect_ratio)
-        smoothing = self.config.label_smoothing
+        config = self.config
+        size = epoch_size(self.current_epoch, config)
+        images = augment(pixels, size, config, self.aspect_ratio)
+        smoothing = config.label_smoothing
         if self.mixup is not None and len(images) % 2 == 0:
             # Mixup smooths the labels itself.
             images, targets = self.mixup(images, targets)
             smoothing = 0.0
         logits = self.network(images).float()
         loss = class_loss(
-            logits,
-            targets,
-            self.class_counts,
-            self.config.imbalance,
-            smoothing,
-            self.config.class_cap,
+            logits, targets, self.class_counts, config.imbalance, smoothing, config.class_cap
         )
         self.log(
             "train_loss", loss, on_epoch=True, on_step=False, sync_dist=True, batch_size=len(pixels)
@@ -166,22 +142,20 @@ class LesionModule(lightning.LightningModule):
 
         Biases and the weights of normalisation, which have one dimension, are not decayed.
         """
+        rate, decay = self.config.learning_rate, self.config.weight_decay
         learnt = [weight for weight in self.network.parameters() if weight.requires_grad]
-        decayed = [weight for weight in learnt if weight.ndim > 1]
-        plain = [weight for weight in learnt if weight.ndim <= 1]
-        optimizer = torch.optim.AdamW(
-            cast(list[dict[str, Any]], [{"params": decayed}, {"params": plain, "weight_decay": 0}]),
-            lr=self.config.learning_rate,
-            weight_decay=self.config.weight_decay,
-            fused=True,
-        )
+        groups: list[dict[str, Any]] = [
+            {"params": [weight for weight in learnt if weight.ndim > 1]},
+            {"params": [weight for weight in learnt if weight.ndim <= 1], "weight_decay": 0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
         steps = int(self.trainer.estimated_stepping_batches)
         scheduler = CosineLRScheduler(
             optimizer,
             t_initial=steps,
-            lr_min=self.config.learning_rate / 1000,
+            lr_min=rate / 1000,
             warmup_t=round(steps * self.config.warmup),
-            warmup_lr_init=self.config.learning_rate / 25,
+            warmup_lr_init=rate / 25,
             t_in_epochs=False,
         )
         schedule = {"scheduler": scheduler, "interval": "step"}
@@ -195,9 +169,8 @@ class LesionModule(lightning.LightningModule):
 def epoch_size(epoch: int, config: TrainConfig) -> Size:
     """Return the size of the training images in one epoch.
 
-    It grows from ``start_size`` to ``train_size`` over the first part of the run, ``growth``, as
-    small images teach the coarse part sooner. Between the two the sides are multiples of 16
-    pixels in the same ratio: 48x64, 96x128 and so on for pictures of 3:4.
+    It grows from ``start_size`` to ``train_size`` over the share ``growth`` of the run, as small
+    images teach the coarse part sooner. Sides between are multiples of 16 in the same ratio.
 
     Examples
     --------
@@ -226,14 +199,11 @@ def class_loss(
 
     With class shares :math:`\pi_k` of the images that an epoch shows:
 
-    - ``none``: plain cross entropy. With a cap it is that of :math:`\mathrm{logit}_k` plus the
-      logarithm of the share of the class that is shown, so that the logits still learn how
-      frequent the classes of the training split are.
-    - ``weighted``: cross entropy with weights proportional to :math:`1/\pi_k`, of mean 1 over
-      the images shown.
-    - ``logit_adjusted``: cross entropy of :math:`\mathrm{logit}_k + \log \pi_k`, whose
-      minimiser gives every class the same weight whatever its share (Menon et al. [1]_,
-      eq. 10 with :math:`\tau = 1`).
+    - ``none``: plain cross entropy. With a cap it is that of the logits plus the logarithm of the
+      share of the class that is shown, so that they still learn how frequent the classes are.
+    - ``weighted``: weights proportional to :math:`1/\pi_k`, of mean 1 over the images shown.
+    - ``logit_adjusted``: cross entropy of :math:`\mathrm{logit}_k + \log \pi_k`, which gives every
+      class the same weight whatever its share (Menon et al. [1]_, eq. 10 with :math:`\tau = 1`).
 
     Parameters
     ----------

@@ -126,13 +126,7 @@ class RunIsStopped(DermaError):  # noqa: N818
 
 @contextmanager
 def locked(run: Run) -> Iterator[None]:
-    """Keep other calls out of a run; a killed process lets go of it.
-
-    Raises
-    ------
-    RunIsBusy
-        When another call trains it.
-    """
+    """Keep other calls out of a run, with `RunIsBusy`; a killed process lets go of it."""
     with (run.folder / LOCK_FILE).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -162,14 +156,13 @@ def is_first_process() -> bool:
 def create_run(folder: Path, config: TrainConfig, dataset: Dataset, name: str | None) -> Run:
     """Make the folder of a new run, or open it in all but the first of several processes.
 
-    On one machine those find the name in the environment; on several machines give a name,
-    and a ``folder`` that all of them see.
+    On one machine those find the name in the environment; on several give a name, and a
+    ``folder`` that all of them see.
 
     Raises
     ------
     DermaError
-        When the name can't be a folder's or a run of that name exists, or the first process
-        doesn't make it in time.
+        When the name can't be a folder's or is taken, or the first process doesn't make it in time.
     """
     if not is_first_process():
         return _await_run(folder, os.environ.get(RUN_VARIABLE) or name)
@@ -180,10 +173,7 @@ def create_run(folder: Path, config: TrainConfig, dataset: Dataset, name: str | 
             f"--name {name}: not a name for a run; use letters, digits, '.', '-' and '_', "
             f"and none of {', '.join(_TAKEN_NAMES)}"
         )
-    if (folder / name).exists():
-        raise _name_is_taken(folder / name)
     parts = parts_of(dataset, config)
-    os.environ[RUN_VARIABLE] = name
     info = RunInfo(
         name=name,
         model=config.model,
@@ -202,23 +192,21 @@ def create_run(folder: Path, config: TrainConfig, dataset: Dataset, name: str | 
     )
     run = Run(folder / name, config, info)
     try:
-        run.checkpoints.mkdir(parents=True)
-    except FileExistsError as error:  # Another process was as quick.
-        raise _name_is_taken(run.folder) from error
+        run.folder.mkdir(parents=True)
+    except FileExistsError as error:
+        raise DermaError(
+            f"{run.folder}: a run of that name exists; choose another --name, "
+            f"or continue it with --resume {name}"
+        ) from error
+    os.environ[RUN_VARIABLE] = name
     try:
+        run.checkpoints.mkdir()
         _write_config(run)
         _write_info(run)
     except BaseException:
         shutil.rmtree(run.folder, ignore_errors=True)
         raise
     return run
-
-
-def _name_is_taken(folder: Path) -> DermaError:
-    return DermaError(
-        f"{folder}: a run of that name exists; choose another --name, "
-        f"or continue it with --resume {folder.name}"
-    )
 
 
 def _await_run(folder: Path, name: str | None) -> Run:
@@ -240,10 +228,9 @@ def open_run(folder: Path, reference: str) -> Run:
     DermaError
         When there is no such run, or its files can't be read.
     """
-    run_folder = folder / reference
-    if not (run_folder / INFO_FILE).is_file():
-        run_folder = Path(reference)
-    if not (run_folder / INFO_FILE).is_file():
+    places = (folder / reference, Path(reference))
+    run_folder = next((place for place in places if (place / INFO_FILE).is_file()), None)
+    if run_folder is None:
         known = sorted(path.parent.name for path in folder.glob(f"*/{INFO_FILE}"))
         there = f"the runs are {', '.join(known)}" if known else "none was trained yet"
         raise DermaError(f"{folder / reference}: no such run; {there}")
