@@ -313,29 +313,21 @@ class BundleInfo(_Strict):
 
     @model_validator(mode="after")
     def _a_number_for_each_class(self) -> "BundleInfo":
-        listed: dict[str, tuple[float, ...] | None] = {
+        classes, term = len(self.classes), self.patient
+        listed = {
             "class_shares": self.class_shares,
             "conformal.thresholds": self.conformal.thresholds,
-            **{
-                f"decision.figures.{rule}.called": of.called
-                for rule, of in self.decision.figures.items()
-            },
+            "patient.conformal.thresholds": term.conformal.thresholds if term else None,
         }
-        if self.patient:
-            listed["patient.conformal.thresholds"] = self.patient.conformal.thresholds
+        for rule, figures in self.decision.figures.items():
+            listed[f"decision.figures.{rule}.called"] = figures.called
         for place, numbers in listed.items():
-            if numbers is not None and len(numbers) != len(self.classes):
-                raise ValueError(f"{place}: {len(numbers)} numbers for {len(self.classes)} classes")
-        return self
-
-    @model_validator(mode="after")
-    def _a_weight_for_each_class(self) -> "BundleInfo":
-        term = self.patient
-        shape = {len(row) for row in term.weights} if term else set()
-        if term and (shape != {len(self.classes)} or len(term.weights) != 4 + len(term.sites)):
+            if numbers is not None and len(numbers) != classes:
+                raise ValueError(f"{place}: {len(numbers)} numbers for {classes} classes")
+        if term and [len(row) for row in term.weights] != [classes] * (4 + len(term.sites)):
             raise ValueError(
-                f"patient: weights for {len(self.classes)} classes and {len(term.sites)} sites are "
-                f"{4 + len(term.sites)} rows of {len(self.classes)}"
+                f"patient: weights for {classes} classes and {len(term.sites)} sites are "
+                f"{4 + len(term.sites)} rows of {classes}"
             )
         return self
 
@@ -348,10 +340,8 @@ class BundleInfo(_Strict):
     def rulebook(self) -> Rulebook:
         """What decides between the classes.
 
-        Raises
-        ------
-        DermaError
-            When ``decision`` names a rule, or costs of classes, that this model does not have.
+        Raises a DermaError when ``decision`` names a rule, or costs of classes, that this model
+        does not have.
         """
         chosen, point = self.decision.melanoma_first, self.decision.operating_point
         return Rulebook(
@@ -371,15 +361,12 @@ class BundleInfo(_Strict):
 
         Costs that are given alone are decided by.
 
-        Raises
-        ------
-        DermaError
-            When this model does not have the rule, or the costs are wrong.
+        Raises a DermaError when this model does not have the rule, or the costs are wrong.
         """
         changes: dict[str, Any] = {}
         if costs is not None:
-            changes["costs"] = {true: dict(called) for true, called in costs.items()}
-            changes["default"] = "costs"
+            costs = {true: dict(called) for true, called in costs.items()}
+            changes = {"costs": costs, "default": "costs"}
         if rule is not None:
             changes["default"] = rule
         changed = self.model_copy(update={"decision": self.decision.model_copy(update=changes)})
@@ -441,10 +428,7 @@ def read_info(bundle: Path) -> BundleInfo:
 def read_card(bundle: Path) -> str:
     """Return the model card of a bundle, Markdown with a YAML head.
 
-    Raises
-    ------
-    DermaError
-        When the bundle has none or it can't be read.
+    Raises a DermaError when the bundle has none or it can't be read.
     """
     path = bundle / CARD_FILE
     try:

@@ -17,11 +17,10 @@ def usable_cpus(root: Path = Path("/")) -> int:
     two), and a third of the threads that they allow (``pids.max``), as a server has two threads a
     processor, one that decodes and one of the network.
 
-    Parameters
-    ----------
-    root : where ``proc/self/cgroup`` and ``sys/fs/cgroup`` are
+    ``root`` is where ``proc/self/cgroup`` and ``sys/fs/cgroup`` are.
     """
-    limits = [_bound_cpus()]
+    can_be_bound = hasattr(os, "sched_getaffinity")
+    limits = [len(os.sched_getaffinity(0)) if can_be_bound else os.cpu_count() or 1]
     for group in _groups(root, "cpu"):
         version_1 = _numbers(group / "cpu.cfs_quota_us", group / "cpu.cfs_period_us")
         # A quota of "max" or -1 is none.
@@ -33,12 +32,6 @@ def usable_cpus(root: Path = Path("/")) -> int:
         if threads > 0:
             limits.append((threads - OTHER_THREADS) // 3)
     return max(1, min(limits))
-
-
-def _bound_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _groups(root: Path, controller: str) -> Iterator[Path]:

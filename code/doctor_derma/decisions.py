@@ -231,13 +231,7 @@ class Rulebook:
         return tuple(rule for rule in RULES if not self._lacks(rule))
 
     def check(self, rule: Rule) -> None:
-        """Refuse a rule that this model does not have.
-
-        Raises
-        ------
-        DermaError
-            Then; it says why in one sentence.
-        """
+        """Refuse a rule that this model does not have, with a DermaError that says why."""
         if reason := self._lacks(rule):
             raise DermaError(f"rule '{rule}': {reason}; use {', '.join(self.rules)}")
 

@@ -55,10 +55,7 @@ def is_on_hub(reference: str | Path) -> bool:
 def repository(address: str, kind: Kind = "model") -> Repository:
     """Read an address ``hf://USER/NAME`` or ``hf://USER/NAME@REVISION``.
 
-    Raises
-    ------
-    DermaError
-        When it is none.
+    Raises a DermaError when it is none.
 
     Examples
     --------
@@ -79,22 +76,25 @@ def bundle_folder(reference: str | Path) -> Path:
     What is not in the cache is fetched. Where the hub can't be reached, a bundle that was fetched
     before is taken from the cache; a commit that is there is never asked for again.
 
-    Raises
-    ------
-    DermaError
-        When there is no such bundle, it can't be fetched, or its graph is not the one whose
-        SHA-256 ``model.json`` has.
+    Raises a DermaError when there is no such bundle, it can't be fetched, or its graph is not the
+    one whose SHA-256 ``model.json`` has.
     """
     if not is_on_hub(reference):
         return Path(reference).expanduser()
     repo = repository(str(reference))
     with _one_sentence(repo):
+        from huggingface_hub import try_to_load_from_cache
+        from huggingface_hub.errors import EntryNotFoundError
+
         info = _fetch(repo, INFO_FILE)
         # What else is fetched is of the same commit.
         commit = repo._replace(revision=info.parent.name)
         _fetch(commit, GRAPH_FILE)
         for name in (CARD_FILE, LICENCE_FILE):
-            _fetch_if_any(commit, name)
+            # The cache has its file, or that there is none.
+            if try_to_load_from_cache(commit.name, name, revision=commit.revision) is None:
+                with suppress(EntryNotFoundError):
+                    _fetch(commit, name)
     try:
         read_info(info.parent)
     except DermaError as error:
@@ -108,10 +108,7 @@ def bundle_folder(reference: str | Path) -> Path:
 def refuse_hub(reference: str | Path, what: str) -> None:
     """Refuse to change a bundle on the hub, whose copy in the cache is that of a commit.
 
-    Raises
-    ------
-    DermaError
-        When it is on the hub.
+    Raises a DermaError when it is on the hub.
     """
     if is_on_hub(reference):
         raise DermaError(
@@ -127,36 +124,23 @@ def push(
     kind: Kind = "model",
     private: bool = False,
 ) -> str:
-    """Put files into a repository in one commit, and make the repository if there is none.
+    """Put files into a repository in one commit, and return the address of its page.
 
-    Parameters
-    ----------
-    files : name there -> file here, or its content
-    private : make a new repository private; one that is there stays as it is
+    ``files`` are by their names there, each a file here or its content. A repository that is not
+    there is made, where ``private`` a private one; one that is there stays as it is.
 
-    Returns
-    -------
-    address of the repository's page
-
-    Raises
-    ------
-    DermaError
-        When the hub can't be reached or refuses.
+    Raises a DermaError when the hub can't be reached or refuses.
     """
     with _one_sentence(repo):
         from huggingface_hub import CommitOperationAdd, HfApi
 
         api = HfApi(endpoint=_endpoint(), library_name="doctor_derma")
         made = api.create_repo(repo.name, repo_type=kind, private=private or None, exist_ok=True)
-        added = [CommitOperationAdd(name, _content(file)) for name, file in files.items()]
+        added = [CommitOperationAdd(name, file) for name, file in files.items()]
         api.create_commit(
             repo.name, added, commit_message=message, repo_type=kind, revision=repo.revision
         )
     return str(made)
-
-
-def _content(file: Path | bytes) -> str | bytes:
-    return file if isinstance(file, bytes) else str(file)
 
 
 def _fetch(repo: Repository, name: str) -> Path:
@@ -171,16 +155,6 @@ def _fetch(repo: Repository, name: str) -> Path:
         repo.name, name, revision=repo.revision, endpoint=_endpoint(), etag_timeout=_SECONDS
     )
     return Path(found)
-
-
-def _fetch_if_any(repo: Repository, name: str) -> None:
-    from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError
-
-    if try_to_load_from_cache(repo.name, name, revision=repo.revision) is not None:
-        return  # Its file, or that there is none.
-    with suppress(EntryNotFoundError):
-        _fetch(repo, name)
 
 
 def _endpoint() -> str | None:

@@ -8,7 +8,7 @@ import ipaddress
 import os
 import random
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from urllib.request import getproxies
 
@@ -20,10 +20,8 @@ from doctor_derma.errors import DermaError
 def proxy_of(url: httpx.URL) -> httpx.Proxy | None:
     """Return the proxy for an address; None for loopback, for ``NO_PROXY`` and where none is set.
 
-    Raises
-    ------
-    DermaError
-        When the proxy is of a kind that can't be used; the message names its variable.
+    Raises a DermaError when the proxy is of a kind that can't be used; the message names its
+    variable.
     """
     known = getproxies()
     kind = url.scheme if known.get(url.scheme) else "all"
@@ -129,16 +127,16 @@ def _variable(kind: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    address = _address(host)
-    if address is None:
-        return host == "localhost" or host.endswith(".localhost")
-    return address.is_loopback
+    if address := _address(host):
+        return address.is_loopback
+    return host == "localhost" or host.endswith(".localhost")
 
 
 def _is_excepted(url: httpx.URL, excepted: str) -> bool:
     address = _address(url.host)
     port = url.port or {"http": 80, "https": 443}.get(url.scheme)
-    for entry in _entries(excepted):
+    for written in excepted.casefold().replace(",", " ").split():
+        entry = written.partition("://")[2] or written
         if entry == "*" or (address and _holds(entry, address)):
             return True
         name, _, named_port = entry.partition(":")
@@ -147,11 +145,6 @@ def _is_excepted(url: httpx.URL, excepted: str) -> bool:
         if name and same_port and (url.host == name or url.host.endswith(f".{name}")):
             return True
     return False
-
-
-def _entries(excepted: str) -> Iterable[str]:
-    for entry in excepted.replace(",", " ").split():
-        yield entry.casefold().partition("://")[2] or entry.casefold()
 
 
 def _holds(entry: str, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:

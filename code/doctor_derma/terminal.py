@@ -13,10 +13,7 @@ Step = TypeVar("Step")
 def terminal(*, error: bool = False, **options: Any) -> Console:
     """Return a console that takes no text for markup or emoji codes, such as a class ``[b]``.
 
-    Parameters
-    ----------
-    error : print to standard error
-    options : of Rich's ``Console``
+    With ``error`` it prints to standard error; ``options`` are those of Rich's ``Console``.
     """
     return Console(stderr=error, markup=False, emoji=False, highlight=False, **options)
 
@@ -31,9 +28,7 @@ def with_progress(
 ) -> Iterable[Step]:
     """Yield steps under a progress bar on standard error, gone when they are done.
 
-    Parameters
-    ----------
-    total : how many steps there are; needed where they have no length
+    ``total``, how many steps there are, is needed where they have no length.
     """
     console = terminal(error=True)
     return track(

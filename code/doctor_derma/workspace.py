@@ -22,10 +22,7 @@ class Workspace:
         It is ``$DERMA_ROOT`` where that is set, else the checkout that this package
         runs from, else the working directory.
 
-        Raises
-        ------
-        DermaError
-            When its path is not in UTF-8.
+        Raises a DermaError when its path is not in UTF-8.
         """
         checkout = Path(__file__).resolve().parents[2]
         if named := os.environ.get(ROOT_VARIABLE):

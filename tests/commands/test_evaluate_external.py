@@ -23,6 +23,7 @@ from doctor_derma.images.decoding import without_identity
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.workspace import Workspace
 from images.test_dicom import dicom
+from project import draw_nothing
 from tiny_bundle import BLUE, GREEN, RED, write_bundle
 
 WHITE = (255, 255, 255)
@@ -33,6 +34,12 @@ def workspace(tmp_path: Path) -> Workspace:
     workspace = Workspace(tmp_path / "root")
     write_bundle(workspace.champion)
     return workspace
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the plots, for tests whose subject are figures."""
+    draw_nothing(monkeypatch)
 
 
 def draw(path: Path, colour: tuple[int, int, int], shade: int) -> None:
@@ -52,6 +59,21 @@ def folder(tmp_path: Path) -> Path:
     draw(folder / "test" / "naevus" / "strange.png", WHITE, 0)
     (folder / "test" / "naevus" / "broken.png").write_bytes(b"no picture")
     return folder
+
+
+def train_on(workspace: Workspace, hashes: dict[str, tuple[str, str]], recipe: dict) -> None:
+    """Make a data set of three images, split -> (class, SHA-256), that of the bundle's training."""
+    rows = [
+        {"image": split, "lesion": split, "class": name, "split": split, "sha256": sha}
+        for split, (name, sha) in hashes.items()
+    ]
+    table = pd.DataFrame(rows).reindex(columns=list(COLUMNS)).fillna("")
+    table["source"] = ["clinic A", "clinic C", "clinic C"]
+    write_dataset(workspace.data, DatasetInfo("colours", "drawn", "CC0-1.0", 0), table)
+    fingerprint = hashlib.sha256((workspace.data / "manifest.csv").read_bytes()).hexdigest()
+    path = workspace.champion / INFO_FILE
+    told = json.loads(path.read_text().replace("0" * 64, fingerprint))
+    path.write_text(json.dumps(told | {"recipe": recipe}))
 
 
 def results(path: Path) -> dict:
@@ -74,6 +96,7 @@ def test_a_folder_with_other_names_and_fewer_classes(workspace: Workspace, folde
     assert (out / "report.html").is_file()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_label_that_is_no_class_is_named_with_what_to_do(
     workspace: Workspace, folder: Path
 ) -> None:
@@ -90,6 +113,7 @@ def test_a_label_that_is_no_class_is_named_with_what_to_do(
     assert kept["images"] == 6
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_table_names_labels_and_groups(workspace: Workspace, tmp_path: Path) -> None:
     colours = {"mel": RED, "nv": GREEN, "vasc": BLUE}
     table = tmp_path / "labels.csv"
@@ -113,6 +137,7 @@ def test_a_table_names_labels_and_groups(workspace: Workspace, tmp_path: Path) -
     assert kept["metrics"]["accuracy"]["value"] == 1
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_damaged_picture_of_an_archive_is_left_out(workspace: Workspace, tmp_path: Path) -> None:
     pictures = tmp_path / "pictures.zip"
     with ZipFile(pictures, "w") as archive:
@@ -131,6 +156,7 @@ def test_a_damaged_picture_of_an_archive_is_left_out(workspace: Workspace, tmp_p
     assert kept["left_out"] == {"unreadable": 1}
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_dicom_of_the_training_is_known_by_what_an_import_keeps_of_it(
     workspace: Workspace, tmp_path: Path
 ) -> None:
@@ -141,40 +167,22 @@ def test_a_dicom_of_the_training_is_known_by_what_an_import_keeps_of_it(
     for index, encoded in enumerate(files):
         (folder / f"{index}.dcm").write_bytes(encoded)
     kept = hashlib.sha256(without_identity(files[0])).hexdigest()
-    rows = [
-        {"image": name, "lesion": name, "class": name, "split": split, "sha256": sha}
-        for name, split, sha in (("mel", "train", kept), ("nv", "val", "0"), ("vasc", "test", "1"))
-    ]
-    table = pd.DataFrame(rows).reindex(columns=list(COLUMNS)).fillna("")
-    write_dataset(workspace.data, DatasetInfo("colours", "drawn", "CC0-1.0", 0), table)
-    fingerprint = hashlib.sha256((workspace.data / "manifest.csv").read_bytes()).hexdigest()
-    path = workspace.champion / INFO_FILE
-    path.write_text(path.read_text().replace("0" * 64, fingerprint))
+    hashes = {"train": ("mel", kept), "val": ("nv", "0"), "test": ("vasc", "1")}
+    train_on(workspace, hashes, {})
     _, _, out = evaluate_external(workspace, "champion", folder.parent)
     assert results(out)["left_out"] == {"seen in training": 1}
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("left_out", "seen_of_it"), [(None, 2), ("clinic A", 1)])
 def test_what_the_model_was_trained_on_does_not_count(
     left_out: str | None, seen_of_it: int, workspace: Workspace, folder: Path
 ) -> None:
     files = sorted((folder / "test" / "Melanoma").iterdir())
     seen = [hashlib.sha256(file.read_bytes()).hexdigest() for file in files[:3]]
-    splits = ("train", "val", "test")
-    rows = [
-        {"image": f"i{at}", "lesion": f"l{at}", "class": name, "split": split, "sha256": sha}
-        for at, (split, sha, name) in enumerate(
-            zip(splits, seen, ("mel", "nv", "vasc"), strict=True)
-        )
-    ]
-    table = pd.DataFrame(rows).reindex(columns=list(COLUMNS)).fillna("")
-    table["source"] = ["clinic A", "clinic C", "clinic C"]
-    write_dataset(workspace.data, DatasetInfo("colours", "drawn", "CC0-1.0", 0), table)
-    fingerprint = hashlib.sha256((workspace.data / "manifest.csv").read_bytes()).hexdigest()
-    path = workspace.champion / INFO_FILE
-    told = json.loads(path.read_text().replace("0" * 64, fingerprint))
-    told["recipe"] = {"leave_source_out": left_out} if left_out else {}
-    path.write_text(json.dumps(told))
+    named = zip(("mel", "nv", "vasc"), seen, strict=True)
+    hashes = dict(zip(("train", "val", "test"), named, strict=True))
+    train_on(workspace, hashes, {"leave_source_out": left_out} if left_out else {})
     _, _, out = evaluate_external(workspace, "champion", folder, mapping={"naevus": "nv"})
     kept = results(out)
     # Those of training and validation, not the one of the test split or of a source left out.
@@ -187,6 +195,7 @@ def test_what_the_model_was_trained_on_does_not_count(
         evaluate_external(workspace, "champion", only)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_home_figures_are_those_that_evaluate_keeps(
     workspace: Workspace, folder: Path, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import zlib
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,16 @@ def corners(width: int = 64, height: int = 48) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def save(picture: Image.Image, format: str, **settings: Any) -> bytes:
+def save(picture: Image.Image, format: str = "PNG", **settings: Any) -> bytes:
     """Return a picture as a file, in a format that Pillow writes."""
     stream = io.BytesIO()
     picture.save(stream, format, **settings)
     return stream.getvalue()
+
+
+def png_chunk(kind: bytes, data: bytes) -> bytes:
+    """Return a chunk of a PNG, with its length and its checksum."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def heic(picture: Image.Image, **settings: Any) -> bytes:

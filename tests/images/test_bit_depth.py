@@ -11,22 +11,18 @@ from PIL import Image
 
 from data.pictures import picture
 from doctor_derma.images.decoding import UnreadableImage, open_image
+from images.made import png_chunk, save
 
 COLOURS = np.asarray(picture(5, (40, 30)))
 
 
 def png(values: np.ndarray, kind: int) -> bytes:
     """Return 16-bit values [rows, columns, channels] as a PNG of a colour type; Pillow can't."""
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        checked = name + data
-        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
-
     rows, columns = values.shape[:2]
     head = struct.pack(">IIBBBBB", columns, rows, 16, kind, 0, 0, 0)
     lines = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
-    body = chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + body
+    parts = {b"IHDR": head, b"IDAT": zlib.compress(lines), b"IEND": b""}
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*part) for part in parts.items())
 
 
 def tiff(values: np.ndarray, order: str, bits: int = 16) -> bytes:
@@ -86,9 +82,8 @@ def test_grey_of_fewer_bits_than_the_file_has(bits: int) -> None:
     assert largest_error(open_image(png(grey[:, :, None], 0)), expected) <= 1
     for order in "<>":
         assert largest_error(open_image(tiff(grey, order)), expected) <= 1
-    stored = io.BytesIO()
-    Image.fromarray(grey).save(stored, "TIFF", compression="tiff_lzw")
-    assert largest_error(open_image(stored.getvalue()), expected) <= 1
+    stored = save(Image.fromarray(grey), "TIFF", compression="tiff_lzw")
+    assert largest_error(open_image(stored), expected) <= 1
 
 
 def test_transparent_colours_of_twelve_bits() -> None:
@@ -111,9 +106,8 @@ def test_fractions_are_from_0_to_1_or_steps() -> None:
     grey = COLOURS[:, :, 0].astype(np.float32)
     expected = COLOURS[:, :, :1].repeat(3, axis=2)
     for values in (grey / 255, grey):
-        stored = io.BytesIO()
-        Image.fromarray(values).save(stored, "TIFF")
-        assert largest_error(open_image(stored.getvalue()), expected) <= 1
+        stored = save(Image.fromarray(values), "TIFF")
+        assert largest_error(open_image(stored), expected) <= 1
 
 
 def test_what_can_not_be_scaled_is_named() -> None:

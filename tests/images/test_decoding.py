@@ -2,9 +2,6 @@
 
 import contextlib
 import gc
-import io
-import struct
-import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +13,9 @@ from PIL import Image, ImageFile, PngImagePlugin
 from doctor_derma.images import decoding
 from doctor_derma.images.decoding import UnreadableImage, fit_pixels, open_image
 from images import made
+from images.made import png_chunk, save
 
 ORIENTATION = 0x0112
-
-
-def encode(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
-    stream = io.BytesIO()
-    image.save(stream, form, **options)
-    return stream.getvalue()
 
 
 def corners(width: int = 24, height: int = 16) -> Image.Image:
@@ -50,7 +42,7 @@ def test_pictures_stand_upright(orientation: int) -> None:
     stored = corners() if method is None else corners().transpose(method)
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
-    found = open_image(encode(stored, "PNG", exif=exif))
+    found = open_image(save(stored, "PNG", exif=exif))
     assert found.mode == "RGB"
     assert np.array_equal(np.asarray(found), np.asarray(corners()))
     assert found.getexif().get(ORIENTATION, 1) == 1
@@ -59,7 +51,7 @@ def test_pictures_stand_upright(orientation: int) -> None:
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "BMP", "TIFF", "WEBP"])
 def test_every_format_and_source(form: str, tmp_path: Path) -> None:
     path = tmp_path / f"picture.{form.lower()}"
-    path.write_bytes(encode(corners(), form))
+    path.write_bytes(save(corners(), form))
     for source in (path, str(path), path.read_bytes(), Image.open(path)):
         found = np.asarray(open_image(source)).astype(int)
         assert found.shape == (16, 24, 3)
@@ -76,21 +68,21 @@ def test_16_bits_keep_their_brightness(value: int) -> None:
     values = np.full((4, 5), value, dtype=np.uint16)
     values[0] = 65535
     for form in ("PNG", "TIFF"):
-        found = np.asarray(open_image(encode(Image.fromarray(values), form)))
+        found = np.asarray(open_image(save(Image.fromarray(values), form)))
         assert found.shape == (4, 5, 3)
         assert set(found[1:].flatten()) == {value // 257}
 
 
 def test_grey_is_the_same_in_every_channel() -> None:
     grey = corners().convert("L")
-    found = np.asarray(open_image(encode(grey)))
+    found = np.asarray(open_image(save(grey)))
     assert np.array_equal(found, np.repeat(np.asarray(grey)[:, :, None], 3, axis=2))
-    assert set(np.asarray(open_image(encode(grey.convert("1")))).flatten()) <= {0, 255}
+    assert set(np.asarray(open_image(save(grey.convert("1")))).flatten()) <= {0, 255}
 
 
 def test_palettes_give_their_colours() -> None:
     assert np.array_equal(
-        np.asarray(open_image(encode(corners().convert("P", palette=Image.Palette.ADAPTIVE)))),
+        np.asarray(open_image(save(corners().convert("P", palette=Image.Palette.ADAPTIVE)))),
         np.asarray(corners()),
     )
 
@@ -103,20 +95,20 @@ def test_what_is_transparent_turns_white(mode: str) -> None:
         stored = Image.new("P", (6, 4), 1)
         stored.putpalette([0, 0, 0, 10, 20, 30])
         stored.paste(0, (0, 0, 3, 4))
-        found = open_image(encode(stored, transparency=1))
+        found = open_image(save(stored, transparency=1))
     elif mode == "PA":
         found = open_image(picture.convert("PA"))
     else:
-        found = open_image(encode(picture.convert(mode)))
+        found = open_image(save(picture.convert(mode)))
     pixels = np.asarray(found)
     assert set(pixels[:, :3].flatten()) == {0}
     assert set(pixels[:, 3:].flatten()) == {255}
 
 
 def test_cmyk_becomes_rgb() -> None:
-    found = np.asarray(open_image(encode(corners().convert("CMYK"), "TIFF"))).astype(int)
+    found = np.asarray(open_image(save(corners().convert("CMYK"), "TIFF"))).astype(int)
     assert np.abs(found - np.asarray(corners())).max() <= 2
-    lossy = np.asarray(open_image(encode(corners().convert("CMYK"), "JPEG"))).astype(int)
+    lossy = np.asarray(open_image(save(corners().convert("CMYK"), "JPEG"))).astype(int)
     assert np.abs(lossy[4, 6] - [255, 0, 0]).max() < 12
 
 
@@ -125,9 +117,9 @@ def test_cmyk_becomes_rgb() -> None:
     [
         (b"", "empty file"),
         (b"just text, no picture", "not a picture that can be read"),
-        (encode(corners(), "GIF")[:20], "corrupt or truncated picture"),
-        (encode(corners(), "JPEG")[:200], "(corrupt or truncated|not a picture)"),
-        (encode(corners(96, 96), "PNG")[:120], "corrupt or truncated picture"),
+        (save(corners(), "GIF")[:20], "corrupt or truncated picture"),
+        (save(corners(), "JPEG")[:200], "(corrupt or truncated|not a picture)"),
+        (save(corners(96, 96), "PNG")[:120], "corrupt or truncated picture"),
     ],
     ids=["empty", "text", "cut gif", "cut jpeg", "cut png"],
 )
@@ -141,7 +133,7 @@ def test_what_can_not_be_decoded_says_why(content: bytes, message: str, tmp_path
 
 def test_a_cut_jpeg_is_not_half_a_picture() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    whole = encode(Image.fromarray(pixels), "JPEG")
+    whole = save(Image.fromarray(pixels), "JPEG")
     with pytest.raises(UnreadableImage, match=r"corrupt or truncated picture \(.*truncated"):
         open_image(whole[: len(whole) * 2 // 3])
 
@@ -190,7 +182,7 @@ def test_a_large_jpeg_is_decoded_smaller_with_enough_left(
 def test_a_large_jpeg_keeps_three_times_what_a_network_takes(
     network: tuple[int, int], size: tuple[int, int], expected: tuple[int, int]
 ) -> None:
-    data = encode(corners(*size), "JPEG", quality=92)
+    data = save(corners(*size), "JPEG", quality=92)
     found = decoding.decode(data, *network)
     assert found.size == expected
     assert found.pixels.shape == (*network, 3)
@@ -209,7 +201,7 @@ def test_a_shrunk_jpeg_is_still_turned_upright(tmp_path: Path) -> None:
 
 
 def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    content = encode(corners())
+    content = save(corners())
     monkeypatch.setattr(decoding, "MAX_PIXELS", 24 * 16 - 1)
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda self: pytest.fail("it was decoded"))
     with pytest.raises(UnreadableImage, match="24x16 pixels: more than 383, scale it down"):
@@ -219,7 +211,7 @@ def test_a_bomb_is_refused_before_it_is_decoded(monkeypatch: pytest.MonkeyPatch)
 def test_a_picture_that_pillow_itself_takes_for_a_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     with pytest.raises(UnreadableImage, match="more than 50,000,000 pixels, scale it down"):
-        open_image(encode(corners()))
+        open_image(save(corners()))
 
 
 @pytest.mark.parametrize(
@@ -244,14 +236,12 @@ def with_exif(form: str, block: bytes) -> bytes:
     """Return a picture whose EXIF block has these very bytes; JFIF is a JPEG with a resolution."""
     picture = corners()
     if form == "PNG":
-        whole = encode(picture, "PNG")
+        whole = save(picture, "PNG")
         end = whole.index(b"IDAT") - 4
-        checked = b"eXIf" + block
-        chunk = struct.pack(">I", len(block)) + checked + struct.pack(">I", zlib.crc32(checked))
-        return whole[:end] + chunk + whole[end:]
+        return whole[:end] + png_chunk(b"eXIf", block) + whole[end:]
     options = {"dpi": (72, 72)} if form == "JFIF" else {"lossless": form == "WEBP"}
     kind = "JPEG" if form == "JFIF" else form
-    return encode(picture, kind, exif=b"Exif\0\0" + block, quality=100, **options)
+    return save(picture, kind, exif=b"Exif\0\0" + block, quality=100, **options)
 
 
 def orientation_block(orientation: int) -> bytes:
@@ -288,7 +278,7 @@ def test_exif_that_can_not_be_read_means_upright(form: str, block: bytes) -> Non
 def test_exif_as_text_of_a_png_that_can_not_be_read() -> None:
     info = PngImagePlugin.PngInfo()
     info.add_text("Raw profile type exif", "\nexif\n      12\nnot hexadecimal")
-    found = open_image(encode(corners(), "PNG", pnginfo=info))
+    found = open_image(save(corners(), "PNG", pnginfo=info))
     assert np.array_equal(np.asarray(found), np.asarray(corners()))
 
 
@@ -306,7 +296,7 @@ def test_a_picture_is_turned_though_other_tags_are_damaged(form: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples)
 @given(
     form=st.sampled_from(["JPEG", "JFIF", "PNG", "WEBP"]),
     orientation=st.integers(1, 8),
@@ -328,7 +318,7 @@ def test_no_exif_makes_a_picture_unreadable(
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(
     form=st.sampled_from(["JPEG", "PNG", "BMP", "TIFF", "WEBP"]),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8),
@@ -339,7 +329,7 @@ def test_damaged_files_are_pictures_or_unreadable(
 ) -> None:
     exif = Image.Exif()
     exif[ORIENTATION] = 6
-    content = bytearray(encode(corners(), form, **({} if form == "BMP" else {"exif": exif})))
+    content = bytearray(save(corners(), form, **({} if form == "BMP" else {"exif": exif})))
     for place, value in changes:
         content[int(place * len(content))] = value
     with contextlib.suppress(UnreadableImage):
@@ -364,7 +354,7 @@ def test_fitting_keeps_relative_positions(size: tuple[int, int], side: int) -> N
 
 def test_decoding_leaves_no_file_open(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
     path = tmp_path / "picture.png"
-    path.write_bytes(encode(corners()))
+    path.write_bytes(save(corners()))
     open_image(path)
     gc.collect()
     assert [w for w in recwarn.list if issubclass(w.category, ResourceWarning)] == []

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pydicom
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
@@ -251,7 +251,6 @@ def test_without_pydicom_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPat
     assert caught.value.kind == "unsupported"
 
 
-@settings(deadline=None, max_examples=100)
 @given(
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=9),
     keep=st.floats(0.2, 1),

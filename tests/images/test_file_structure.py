@@ -1,6 +1,5 @@
 """Parts of a file are counted as a decoder meets them, and too many are refused soon."""
 
-import io
 import struct
 import time
 import zlib
@@ -14,14 +13,14 @@ from doctor_derma.images import file_structure
 from doctor_derma.images.decoding import UnreadableImage, open_image
 from doctor_derma.images.file_structure import MAX_SCANS, look_through, webp_size
 from doctor_derma.images.formats import is_known
+from images import made
+from images.made import png_chunk
 
 MOST_BYTES = 20_000_000
 
 
 def save(format: str, mode: str = "RGB", **settings: object) -> bytes:
-    stream = io.BytesIO()
-    Image.effect_noise((64, 48), 90).convert(mode).save(stream, format, **settings)
-    return stream.getvalue()
+    return made.save(Image.effect_noise((64, 48), 90).convert(mode), format, **settings)
 
 
 def jpeg(**settings: object) -> bytes:
@@ -32,10 +31,6 @@ def with_parts(part: bytes, size: int = MOST_BYTES) -> bytes:
     """Return a JPEG with as many such parts behind its start as fit."""
     whole = jpeg()
     return whole[:2] + part * ((size - len(whole)) // len(part)) + whole[2:]
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def png_with(part: bytes, times: int) -> bytes:
@@ -96,8 +91,8 @@ def test_scans_are_counted() -> None:
         (with_parts(b"\xff"), "gaps"),
         (b"\xff\xd8" + b"\xff" * MOST_BYTES, "gaps"),
         (with_parts(b"\0"), "gaps"),
-        (png_with(chunk(b"tEXt", b"k\0v"), 1_000_000), "chunks"),
-        (png_with(chunk(b"IDAT", b""), 1_000_000), "chunks"),
+        (png_with(png_chunk(b"tEXt", b"k\0v"), 1_000_000), "chunks"),
+        (png_with(png_chunk(b"IDAT", b""), 1_000_000), "chunks"),
         (tiff_of(2_000_000), "strips"),
     ],
     ids=[
@@ -135,9 +130,9 @@ def test_a_frame_without_components_is_left_to_the_decoder() -> None:
 
 def test_compressed_metadata_count_as_what_they_may_become() -> None:
     packed = zlib.compress(bytes(30_000_000), 9)
-    bomb = png_with(chunk(b"zTXt", b"k\0\0" + packed), 2)
+    bomb = png_with(png_chunk(b"zTXt", b"k\0\0" + packed), 2)
     assert 60_000_000 < look_through(bomb).unpacked < 100_000_000
-    assert look_through(png_with(chunk(b"tEXt", b"k\0" + bytes(9000)), 2)).unpacked == 0
+    assert look_through(png_with(png_chunk(b"tEXt", b"k\0" + bytes(9000)), 2)).unpacked == 0
 
 
 def test_what_is_slow_or_noisy_to_decode_is_odd() -> None:

@@ -227,7 +227,7 @@ def test_very_many_parts_are_refused(data: bytes, said: str) -> None:
         open_image(data)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(
     start=st.sampled_from([data[:400] for _, data, _ in FILES.values()]),
     cut=st.integers(0, 400),
@@ -238,7 +238,7 @@ def test_any_beginning_can_be_looked_through(start: bytes, cut: int, rest: bytes
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=2 * settings.default.max_examples)
 @given(
     name=st.sampled_from(sorted(FILES)),
     changes=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.integers(0, 255)), max_size=8),

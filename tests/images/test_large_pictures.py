@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 from doctor_derma.images import decoding
 from doctor_derma.images.decoding import UnreadableImage, decode, open_image
 from doctor_derma.images.large_pictures import bytes_to_decode
+from images.made import save
 
 ORIENTATION = 0x0112
 PEAK = """
@@ -41,12 +42,6 @@ def scene(mode: str, width: int = 160, height: int = 120) -> Image.Image:
         picture.putalpha(Image.fromarray((255 - rgb[:, :, 1]).astype(np.uint8)))
         return picture
     return colours.convert(mode)
-
-
-def save(picture: Image.Image, format: str, **settings: object) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, format, **settings)
-    return stream.getvalue()
 
 
 @pytest.fixture

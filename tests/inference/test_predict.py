@@ -188,6 +188,7 @@ def test_mistakes_are_one_sentence(sources: list[str], bundle: Path, tmp_path: P
         run_predict(sources, bundle, "csv", blocked / "rows.csv")
 
 
+@pytest.mark.slow
 def test_only_rows_reach_standard_output_and_odd_names_stay_as_they_are(
     bundle: Path, pictures: Path
 ) -> None:

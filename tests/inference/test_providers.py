@@ -76,6 +76,7 @@ def test_one_that_can_t_start_is_no_silent_processor(
         Classifier.load(bundle, providers=[CUDA, CPU])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("command", "last"), [("predict", ["red.png"]), ("serve", ["--port=0"])])
 def test_a_command_ends_with_the_sentence(
     command: str, last: list[str], bundle: Path, tmp_path: Path

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -159,7 +159,6 @@ def test_ten_copies_of_the_best_picture_are_not_asked_for_together() -> None:
     assert copies.max() < 0.3
 
 
-@settings(max_examples=40, deadline=None)
 @given(
     st.integers(1, 9).flatmap(
         lambda n: st.tuples(

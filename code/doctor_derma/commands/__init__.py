@@ -1,1 +1,1 @@
-"""The command line, ``derma``: one file per command, which joins the packages below."""
+"""The command line, ``derma``: a file for a command or a few, which joins the packages below."""

@@ -12,13 +12,11 @@ import typer
 from doctor_derma._version import __version__
 from doctor_derma.commands import data
 from doctor_derma.commands.audit import audit
-from doctor_derma.commands.card import card
 from doctor_derma.commands.compare import compare
 from doctor_derma.commands.decide import decide
 from doctor_derma.commands.evaluate import evaluate
-from doctor_derma.commands.export import export
+from doctor_derma.commands.export import card, export, promote
 from doctor_derma.commands.predict import predict
-from doctor_derma.commands.promote import promote
 from doctor_derma.commands.push import push
 from doctor_derma.commands.serve import serve
 from doctor_derma.commands.train import train

@@ -38,15 +38,9 @@ def audit_model(
 ) -> Iterator[tuple[str, "Audit", Path]]:
     """Audit a run or bundle, in ``evaluation_images/audits/<model>/<audit>/``, one by one.
 
-    Parameters
-    ----------
-    names : of ``AUDITS``, or of ``ALIASES``; all of them when empty
-    limit : pictures that the robustness audit takes, None for all
-
-    Raises
-    ------
-    DermaError
-        When a name is unknown, or as ``evaluate`` does.
+    ``names`` are of ``AUDITS`` or ``ALIASES``, all of them when empty; ``limit`` is how many
+    pictures the robustness audit takes, None for all. Raises a DermaError when a name is unknown,
+    or as ``evaluate`` does.
     """
     from doctor_derma.audits.suite import ALIASES, AUDITS, Audited, write_audit
     from doctor_derma.commands.models import predict, provenance

@@ -11,10 +11,7 @@ from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
 
 if TYPE_CHECKING:
-    from doctor_derma.bundle import BundleInfo
-    from doctor_derma.evaluation.comparison import Comparison
-    from doctor_derma.evaluation.cost import Cost
-    from doctor_derma.evaluation.seeds import SeedComparison, SeedRun
+    from doctor_derma.evaluation.tables import Table
 
 
 def compare(
@@ -27,26 +24,22 @@ def compare(
     ] = False,
 ) -> None:
     """Compare models on the same images, with paired differences and p-values."""
+    workspace = Workspace.find()
     if over_seeds:
-        from doctor_derma.evaluation.seeds_report import seed_comparison_tables
-
-        seeds, costs, folder = compare_seeds(Workspace.find(), runs, split)
-        tables = seed_comparison_tables(seeds, costs)
+        tables, folder = _compare_seeds(workspace, runs, split)
     else:
-        from doctor_derma.evaluation.tables import comparison_tables
-
-        comparison, folder = compare_models(Workspace.find(), runs, split, gallery)
-        tables = comparison_tables(comparison)
+        tables, folder = _compare_models(workspace, runs, split, gallery)
     terminal().print(*tables, f"Report: {folder / 'report.html'}")
 
 
-def compare_models(
-    workspace: Workspace, references: list[str], split: str, gallery: bool = True
-) -> tuple["Comparison", Path]:
+def _compare_models(
+    workspace: Workspace, references: list[str], split: str, gallery: bool
+) -> tuple[list["Table"], Path]:
     """Compare runs or bundles on a split, in ``evaluation_images/comparison/``."""
     from doctor_derma.commands.models import predict, provenance, without_pictures
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.evaluation.report import write_comparison
+    from doctor_derma.evaluation.tables import comparison_tables
     from doctor_derma.tracking.tracker import log_comparison
 
     dataset = read_dataset(workspace.data)
@@ -57,33 +50,30 @@ def compare_models(
     provenances = [provenance(info, dataset, split) for info in infos]
     comparison = write_comparison(models, provenances, folder)
     log_comparison(workspace, [info.name for info in infos], folder)
-    return comparison, folder
+    return comparison_tables(comparison), folder
 
 
-def compare_seeds(
+def _compare_seeds(
     workspace: Workspace, references: list[str], split: str
-) -> tuple["SeedComparison", dict[str, "Cost"], Path]:
-    """Compare architectures over the seeds of their runs, in ``evaluation_images/seeds/``.
-
-    Raises
-    ------
-    DermaError
-        When the runs are not two or more architectures with the same seeds, or as
-        ``compare_models``.
-    """
+) -> tuple[list["Table"], Path]:
+    """Compare architectures over the seeds of their runs, in ``evaluation_images/seeds/``."""
     from doctor_derma.bundle import read_info
     from doctor_derma.commands.models import find_bundle, predict, provenance
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.evaluation.cost import measure_costs
-    from doctor_derma.evaluation.seeds import differing_settings, pair_runs
-    from doctor_derma.evaluation.seeds_report import write_seed_comparison
+    from doctor_derma.evaluation.seeds import SeedRun, differing_settings, pair_runs
+    from doctor_derma.evaluation.seeds_report import seed_comparison_tables, write_seed_comparison
     from doctor_derma.inference.classifier import Classifier
     from doctor_derma.tracking.tracker import log_comparison
 
     dataset = read_dataset(workspace.data)
     bundles = [find_bundle(workspace, reference) for reference in references]
     infos = [read_info(bundle) for bundle in bundles]
-    seed_runs = [_seed_run(info) for info in infos]
+    seed_runs = []
+    for info in infos:
+        if not isinstance(seed := info.recipe.get("seed"), int):
+            raise DermaError(f"{info.name}: its recipe names no seed; export the run again")
+        seed_runs.append(SeedRun(info.name, info.architecture, seed))
     paired = pair_runs(seed_runs)
     if settings := differing_settings([info.recipe for info in infos]):
         terminal(error=True).print(
@@ -99,13 +89,4 @@ def compare_seeds(
     provenances = [provenance(info, dataset, split) for info in infos]
     comparison = write_seed_comparison(seed_runs, models, provenances, costs, folder)
     log_comparison(workspace, [info.name for info in infos], folder)
-    return comparison, costs, folder
-
-
-def _seed_run(info: "BundleInfo") -> "SeedRun":
-    from doctor_derma.evaluation.seeds import SeedRun
-
-    seed = info.recipe.get("seed")
-    if not isinstance(seed, int):
-        raise DermaError(f"{info.name}: its recipe names no seed; export the run again")
-    return SeedRun(info.name, info.architecture, seed)
+    return seed_comparison_tables(comparison, costs), folder

@@ -138,7 +138,7 @@ def import_masks(source: Path) -> None:
     reasons = ", ".join(f"{reason} {count:,}" for reason, count in summary.reasons.items())
     terminal().print(
         f"{summary.seen:,} masks seen: {summary.kept:,} imported. "
-        f"Reported: {reasons or 'nothing'}. Reasons are in {folder / MASKS_FOLDER / REPORT_FILE}",
+        f"Reported: {reasons or 'nothing'}. Reasons are in {folder / MASKS_FOLDER / REPORT_FILE}"
     )
 
 
@@ -209,5 +209,5 @@ def _import(images: Any, name: str, source: str, licence: str, **options: Any) -
     missing = f"{summary.missing:,} rows of the metadata name no picture. "
     terminal(soft_wrap=True).print(
         f"{summary.seen:,} images seen: {summary.kept:,} kept, {summary.left_out:,} left out. "
-        f"{missing if summary.missing else ''}Reasons are in {folder / 'import_report.csv'}",
+        f"{missing if summary.missing else ''}Reasons are in {folder / 'import_report.csv'}"
     )

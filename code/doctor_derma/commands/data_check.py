@@ -86,19 +86,11 @@ def check_data(
 ) -> tuple["Table", Path, list[str]]:
     """Check the data set, in ``evaluation_images/audits/<model>/data_check/``.
 
-    Parameters
-    ----------
-    reference : a family of fold runs, a run or a bundle
-    pictures : of each problem on the page
+    ``reference`` is a family of fold runs, a run or a bundle; of each problem so many ``pictures``
+    are on the page. Returns what was found, its folder, and sentences on what could not be judged.
 
-    Returns
-    -------
-    what was found, its folder, and sentences on what could not be judged
-
-    Raises
-    ------
-    DermaError
-        When there is no such model, a fold is missing, or the data are not those of its training.
+    Raises a DermaError when there is no such model, a fold is missing, or the data are not those of
+    its training.
     """
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.evaluation.data_check import find_problems, problems_table, write_data_check
@@ -130,12 +122,8 @@ def find_judges(
     """Return a model's name, and its networks, each with the images that it has not seen.
 
     Those are the test split, and the images that a run was validated with or left out; of a model
-    that was trained on all but the test split, those that its twins left out.
-
-    Raises
-    ------
-    DermaError
-        As ``check_data`` does.
+    that was trained on all but the test split, those that its twins left out. Raises as
+    ``check_data``.
     """
     import numpy as np
 
@@ -154,10 +142,10 @@ def find_judges(
         # Those of the shipped model are not here.
         bundles = [workspace.runs / twin / "bundle" for twin in info.twins]
         folders += [bundle for bundle in bundles if (bundle / INFO_FILE).is_file()]
-    classifiers = [Classifier.load(folder) for folder in folders]
     test = np.flatnonzero(dataset.table["split"] == "test")
     judges = []
-    for folder, classifier in zip(folders, classifiers, strict=True):
+    for folder in folders:
+        classifier = Classifier.load(folder)
         info = classifier.info
         if info.data.fingerprint != dataset.fingerprint:
             raise DermaError(
@@ -176,9 +164,10 @@ def _fold_bundles(workspace: Workspace, reference: str) -> list[Path]:
     from doctor_derma.export.out_of_fold import fold_family
     from doctor_derma.training.runs import INFO_FILE
 
-    if (workspace.runs / reference / INFO_FILE).is_file():
-        return []
-    if not (workspace.runs / f"{reference}-fold0" / INFO_FILE).is_file():
+    is_run, is_family = (
+        (workspace.runs / name / INFO_FILE).is_file() for name in (reference, f"{reference}-fold0")
+    )
+    if is_run or not is_family:
         return []
     family, missing = fold_family(workspace.runs, reference)
     if missing:

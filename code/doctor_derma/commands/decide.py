@@ -38,9 +38,8 @@ def decide(
     ] = None,
 ) -> None:
     """Choose where a model draws the line, on images that its training has not seen."""
-    found, folder, written = decide_model(
-        Workspace.find(), model, question, sensitivity, cost, review_rate
-    )
+    asked = (question, sensitivity, cost, review_rate)
+    found, folder, written = decide_model(Workspace.find(), model, *asked)
     console = terminal()
     console.print(*found.tables, f"Files: {folder}")
     if written:
@@ -145,11 +144,8 @@ def _operating_point(
     found: dict[str, "Interval"],
     positive: np.ndarray,
 ) -> OperatingPoint:
-    images = {
-        "sensitivity": int(positive.sum()),
-        "specificity": int((~positive).sum()),
-        "review_rate": len(positive),
-    }
+    images = {"sensitivity": int(positive.sum()), "specificity": int((~positive).sum())}
+    images["review_rate"] = len(positive)
     return OperatingPoint(
         question=question,
         classes=classes,
@@ -171,10 +167,7 @@ def _deciding_by(point: OperatingPoint, info: BundleInfo, predictions: "Predicti
     labels, probabilities = predictions.labels, predictions.probabilities
     called = info.rulebook.decide(probabilities)
     figures = decision.figures | {rule: rule_figures(labels, called, info.class_names)}
+    decision = decision.model_copy(update={"figures": figures})
     found = classification_metrics(labels, probabilities, info.class_names, called)
-    return info.model_copy(
-        update={
-            "decision": decision.model_copy(update={"figures": figures}),
-            "metrics": {"val": finite_values(found)},
-        }
-    )
+    metrics = {"val": finite_values(found)}
+    return info.model_copy(update={"decision": decision, "metrics": metrics})

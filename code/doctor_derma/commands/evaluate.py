@@ -36,8 +36,7 @@ def evaluate(
         typer.Option("--patient-data", help="Weigh age, sex and site of the manifest as well."),
     ] = False,
     data: Annotated[
-        Path | None,
-        typer.Option(help="Another set instead: a folder, or a table with labels."),
+        Path | None, typer.Option(help="Another set instead: a folder, or a table with labels.")
     ] = None,
     images: Annotated[
         list[Path] | None, typer.Option(help="With --data TABLE: where its pictures are.")
@@ -50,16 +49,13 @@ def evaluate(
 ) -> None:
     """Measure a model with 95% intervals; pictures and report in evaluation_images/."""
     if data is not None:
-        for flag, given in (("--patient-data", patient_data), ("--split", split != "test")):
-            if given:
-                raise DermaError(f"{flag}: is of the data in data/; leave it out with --data")
+        if patient_data or split != "test":
+            flag = "--patient-data" if patient_data else "--split"
+            raise DermaError(f"{flag}: is of the data in data/; leave it out with --data")
         from doctor_derma.commands.evaluate_external import evaluate_external
 
-        mapping = parse_map(map or [])
-        _, shown, folder = evaluate_external(
-            *(Workspace.find(), run, data, images or [], mapping, name),
-            *(gallery, rule, costs_in(costs)),
-        )
+        asked = (images or [], parse_map(map or []), name, gallery, rule, costs_in(costs))
+        _, shown, folder = evaluate_external(Workspace.find(), run, data, *asked)
         terminal().print(*shown, f"Report: {folder / 'report.html'}")
         return
     if images or map or name:
@@ -91,12 +87,7 @@ def evaluate_model(
     are not what it is known by: they are not tracked, and in ``evaluation_images/<model>-<rule>/``
     or ``<model>-patient-data/``.
     """
-    from doctor_derma.commands.models import (
-        predict,
-        provenance,
-        with_patients,
-        without_pictures,
-    )
+    from doctor_derma.commands.models import predict, provenance, with_patients, without_pictures
     from doctor_derma.data.manifest import read_dataset
     from doctor_derma.evaluation.report import write_evaluation
     from doctor_derma.tracking.tracker import log_evaluation
@@ -109,12 +100,10 @@ def evaluate_model(
     if not gallery:
         predictions = without_pictures(predictions)
     own = rule is None and costs is None
-    folder = workspace.evaluation_images / (
-        predictions.name if own else f"{predictions.name}-{predictions.rule}"
-    )
+    name = predictions.name if own else f"{predictions.name}-{predictions.rule}"
+    folder = workspace.evaluation_images / name
     figures = write_evaluation(predictions, provenance(info, dataset, split), folder)
-    values = {name: found.value for name, found in figures.metrics.items()}
-    finite = finite_values(values)
     if own and not patient_data and info.run != info.name:
-        log_evaluation(workspace, info.run, split, finite, folder)
+        values = finite_values({name: found.value for name, found in figures.metrics.items()})
+        log_evaluation(workspace, info.run, split, values, folder)
     return predictions, figures, folder

@@ -1,4 +1,4 @@
-"""``derma export``."""
+"""``derma export``, ``derma promote`` and ``derma card``: a bundle, its place and its card."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from doctor_derma.commands.options import CostsFile, RuleChoice, costs_in
+from doctor_derma.commands.options import CostsFile, Reference, RuleChoice, costs_in
 from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
 from doctor_derma.training.config import warn_of_older_names
@@ -63,3 +63,37 @@ def export(
     if twin:  # Only now: a mistyped one would be asked for ever after.
         found.with_twin(twin)
     terminal().print(f"Bundle: {bundle}")
+
+
+def promote(
+    run: Annotated[str | None, typer.Argument(help="A run or bundle; default: champion.")] = None,
+    to: Annotated[
+        Path | None, typer.Option(help="Folder; default: deployment/models/champion.")
+    ] = None,
+) -> None:
+    """Copy the champion's bundle to where the server finds it."""
+    from doctor_derma.commands.models import dataset_if_any, find_bundle
+    from doctor_derma.commands.publishing import promote_bundle
+    from doctor_derma.data.manifest import read_dataset
+    from doctor_derma.tracking.registry import fetch_champion
+
+    workspace = Workspace.find()
+    if run is None:
+        bundle = fetch_champion(workspace, read_dataset(workspace.data).info.name)
+    else:
+        bundle = find_bundle(workspace, run)
+    destination = promote_bundle(
+        bundle, to or workspace.champion, workspace.evaluation_images, dataset_if_any(workspace)
+    )
+    terminal().print(f"Promoted to {destination}")
+
+
+def card(model: Reference) -> None:
+    """Write a model's card again, from what was measured of it by now."""
+    from doctor_derma.commands.publishing import write_model_card
+
+    path, evidence = write_model_card(Workspace.find(), model)
+    console = terminal(soft_wrap=True)
+    for name, reason in evidence.missing.items():
+        console.print(f"Not in it: {name}, {reason}")
+    console.print(f"Model card: {path}")

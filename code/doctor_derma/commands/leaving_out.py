@@ -52,18 +52,9 @@ def train_leaving_out(
     Finished runs are left alone, begun ones go on, and those that another process trains are left
     to it; so the same call goes on where it was stopped, and several of them share the work.
 
-    Parameters
-    ----------
-    name : what the names of the runs begin with; by default the model's
-
-    Returns
-    -------
-    None in all but the first of several processes of a run
-
-    Raises
-    ------
-    DermaError
-        When a run of the name has other settings or other data, or as ``start_run``.
+    ``name`` is what the names of the runs begin with, by default the model's. Returns None in all
+    but the first of several processes of a run. Raises a DermaError when a run of the name has
+    other settings or other data, or as ``start_run``.
     """
     name = name or config.model.replace("/", "-")
     dataset = read_dataset(workspace.data)
@@ -123,9 +114,8 @@ def _check_settings(run: Run, recipe: TrainConfig) -> None:
 
 
 def _is_finished(run: Run) -> bool:
-    return (run.bundle / BUNDLE_FILE).is_file() and out_of_fold_file(
-        run.folder, run.config
-    ).is_file()
+    files = (run.bundle / BUNDLE_FILE, out_of_fold_file(run.folder, run.config))
+    return all(file.is_file() for file in files)
 
 
 def _pooled(

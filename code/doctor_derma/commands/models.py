@@ -21,10 +21,7 @@ from doctor_derma.workspace import Workspace
 def find_bundle(workspace: Workspace, reference: str) -> Path:
     """Return the bundle folder of a path, an address on the hub, a run's name, or ``champion``.
 
-    Raises
-    ------
-    DermaError
-        When there is no such bundle, or it can't be fetched.
+    Raises a DermaError when there is no such bundle, or it can't be fetched.
     """
     if is_on_hub(reference):
         return bundle_folder(reference)
@@ -46,17 +43,10 @@ def predict(
     rule: Rule | None = None,
     costs: Costs | None = None,
 ) -> tuple[Classifier, Predictions]:
-    """Load a model and let it classify a split.
+    """Load a model and let it classify a split; ``rule`` and ``costs`` as in ``Classifier.load``.
 
-    Parameters
-    ----------
-    rule, costs : of the decisions, see ``Classifier.load``
-
-    Raises
-    ------
-    DermaError
-        When there is no such model, it does not have the rule, or its classes are not those of the
-        data.
+    Raises a DermaError when there is no such model, it does not have the rule, or its classes are
+    not those of the data.
     """
     classifier = Classifier.load(find_bundle(workspace, reference), rule=rule, costs=costs)
     info = classifier.info
@@ -65,24 +55,22 @@ def predict(
             f"{reference}: its classes ({', '.join(info.class_names)}) are not those of "
             f"{dataset.folder} ({', '.join(dataset.classes)}); evaluate it on data with its classes"
         )
+    doubts = []
     if info.data.name == dataset.info.name and info.data.fingerprint != dataset.fingerprint:
-        terminal(error=True).print(
-            f"{info.name} was trained on another import of '{info.data.name}': images of "
-            f"this {split} split may have been in its training, so don't trust the figures",
-            style="yellow",
+        doubts.append(
+            f"was trained on another import of '{info.data.name}': images of this {split} split "
+            "may have been in its training, so don't trust the figures"
         )
     if split == "val" and info.recipe.get("refit"):
-        terminal(error=True).print(
-            f"{info.name} was trained on this val split too, so don't trust the figures",
-            style="yellow",
-        )
+        doubts.append("was trained on this val split too, so don't trust the figures")
     if split == "val" and info.recipe.get("folds"):
-        terminal(error=True).print(
-            f"{info.name} was validated with a fold and trained on the others, with images "
-            "of this val split, so don't trust the figures; out_of_fold.csv in the folder of its "
-            "run has those of images that it has not seen",
-            style="yellow",
+        doubts.append(
+            "was validated with a fold and trained on the others, with images of this val split, "
+            "so don't trust the figures; out_of_fold.csv in the folder of its run has those of "
+            "images that it has not seen"
         )
+    for doubt in doubts:
+        terminal(error=True).print(f"{info.name} {doubt}", style="yellow")
     return classifier, predict_split(classifier, dataset, split)
 
 
@@ -108,10 +96,7 @@ def provenance(info: BundleInfo, dataset: Dataset, split: str) -> dict[str, Any]
 def with_patients(predictions: Predictions, info: BundleInfo, dataset: Dataset) -> Predictions:
     """Return predictions that weigh age, sex and site of the manifest beside the pictures.
 
-    Raises
-    ------
-    DermaError
-        When the model looks at pictures alone.
+    Raises a DermaError when the model looks at pictures alone.
     """
     # Here, as few commands need what fits a bundle.
     from doctor_derma.export.patient import patients_of

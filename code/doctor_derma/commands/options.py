@@ -15,8 +15,7 @@ from doctor_derma.training.config import OLDER_NAMES, TrainConfig
 from doctor_derma.workspace import Workspace
 
 Reference = Annotated[
-    str,
-    typer.Argument(help="A run's name, a bundle's folder, hf://USER/NAME, or 'champion'."),
+    str, typer.Argument(help="A run's name, a bundle's folder, hf://USER/NAME, or 'champion'.")
 ]
 Split = Annotated[str, typer.Option(help="Which split to evaluate on: test, val or train.")]
 Gallery = Annotated[bool, typer.Option(help="Show pictures of the data set in the report.")]
@@ -43,35 +42,18 @@ Address = Annotated[
 def bundle_or_champion(model: str | Path | None) -> Path:
     """Return the folder of the bundle that ``--model`` names, that of the champion when None.
 
-    Raises
-    ------
-    DermaError
-        When it is on the hub and can't be fetched.
+    Raises as ``bundle_folder``, where it is on the hub and can't be fetched.
     """
     return bundle_folder(model) if model else Workspace.find().champion
 
 
 def costs_in(file: Path | None) -> Costs | None:
-    """Read a file of costs, if one is given.
-
-    Raises
-    ------
-    DermaError
-        When it can't be read.
-    """
-    if file is None:
-        return None
-    return read_costs(file)
+    """Read a file of costs, if one is given; raises as ``read_costs``."""
+    return None if file is None else read_costs(file)
 
 
 def check_engine(engine: str, only_ray: Mapping[str, object]) -> None:
-    """Refuse flags that mean nothing without Ray.
-
-    Raises
-    ------
-    DermaError
-        When such a flag is given, and Ray is not the engine.
-    """
+    """Refuse flags that mean nothing without Ray, with a DermaError."""
     given = [flag for flag, value in only_ray.items() if value is not None]
     if engine != "ray" and given:
         raise DermaError(f"{given[0]}: needs --engine ray; add that, or leave it out")
@@ -80,51 +62,33 @@ def check_engine(engine: str, only_ray: Mapping[str, object]) -> None:
 def recipe_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command one flag for every setting of a recipe, in its argument ``flags``."""
     signature = inspect.signature(command)
-    flags = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[
-                bool | None if field.annotation is bool else str | None,
-                typer.Option(
-                    help=f"{field.description} (default: {field.default})",
-                    metavar=None if field.annotation is bool else "VALUE",
-                    rich_help_panel="Recipe",
-                ),
-            ],
-        )
+    types: dict[str, Any] = {
+        name: Annotated[
+            bool | None if field.annotation is bool else str | None,
+            typer.Option(
+                help=f"{field.description} (default: {field.default})",
+                metavar=None if field.annotation is bool else "VALUE",
+                rich_help_panel="Recipe",
+            ),
+        ]
         for name, field in TrainConfig.model_fields.items()
-    ]
-    older = [
-        inspect.Parameter(
-            name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[str | None, typer.Option(hidden=True)],
-        )
-        for name in OLDER_NAMES
-    ]
+    }
+    types |= dict.fromkeys(OLDER_NAMES, Annotated[str | None, typer.Option(hidden=True)])
 
     @functools.wraps(command)
     def wrapped(**arguments: Any) -> None:
-        names = (*TrainConfig.model_fields, *OLDER_NAMES)
-        given = {key: arguments.pop(key) for key in names if key in arguments}
+        given = {name: arguments.pop(name, None) for name in types}
         command(**arguments, flags={k: v for k, v in given.items() if v is not None})
 
     kept = [p for p in signature.parameters.values() if p.name != "flags"]
-    wrapped.__signature__ = signature.replace(parameters=[*kept, *flags, *older])  # type: ignore[attr-defined]
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    flags = [inspect.Parameter(n, keyword, default=None, annotation=t) for n, t in types.items()]
+    wrapped.__signature__ = signature.replace(parameters=[*kept, *flags])  # type: ignore[attr-defined]
     return wrapped
 
 
 def parse_map(pairs: Sequence[str]) -> dict[str, str]:
-    """Read ``LABEL=CLASS`` pairs.
-
-    Raises
-    ------
-    DermaError
-        When one is none.
-    """
+    """Read ``LABEL=CLASS`` pairs; raises a DermaError when one is none."""
     mapping = {}
     for pair in pairs:
         label, equals, name = pair.rpartition("=")

@@ -15,7 +15,6 @@ from doctor_derma.commands.options import (
     check_engine,
     costs_in,
 )
-from doctor_derma.decisions import Costs, Rule
 from doctor_derma.errors import DermaError
 from doctor_derma.terminal import terminal
 
@@ -81,13 +80,22 @@ def predict(
     if engine == "ray":
         if url or output or format != "table":
             raise DermaError("--engine ray: writes Parquet to --out; leave --url and output out")
-        _predict_on_ray(paths, model, out, address, rule, costs_in(costs))
-        return
+        if out is None:
+            raise DermaError("--engine ray: give the folder for the Parquet files with --out")
     if url and model:
         raise DermaError("--url: the server has its own model; leave --model out")
     if url and costs:
         raise DermaError("--url: the server has its own costs; leave --costs out")
-    if url:
+    if engine == "ray" and out:
+        from doctor_derma.distributed.predict.run import predict_on_ray
+
+        bundle, given = bundle_or_champion(model), costs_in(costs)
+        predicted = predict_on_ray(paths, bundle, out, address, rule=rule, costs=given)
+        failed = predicted.failed
+        terminal(soft_wrap=True).print(
+            f"{predicted.images:,} pictures, {failed:,} of them unreadable: {out}"
+        )
+    elif url:
         from doctor_derma.client.predict import run_remote_predict
 
         failed = run_remote_predict(paths, url, api_key, format, output, rule, patient)
@@ -104,25 +112,4 @@ def predict(
             *(paths, bundle, format, output), rule=rule, costs=costs_in(costs), patient=patient
         )
     if failed:
-        raise typer.Exit(1)
-
-
-def _predict_on_ray(
-    paths: list[str],
-    model: str | None,
-    out: Path | None,
-    address: str | None,
-    rule: Rule | None,
-    costs: Costs | None,
-) -> None:
-    if out is None:
-        raise DermaError("--engine ray: give the folder for the Parquet files with --out")
-    from doctor_derma.distributed.predict.run import predict_on_ray
-
-    bundle = bundle_or_champion(model)
-    predicted = predict_on_ray(paths, bundle, out, address, rule=rule, costs=costs)
-    terminal(soft_wrap=True).print(
-        f"{predicted.images:,} pictures, {predicted.failed:,} of them unreadable: {out}"
-    )
-    if predicted.failed:
         raise typer.Exit(1)

@@ -4,14 +4,7 @@ import shutil
 from pathlib import Path
 
 from doctor_derma.atomic import replacing_own_folder
-from doctor_derma.bundle import (
-    INFO_FILE,
-    BundleInfo,
-    Precision,
-    SetKind,
-    read_info,
-    write_info,
-)
+from doctor_derma.bundle import INFO_FILE, BundleInfo, Precision, SetKind, read_info, write_info
 from doctor_derma.commands.models import dataset_if_any, find_bundle
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.decisions import Costs, Rule
@@ -40,12 +33,7 @@ def export(
     """Write the bundle of a run, and a model card that knows of no test yet.
 
     The settings are those of `doctor_derma.export.exporting.export_run`; a quantized bundle keeps
-    those of the run's own.
-
-    Raises
-    ------
-    DermaError
-        As ``export_run`` and ``export_quantized`` do.
+    those of the run's own. Raises as ``export_run`` and ``export_quantized``.
     """
     if precision == "fp32":
         bundle = export_run(run, dataset, destination, prior_weight, tta, rule, costs, sets)
@@ -78,7 +66,10 @@ def promote_bundle(
     """
     info = read_info(bundle)
     evidence = read_evidence(info, evaluations, dataset)
-    info = with_test_metrics(info, evidence)
+    if evidence.evaluation is not None:
+        found = evidence.evaluation.metrics.items()
+        test = finite_values({name: metric.value for name, metric in found})
+        info = info.model_copy(update={"metrics": info.metrics | {"test": test}})
     with replacing_own_folder(destination, INFO_FILE) as folder:
         shutil.copyfile(bundle / info.weights.file, folder / info.weights.file)
         write_info(folder, info)
@@ -99,22 +90,11 @@ def _is_licensed_as(bundle: Path, info: BundleInfo) -> bool:
         return False
 
 
-def with_test_metrics(info: BundleInfo, evidence: Evidence) -> BundleInfo:
-    """Add the test metrics of an evaluation of the same weights on the same data."""
-    if evidence.evaluation is None:
-        return info
-    values = {name: metric.value for name, metric in evidence.evaluation.metrics.items()}
-    test = finite_values(values)
-    return info.model_copy(update={"metrics": info.metrics | {"test": test}})
-
-
 def write_model_card(workspace: Workspace, reference: str) -> tuple[Path, Evidence]:
     """Write the model card of a run or bundle again, with what was measured of it by now.
 
-    Raises
-    ------
-    DermaError
-        When there is no such bundle, it is on the hub, or its evaluation or an audit can't be read.
+    Raises a DermaError when there is no such bundle, it is on the hub, or its evaluation or an
+    audit can't be read.
     """
     refuse_hub(reference, "a model card")
     bundle = find_bundle(workspace, reference)

@@ -25,34 +25,23 @@ def push(
     private: Private = False,
 ) -> None:
     """Put a model on the Hugging Face Hub: its bundle, and its card as the page."""
-    page = push_model(Workspace.find(), address, model, private)
-    terminal(soft_wrap=True).print(f"Pushed to {page}\nNext: derma predict FILE --model {address}")
-
-
-def push_model(workspace: Workspace, address: str, reference: str, private: bool = False) -> str:
-    """Push a run's bundle, or a bundle, in one commit; return the address of its page.
-
-    Raises
-    ------
-    DermaError
-        When there is no such bundle, it is damaged, its card has no head, or the hub refuses.
-    """
     from doctor_derma.bundle import CARD_FILE, INFO_FILE, read_card, read_info
     from doctor_derma.commands.models import find_bundle
     from doctor_derma.hub import LICENCE_FILE, push, repository
 
     repo = repository(address)
-    bundle = find_bundle(workspace, reference)
+    bundle = find_bundle(Workspace.find(), model)
     info = read_info(bundle)
     head = _head(read_card(bundle))
     if missing := [name for name in HEAD if name not in head]:
         raise DermaError(
             f"{bundle / CARD_FILE}: its head has no {missing[0]}, which the hub reads; write the "
-            f"card again with 'derma card {reference}'"
+            f"card again with 'derma card {model}'"
         )
     names = (INFO_FILE, info.weights.file, CARD_FILE, LICENCE_FILE)
     files = {name: bundle / name for name in names if (bundle / name).is_file()}
-    return push(repo, files, f"{info.name}, weights {info.weights.sha256[:12]}", private=private)
+    page = push(repo, files, f"{info.name}, weights {info.weights.sha256[:12]}", private=private)
+    terminal(soft_wrap=True).print(f"Pushed to {page}\nNext: derma predict FILE --model {address}")
 
 
 def push_data(
@@ -79,8 +68,7 @@ def push_data(
     console = terminal(soft_wrap=True)
     if with_pictures:
         pictures = [*picture_files(dataset).items()]
-        parts = range(0, len(pictures), BATCH)
-        for start in with_progress(parts, "Pushing pictures"):
+        for start in with_progress(range(0, len(pictures), BATCH), "Pushing pictures"):
             part = dict(pictures[start : start + BATCH])
             push(repo, part, f"Pictures from {start + 1:,}", "dataset", private)
         console.print(f"{len(pictures):,} pictures; that {licence} allows it is on your word")

@@ -35,13 +35,8 @@ def start_run(
 ) -> Run | None:
     """Train a new run, export it, and track all of it.
 
-    Parameters
-    ----------
-    fit : trains it to its end, here or elsewhere
-
-    Returns
-    -------
-    the finished run, or None in all but the first of several processes
+    ``fit`` trains it to its end, here or elsewhere. The finished run is returned, but None in all
+    but the first of several processes.
     """
     dataset = read_dataset(workspace.data)
     run = create_run(workspace.runs, config, dataset, name)
@@ -85,11 +80,10 @@ def _train_locked(workspace: Workspace, run: Run, dataset: Dataset, fit: Fit) ->
             return run
         bundle = export(run, dataset)
         if run.config.judges_a_part:
-            # No candidate for the champion: others were validated with other images.
             predict_left_out(run, dataset)
-            tracker.log_run(run)
-        else:
-            tracker.log_run(run)
+        tracker.log_run(run)
+        if not run.config.judges_a_part:
+            # Others are no candidates for the champion: they were validated with other images.
             tracker.log_model(run, bundle, read_info(bundle).metrics["val"]["balanced_accuracy"])
     except KeyboardInterrupt:
         tracker.finish("KILLED")
@@ -105,6 +99,5 @@ def _train_locked(workspace: Workspace, run: Run, dataset: Dataset, fit: Fit) ->
 
 def _engine_of(run: Run) -> str:
     """Return the flags with which a run goes on where it was."""
-    if not (run.folder / WORKERS_FILE).is_file():
-        return ""
-    return f" --engine ray --workers {read_workers(run)}"
+    on_ray = (run.folder / WORKERS_FILE).is_file()
+    return f" --engine ray --workers {read_workers(run)}" if on_ray else ""

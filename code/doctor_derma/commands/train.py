@@ -47,7 +47,8 @@ def train(
     else:
         assert settings is not None
         if settings.judges_a_part:
-            _print_left_out(train_leaving_out(workspace, settings, name, fit))
+            if found := train_leaving_out(workspace, settings, name, fit):
+                _print_left_out(found)
             return
         run = start_run(workspace, settings, name, fit)
     if run and run.config.refit and run.info.twin is None:
@@ -59,17 +60,14 @@ def train(
         terminal().print(f"Bundle: {run.bundle}\nNext: derma evaluate {run.name}")
 
 
-def _print_left_out(found: "LeftOut | None") -> None:
-    if found is None:
-        return
+def _print_left_out(found: "LeftOut") -> None:
     console = terminal(soft_wrap=True)
     if found.table:
         console.print(found.table)
         console.print(f"Predictions: {found.file}")
     if found.unfinished:
-        console.print(
-            f"Not finished: {', '.join(found.unfinished)}; the same command goes on with them",
-        )
+        unfinished = ", ".join(found.unfinished)
+        console.print(f"Not finished: {unfinished}; the same command goes on with them")
 
 
 def _fit(engine: Engine, workers: int | None, address: str | None) -> "Fit":
@@ -81,8 +79,4 @@ def _fit(engine: Engine, workers: int | None, address: str | None) -> "Fit":
     from doctor_derma.distributed.train.run import train_on_ray
 
     wanted = 1 if workers is None else workers
-
-    def fit(run: Any, dataset: Any, on_epoch: Any) -> bool:
-        return train_on_ray(run, dataset, wanted, on_epoch, address)
-
-    return fit
+    return lambda run, data, on_epoch: train_on_ray(run, data, wanted, on_epoch, address)

@@ -35,5 +35,5 @@ def tune(
         tuned = sweeping.tune(workspace, read_sweep(config), name, address)
     terminal().print(tuned.table)
     terminal(soft_wrap=True).print(
-        f"Best: {tuned.best_config}\nNext: derma train --config {tuned.best_config}",
+        f"Best: {tuned.best_config}\nNext: derma train --config {tuned.best_config}"
     )

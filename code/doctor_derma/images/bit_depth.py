@@ -12,13 +12,12 @@ from PIL import Image, ImageChops, ImageFile
 
 # Modes of grey pictures of more than 8 bits; colours of 16 bits Pillow reads as their high bytes.
 DEEP_GREY = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+_OTHER_ORDERS = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
+# Read in the other order of bytes, the low byte of each value is the one that Pillow keeps.
 _LOW_BYTES = {
-    "RGB;16B": "RGB;16L",
-    "RGB;16L": "RGB;16B",
-    "RGB;16N": "RGB;16B" if sys.byteorder == "little" else "RGB;16L",
-    "RGBA;16B": "RGBA;16L",
-    "RGBA;16L": "RGBA;16B",
-    "RGBA;16N": "RGBA;16B" if sys.byteorder == "little" else "RGBA;16L",
+    f"{mode};16{order}": f"{mode};16{other}"
+    for mode in ("RGB", "RGBA")
+    for order, other in _OTHER_ORDERS.items()
 }
 # Fewer bits than a file of 16 has. 14 can't be told from a dark picture.
 _FEWER_BITS = (8, 10, 12)

@@ -25,50 +25,62 @@ MAX_PRECINCTS = 100_000
 _FULL_BOX = 4
 
 
-class Contents(NamedTuple):
-    """What a file says of the picture in it.
+class Structure(NamedTuple):
+    """What a file is made of.
 
     Attributes
     ----------
-    excess : what there is too much of; None when all is well
-    pixels : of the largest picture that is announced; 0 where none is
-    levels : how often a decoder can halve it, of JPEG 2000
+    excess : what there is too much of, or what no decoder here knows; None when all is well
+    coefficients : bytes that a progressive JPEG's take, which all have to be kept at once
+    unpacked : bytes that a PNG's compressed metadata may become
+    odd : whether it is of a kind that few people send and that is slow or noisy to decode
+    eager : whether its decoder makes room for the picture, or more, when it is merely opened
+    pixels : of the largest picture that an eager one announces; 0 where none is
+    levels : how often its decoder can halve it, of JPEG 2000
     """
 
     excess: str | None = None
+    coefficients: int = 0
+    unpacked: int = 0
+    odd: bool = False
+    eager: bool = False
     pixels: int = 0
     levels: int = 0
 
 
-def heif_contents(encoded: bytes) -> Contents:
+def heif_structure(encoded: bytes) -> Structure:
     """Look through a HEIC or AVIF: every picture in it, tiles and previews too, has its size."""
-    pixels = 0
-    try:
-        for start in _spatial_extents(encoded):
-            width, height = struct.unpack_from(">II", encoded, start + _FULL_BOX)
-            pixels = max(pixels, width * height)
-    except OverflowError:
-        return Contents(f"a picture of more than {MAX_BOXES:,} parts: save it anew")
-    return Contents(pixels=pixels)
+    pixels = seen = 0
+    inside = {b"meta": _FULL_BOX, b"iprp": 0, b"ipco": 0}
+    waiting = [(0, len(encoded))]
+    while waiting:
+        for kind, start, end in _boxes(encoded, *waiting.pop()):
+            seen += 1
+            if seen > MAX_BOXES:
+                return Structure(f"a picture of more than {MAX_BOXES:,} parts: save it anew")
+            if kind in inside:
+                waiting.append((start + inside[kind], end))
+            elif kind == b"ispe":
+                width, height = struct.unpack_from(">II", encoded, start + _FULL_BOX)
+                pixels = max(pixels, width * height)
+    return Structure(pixels=pixels)
 
 
-def jpeg_2000_contents(encoded: bytes) -> Contents:
+def jpeg_2000_structure(encoded: bytes) -> Structure:
     """Look through the main header of a JPEG 2000, as a file of boxes or without them."""
     start = 0
     if not encoded.startswith(b"\xff\x4f"):
         boxes = zip(range(MAX_BOXES), _boxes(encoded, 0, len(encoded)), strict=False)
         start = next((at for _, (kind, at, _) in boxes if kind == b"jp2c"), len(encoded))
     if encoded[start : start + 4] != b"\xff\x4f\xff\x51":
-        return Contents()
+        return Structure()
     right, down, left, top, wide, high, tiles_left, tiles_top, components = struct.unpack_from(
         ">8IH", encoded, start + 8
     )
     width, height = max(right - left, 0), max(down - top, 0)
-    tiles = -(-max(right - tiles_left, 0) // max(wide, 1)) * -(
-        -max(down - tiles_top, 0) // max(high, 1)
-    )
-    if tiles > MAX_TILES:
-        return Contents(f"a JPEG 2000 of more than {MAX_TILES:,} tiles: save it anew")
+    across = -(-max(right - tiles_left, 0) // max(wide, 1))
+    if across * -(-max(down - tiles_top, 0) // max(high, 1)) > MAX_TILES:
+        return Structure(f"a JPEG 2000 of more than {MAX_TILES:,} tiles: save it anew")
     levels = 0
     for marker, at in _markers(encoded, start + 2):
         if marker != 0x52 or at + 12 > len(encoded):
@@ -76,42 +88,27 @@ def jpeg_2000_contents(encoded: bytes) -> Contents:
         style, levels = encoded[at + 2], encoded[at + 7]
         sizes = encoded[at + 12 : at + 13 + levels] if style & 1 else b""
         if _precincts(width, height, sizes) * components > MAX_PRECINCTS:
-            return Contents(f"a JPEG 2000 of more than {MAX_PRECINCTS:,} parts: save it anew")
-    return Contents(pixels=width * height, levels=min(levels, 32))
+            return Structure(f"a JPEG 2000 of more than {MAX_PRECINCTS:,} parts: save it anew")
+    return Structure(pixels=width * height, levels=min(levels, 32))
 
 
-def gif_contents(encoded: bytes) -> Contents:
+def gif_structure(encoded: bytes) -> Structure:
     """Look through a GIF up to its first frame, which is the one that is decoded."""
     width, height, flags = struct.unpack_from("<HHB", encoded, 6)
-    at, blocks, inside = 13 + _palette(flags), 0, False
+    palette = 3 << ((flags & 7) + 1) if flags & 0x80 else 0
+    at, blocks, inside = 13 + palette, 0, False
     # Extensions: a label and blocks, the last of them empty.
     while inside or encoded[at : at + 1] == b"\x21":
         at += 0 if inside else 2
         length = encoded[at] if at < len(encoded) else 0
         at, inside, blocks = at + 1 + length, length > 0, blocks + 1
         if blocks > MAX_BLOCKS:
-            return Contents(f"a GIF of more than {MAX_BLOCKS:,} blocks: save it anew")
+            return Structure(f"a GIF of more than {MAX_BLOCKS:,} blocks: save it anew")
     # A frame may be larger than the picture that it is in.
     if encoded[at : at + 1] == b"\x2c":
         left, top, across, down = struct.unpack_from("<4H", encoded, at + 1)
         width, height = max(width, left + across), max(height, top + down)
-    return Contents(pixels=width * height)
-
-
-def _spatial_extents(encoded: bytes) -> Iterator[int]:
-    """Give where the sizes of pictures stand, after the head of their box."""
-    seen = 0
-    inside = {b"meta": _FULL_BOX, b"iprp": 0, b"ipco": 0}
-    waiting = [(0, len(encoded))]
-    while waiting:
-        for kind, start, end in _boxes(encoded, *waiting.pop()):
-            seen += 1
-            if seen > MAX_BOXES:
-                raise OverflowError
-            if kind in inside:
-                waiting.append((start + inside[kind], end))
-            elif kind == b"ispe":
-                yield start
+    return Structure(pixels=width * height)
 
 
 def _boxes(encoded: bytes, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
@@ -147,7 +144,3 @@ def _precincts(width: int, height: int, sizes: bytes) -> int:
         across, down = -(-width >> halvings), -(-height >> halvings)
         total += -(-across >> (size & 15)) * -(-down >> (size >> 4))
     return total
-
-
-def _palette(flags: int) -> int:
-    return 3 << ((flags & 7) + 1) if flags & 0x80 else 0

@@ -8,14 +8,8 @@ from pathlib import Path
 from typing import Literal, NamedTuple, TypeGuard
 
 import numpy as np
-from PIL import (
-    ExifTags,
-    Image,
-    ImageFile,
-    Jpeg2KImagePlugin,
-    PngImagePlugin,
-    UnidentifiedImageError,
-)
+from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
+from PIL.Jpeg2KImagePlugin import Jpeg2KImageFile
 
 from doctor_derma.errors import DermaError
 from doctor_derma.images.bit_depth import (
@@ -29,16 +23,7 @@ from doctor_derma.images.bit_depth import (
 from doctor_derma.images.colour_profiles import conversion_to_srgb
 from doctor_derma.images.dicom import UnreadableDicom, load_dicom
 from doctor_derma.images.file_structure import EAGER, look_through, webp_size
-from doctor_derma.images.formats import (
-    ADVICE,
-    DECODERS,
-    LENGTH,
-    RAW,
-    is_known,
-    is_raw,
-    kind_of,
-    what_to_do,
-)
+from doctor_derma.images.formats import ADVICE, DECODERS, LENGTH, RAW, is_known, is_raw, kind_of
 from doctor_derma.images.heic import load_heic
 from doctor_derma.images.large_pictures import WEBP_BYTES, bytes_to_decode, can_shrink, load_shrunk
 
@@ -62,6 +47,8 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 # picture over 1 MB of them; its limit of 64 MB for all of them together stays.
 PngImagePlugin.MAX_TEXT_CHUNK = 32_000_000
 _JPEG_START = b"\xff\xd8"
+# In front of the other headers it has 72 dots an inch, so that nobody looks further.
+_JFIF_HEADER = b"\xff\xe0\x00\x10JFIF\x00\x01\x02\x01\x00\x48\x00\x48\x00\x00"
 # What to do with a picture that stands otherwise, by EXIF orientation (CIPA DC-008, 4.6.4).
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -169,10 +156,7 @@ def least_side(height: int, width: int) -> int:
 def without_identity(encoded: bytes) -> bytes:
     """Return a picture's file as it is, but a DICOM file as a PNG, with nothing of the patient.
 
-    Raises
-    ------
-    UnreadableImage
-        When it is a DICOM file that can't be decoded.
+    Raises an UnreadableImage when it is a DICOM file that can't be decoded.
     """
     if kind_of(encoded[:LENGTH]) != "DICOM":
         return encoded
@@ -182,14 +166,10 @@ def without_identity(encoded: bytes) -> bytes:
 
 
 def fit_pixels(image: Image.Image, height: int, width: int) -> np.ndarray:
-    """Stretch a whole RGB picture to the size a network takes.
+    """Stretch a whole RGB picture to the size a network takes, uint8 (height, width, 3).
 
     The picture is neither cropped nor padded, so a position in an activation map is the
     same relative position in the picture.
-
-    Returns
-    -------
-    uint8 array of shape (height, width, 3)
     """
     resized = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=REDUCING_GAP)
     return np.asarray(resized, dtype=np.uint8)
@@ -204,41 +184,24 @@ def _first_bytes(source: ImageSource) -> bytes:
     return b""
 
 
-def _open_encoded(source: Encoded, side: int | None) -> ImageFile.ImageFile:
-    if isinstance(source, bytes):
-        if not source:
-            raise UnreadableImage("empty file")
-        # Bytes come from strangers, who may mean to keep the decoder busy.
-        if excess := look_through(source).excess:
-            raise UnreadableImage(excess)
-        return _open_file(io.BytesIO(source), side)
-    path = Path(source)
-    if path.is_dir():
-        raise UnreadableImage("a folder, not a picture")
-    if path.is_file() and path.stat().st_size == 0:
-        raise UnreadableImage("empty file")
-    return _open_file(path, side)
+def _bytes_of(source: Encoded) -> bytes:
+    return source if isinstance(source, bytes) else Path(source).read_bytes()
 
 
-def _open_file(file: Path | io.BytesIO, side: int | None) -> ImageFile.ImageFile:
+def _open(source: Encoded, side: int | None) -> ImageFile.ImageFile:
+    file = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
     try:
         image = Image.open(file, formats=DECODERS)
     except UnidentifiedImageError:
         # Pillow looks for a resolution in damaged EXIF data of a JPEG, and may give up the picture.
-        encoded = file.getvalue() if isinstance(file, io.BytesIO) else file.read_bytes()
-        if not encoded.startswith(_JPEG_START):
+        if not (encoded := _bytes_of(source)).startswith(_JPEG_START):
             raise
-        image = Image.open(io.BytesIO(_with_resolution(encoded)), formats=("JPEG",))
+        repaired = io.BytesIO(_JPEG_START + _JFIF_HEADER + encoded[len(_JPEG_START) :])
+        image = Image.open(repaired, formats=("JPEG",))
     # What is over the limit keeps its size, to be refused for it.
     if side and image.width * image.height <= MAX_PIXELS:
         image.draft(None, (side, side))
     return image
-
-
-def _with_resolution(jpeg: bytes) -> bytes:
-    """Put a JFIF header of 72 dots an inch in front of the others, so that nobody looks further."""
-    header = b"\xff\xe0\x00\x10JFIF\x00\x01\x02\x01\x00\x48\x00\x48\x00\x00"
-    return _JPEG_START + header + jpeg[len(_JPEG_START) :]
 
 
 def _read(source: Encoded | Image.Image, side: int | None) -> Image.Image:
@@ -247,22 +210,28 @@ def _read(source: Encoded | Image.Image, side: int | None) -> Image.Image:
         _check_size(*source.size)
         return _load(source, source, side)
     head = _first_bytes(source)
+    if not isinstance(source, bytes) and Path(source).is_dir():
+        raise UnreadableImage("a folder, not a picture")
+    if not head and (isinstance(source, bytes) or Path(source).is_file()):
+        raise UnreadableImage("empty file")
     kind = kind_of(head)
     if kind == "TIFF" and _is_raw(source):
         kind = RAW
     if kind in ADVICE:
-        raise UnreadableImage(what_to_do(kind), "unsupported")
+        raise UnreadableImage(f"{kind}: {ADVICE[kind]}", "unsupported")
     if kind == "DICOM":
         return load_dicom(source if isinstance(source, bytes) else Path(source), MAX_PIXELS)
     if kind in EAGER:
-        encoded = source if isinstance(source, bytes) else Path(source).read_bytes()
-        return _read_eager(encoded, kind, side)
+        return _read_eager(_bytes_of(source), kind, side)
     width, height = webp_size(head)
     if side and width * height * WEBP_BYTES > LARGE_BYTES:
         # Pillow would make room for its frames before it tells of its size.
         _check_size(width, height)
         return load_shrunk(source, "WEBP", side)
-    image = _open_encoded(source, side)
+    # Bytes come from strangers, who may mean to keep the decoder busy.
+    if isinstance(source, bytes) and (excess := look_through(source).excess):
+        raise UnreadableImage(excess)
+    image = _open(source, side)
     _check_size(*image.size)
     if side and can_shrink(image.format) and bytes_to_decode(image) > LARGE_BYTES:
         return load_shrunk(source, str(image.format), side)
@@ -280,7 +249,7 @@ def _read_eager(encoded: bytes, kind: str, side: int | None) -> Image.Image:
         return load_heic(encoded, MAX_PIXELS, LARGE_BYTES if side else sys.maxsize, side or 1)
     image = Image.open(io.BytesIO(encoded), formats=DECODERS)
     _check_size(*image.size)
-    if side and isinstance(image, Jpeg2KImagePlugin.Jpeg2KImageFile):
+    if side and isinstance(image, Jpeg2KImageFile):
         # Each level is half the size, down to what a network looks at.
         halvings = max(min(image.size) // side, 1).bit_length() - 1
         image.reduce = min(halvings, structure.levels)
@@ -306,7 +275,7 @@ def _load(image: Image.Image, source: Encoded | Image.Image, side: int | None) -
     if ";16" not in raw or (bits := bits_in_use(image)) == 16:
         return image
     # All is in the low bytes, which Pillow skipped.
-    if isinstance(source, Image.Image) or not read_low_bytes(again := _open_encoded(source, side)):
+    if isinstance(source, Image.Image) or not read_low_bytes(again := _open(source, side)):
         raise UnreadableImage(f"{bits} bits in a file of 16, black to most programs: save it in 8")
     again.load()
     return join_bytes(image, again, bits)

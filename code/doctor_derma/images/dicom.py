@@ -33,19 +33,16 @@ _COMPRESSED = frozenset(f"{_TRANSFER}.4.{number}" for number in (50, 51, 90, 91)
 _LONG = frozenset((b"OB", b"OW", b"OF", b"SQ", b"UN", b"UT"))
 _HEAD_BYTES = 10_000
 _ANYTHING = 1e9
+_COLOURS = ("Red", "Green", "Blue")
 # All that is read. What tells of the patient is not among it.
-_PALETTE = [
-    f"{segmented}{colour}PaletteColorLookupTableData"
-    for segmented in ("", "Segmented")
-    for colour in ("Red", "Green", "Blue")
-]
 _TAGS: list[Any] = [
     *("SOPClassUID", "Rows", "Columns", "NumberOfFrames", "SamplesPerPixel", "PlanarConfiguration"),
     *("PhotometricInterpretation", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"),
     *("RescaleIntercept", "RescaleSlope", "RescaleType", "ModalityLUTSequence"),
     *("WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence", "ICCProfile"),
-    *(f"{colour}PaletteColorLookupTableDescriptor" for colour in ("Red", "Green", "Blue")),
-    *_PALETTE,
+    *(f"{colour}PaletteColorLookupTableDescriptor" for colour in _COLOURS),
+    *(f"{colour}PaletteColorLookupTableData" for colour in _COLOURS),
+    *(f"Segmented{colour}PaletteColorLookupTableData" for colour in _COLOURS),
     *("ExtendedOffsetTable", "ExtendedOffsetTableLengths", "PixelData"),
 ]
 
@@ -55,23 +52,14 @@ class UnreadableDicom(ValueError):  # noqa: N818
 
 
 def load_dicom(source: Path | bytes, most_pixels: int) -> Image.Image:
-    """Decode the first frame.
+    """Decode the first frame, to ``L`` or ``RGB`` with its profile in ``info``.
 
     Values become 8 bits by the transformations of modality and display that the file states, else
     by the bits that it stores. ``MONOCHROME1``, where the least is white, is inverted.
 
-    Returns
-    -------
-    picture of mode ``L`` or ``RGB``, with its profile in ``info``
-
-    Raises
-    ------
-    UnreadableDicom
-        When pydicom is missing, the file is of no photograph, or packed in a way that isn't read.
-    PIL.Image.DecompressionBombError
-        When it has more than ``most_pixels``.
-    Exception
-        What pydicom raises for a damaged file has no base class.
+    Raises an UnreadableDicom when pydicom is missing, the file is of no photograph, or packed in a
+    way that isn't read, and a PIL.Image.DecompressionBombError when it has more than
+    ``most_pixels``. What pydicom raises for a damaged file has no base class.
     """
     pydicom = load_pydicom()
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as stream:
@@ -103,10 +91,7 @@ def load_dicom(source: Path | bytes, most_pixels: int) -> Image.Image:
 def load_pydicom() -> ModuleType:
     """Return pydicom, which remarks on nothing; it is loaded when first needed.
 
-    Raises
-    ------
-    UnreadableDicom
-        When it is not installed.
+    Raises an UnreadableDicom when it is not installed.
     """
     try:
         import pydicom
@@ -126,11 +111,9 @@ def _transfer_syntax(head: bytes) -> str:
     """Return how a file is packed; a deflated one would be unpacked by being opened."""
     at = 132
     while head[at : at + 2] == b"\2\0":
-        kind = head[at + 4 : at + 6]
-        start = at + (12 if kind in _LONG else 8)
-        (length,) = struct.unpack_from(
-            "<I" if kind in _LONG else "<H", head, start - 4 if kind in _LONG else start - 2
-        )
+        width = 4 if head[at + 4 : at + 6] in _LONG else 2
+        start = at + 4 + 2 * width
+        (length,) = struct.unpack_from("<I" if width == 4 else "<H", head, start - width)
         if head[at + 2 : at + 4] == b"\x10\0":
             return head[start : start + length].rstrip(b"\0 ").decode("ascii")
         at = start + length
@@ -160,12 +143,10 @@ def _to_8_bits(values: np.ndarray, dataset: Any) -> np.ndarray:
     unsigned = dataset.PixelRepresentation == 0
     if unsigned:
         # Older files keep overlays in the bits that the picture leaves.
-        values = (
-            values >> max(int(dataset.get("HighBit", bits - 1)) + 1 - bits, 0) & (1 << bits) - 1
-        )
-    shares = _displayed(
-        values, dataset, (0, 2**bits - 1) if unsigned else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    )
+        lowest = max(int(dataset.get("HighBit", bits - 1)) + 1 - bits, 0)
+        values = values >> lowest & (1 << bits) - 1
+    least = 0 if unsigned else -(2 ** (bits - 1))
+    shares = _displayed(values, dataset, (least, least + 2**bits - 1))
     if dataset.PhotometricInterpretation == "MONOCHROME1":
         shares = 1 - shares
     return np.clip(shares * 255 + 0.5, 0, 255).astype(np.uint8)

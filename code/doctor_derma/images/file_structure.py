@@ -8,13 +8,12 @@ camera and no program makes so many.
 import re
 import struct
 from collections.abc import Callable
-from typing import NamedTuple
 
 from doctor_derma.images.containers import (
-    Contents,
-    gif_contents,
-    heif_contents,
-    jpeg_2000_contents,
+    Structure,
+    gif_structure,
+    heif_structure,
+    jpeg_2000_structure,
 )
 from doctor_derma.images.formats import BIG_TIFF, LENGTH, TIFF_ORDERS, kind_of
 
@@ -40,37 +39,14 @@ _ALONE = frozenset({0x01, 0xD8, *range(0xD0, 0xD8)})
 _ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _PACKED = (b"zTXt", b"iTXt", b"iCCP")
 # Their decoders make room for the picture, or more, when a file is merely opened.
-EAGER: dict[str, Callable[[bytes], Contents]] = {
-    "HEIC": heif_contents,
-    "AVIF": heif_contents,
-    "JPEG 2000": jpeg_2000_contents,
-    "GIF": gif_contents,
+EAGER: dict[str, Callable[[bytes], Structure]] = {
+    "HEIC": heif_structure,
+    "AVIF": heif_structure,
+    "JPEG 2000": jpeg_2000_structure,
+    "GIF": gif_structure,
     # What says its size can lie anywhere in it.
-    "DICOM": lambda _: Contents(),
+    "DICOM": lambda _: Structure(),
 }
-
-
-class Structure(NamedTuple):
-    """What a file is made of.
-
-    Attributes
-    ----------
-    excess : what there is too much of, or what no decoder here knows; None when all is well
-    coefficients : bytes that a progressive JPEG's take, which all have to be kept at once
-    unpacked : bytes that a PNG's compressed metadata may become
-    odd : whether it is of a kind that few people send and that is slow or noisy to decode
-    eager : whether its decoder makes room for the picture, or more, when it is merely opened
-    pixels : that an eager one announces; 0 where it does not
-    levels : how often its decoder can halve it, of JPEG 2000
-    """
-
-    excess: str | None = None
-    coefficients: int = 0
-    unpacked: int = 0
-    odd: bool = False
-    eager: bool = False
-    pixels: int = 0
-    levels: int = 0
 
 
 def look_through(encoded: bytes) -> Structure:
@@ -79,8 +55,7 @@ def look_through(encoded: bytes) -> Structure:
     eager = kind in EAGER
     try:
         if eager:
-            excess, pixels, levels = EAGER[kind](encoded)
-            return Structure(excess, odd=True, eager=True, pixels=pixels, levels=levels)
+            return EAGER[kind](encoded)._replace(odd=True, eager=True)
         if encoded.startswith(_JPEG):
             return _jpeg(encoded)
         if encoded.startswith(_PNG):
@@ -149,10 +124,9 @@ def _jpeg(encoded: bytes) -> Structure:
 def _coefficients(frame: bytes) -> int:
     """Return the bytes of all coefficients, two each (ITU-T T.81, B.2.2)."""
     _, _, height, width, components = struct.unpack_from(">HBHHB", frame)
-    sampling = [frame[9 + 3 * index] for index in range(min(components, 4))]
-    across, down = ([value >> 4 for value in sampling], [value & 15 for value in sampling])
-    most = max(max(across) * max(down), 1)
-    shares = sum(x * y for x, y in zip(across, down, strict=True)) / most
+    sampling = [divmod(frame[9 + 3 * index], 16) for index in range(min(components, 4))]
+    across, down = zip(*sampling, strict=True)
+    shares = sum(x * y for x, y in sampling) / max(max(across) * max(down), 1)
     return int(2 * height * width * shares)
 
 
@@ -160,10 +134,8 @@ def _png(encoded: bytes) -> Structure:
     at, parts, pixels, packed = len(_PNG), 0, 0, 0
     while at + 8 <= len(encoded):
         length, kind = struct.unpack_from(">I4s", encoded, at)
-        if kind == b"IDAT":
-            pixels += 1
-        else:
-            parts += 1
+        pixels += kind == b"IDAT"
+        parts += kind != b"IDAT"
         packed += length if kind in _PACKED else 0
         if parts > MAX_PARTS or pixels > MAX_PIXEL_CHUNKS:
             return Structure("a PNG of very many chunks: save it anew")

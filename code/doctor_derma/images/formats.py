@@ -122,10 +122,8 @@ def kind_of(head: bytes) -> str | None:
     """
     if head[4:8] == b"ftyp":
         return _kind_of_boxes(head)
-    for beginning, kind in _BEGINNINGS:
-        if re.match(beginning, head, re.DOTALL):
-            return kind
-    return None
+    matching = (kind for start, kind in _BEGINNINGS if re.match(start, head, re.DOTALL))
+    return next(matching, None)
 
 
 def is_known(head: bytes) -> bool:
@@ -137,11 +135,6 @@ def foreign_picture(suffix: str, head: bytes) -> bool:
     """Say whether a file is a picture of a kind that is not read, by its suffix or first bytes."""
     kind = kind_of(head)
     return suffix in FOREIGN_SUFFIXES or (kind in ADVICE and kind not in _DOCUMENTS)
-
-
-def what_to_do(kind: str) -> str:
-    """Return what a file is that is not read, and what to do with it."""
-    return f"{kind}: {ADVICE[kind]}"
 
 
 def is_raw(stream: BinaryIO) -> bool:

@@ -13,26 +13,14 @@ _BYTES = 7
 
 
 def load_heic(encoded: bytes, most_pixels: int, large_bytes: int, side: int) -> Image.Image:
-    """Decode the primary picture of a HEIC file.
+    """Decode the primary picture of a HEIC file, to ``L``, ``RGB`` or ``RGBA``.
 
     It stands as its container says (ISO/IEC 23008-12, 6.5.10); what EXIF says of that does not
-    count. More than 8 bits become 8.
+    count. More than 8 bits become 8. What takes more than ``large_bytes`` of memory is made smaller
+    at once, with no side under ``side``. Its profile is in ``info``.
 
-    Parameters
-    ----------
-    most_pixels : more are not decoded
-    large_bytes : what takes more memory is made smaller at once, with no side under ``side``
-
-    Returns
-    -------
-    picture of mode ``L``, ``RGB`` or ``RGBA``, with its profile in ``info``
-
-    Raises
-    ------
-    PIL.Image.DecompressionBombError
-        When it has more pixels.
-    OSError, RuntimeError, SyntaxError, ValueError
-        When it can't be decoded.
+    Raises a PIL.Image.DecompressionBombError when it has over ``most_pixels``, and an OSError,
+    RuntimeError, SyntaxError or ValueError when it can't be decoded.
     """
     opened = load_libheif().open_heif(encoded, convert_hdr_to_8bit=True)
     image = opened[opened.primary_index]

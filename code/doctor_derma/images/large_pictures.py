@@ -81,18 +81,21 @@ def can_shrink(format: str | None) -> bool:
 def load_shrunk(source: str | Path | bytes, format: str, side: int) -> Image.Image:
     """Decode the first frame of a picture, by whole numbers smaller, with no side under ``side``.
 
-    Returns
-    -------
-    picture of mode ``L``, ``RGB`` or ``CMYK``, on white where it was transparent, as it lies in
-    the file; its profile and orientation are in ``info``
-
-    Raises
-    ------
-    MemoryError, OSError
-        When the picture can't be decoded.
+    It is of mode ``L``, ``RGB`` or ``CMYK``, on white where it was transparent, as it lies in the
+    file; its profile and orientation are in ``info``. Raises a MemoryError or OSError when it can't
+    be decoded.
     """
     try:
-        return _load(source, format, side)
+        image = _open(source, format)
+        factor = min(_factors(image, side))
+        if format == "WEBP" and factor > 1:
+            # The decoder itself makes it smaller. A frame of an animation it does not.
+            image = _open(source, format, scale=1 / factor)
+        if image.interpretation in _STRANGE:
+            image = image.colourspace("srgb")
+        picture = _shrunk(image, side)
+        picture.info.update(_kept(image))
+        return picture
     except load_libvips().Error as error:
         detail = " ".join(str(error.detail).split())
         raise (MemoryError if "out of memory" in detail else OSError)(detail) from None
@@ -101,28 +104,10 @@ def load_shrunk(source: str | Path | bytes, format: str, side: int) -> Image.Ima
 def shrink_pixels(pixels: np.ndarray, side: int) -> Image.Image:
     """Make decoded pixels by whole numbers smaller, with no side under ``side``.
 
-    Parameters
-    ----------
-    pixels : uint8 array of shape (height, width, channels), of grey, RGB or RGBA; not copied
-
-    Returns
-    -------
-    picture of mode ``L`` or ``RGB``, on white where it was transparent
+    They are uint8 of shape (height, width, channels), of grey, RGB or RGBA, and not copied. The
+    picture is of mode ``L`` or ``RGB``, on white where it was transparent.
     """
     return _shrunk(load_libvips().Image.new_from_array(pixels), side)
-
-
-def _load(source: str | Path | bytes, format: str, side: int) -> Image.Image:
-    image = _open(source, format)
-    across, down = _factors(image, side)
-    if format == "WEBP" and (factor := min(across, down)) > 1:
-        # The decoder itself makes it smaller. A frame of an animation it does not.
-        image = _open(source, format, scale=1 / factor)
-    if image.interpretation in _STRANGE:
-        image = image.colourspace("srgb")
-    picture = _shrunk(image, side)
-    picture.info.update(_kept(image))
-    return picture
 
 
 def _shrunk(image: Any, side: int) -> Image.Image:
@@ -133,9 +118,13 @@ def _shrunk(image: Any, side: int) -> Image.Image:
     across, down = _factors(image, side)
     if across > 1 or down > 1:
         image = image.shrink(across, down)
-    return Image.fromarray(
-        _to_8_bits(image.numpy()), "CMYK" if image.interpretation == "cmyk" else None
-    )
+    values = image.numpy()
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values.squeeze(axis=2)
+    if values.dtype != np.uint8:
+        scaled = np.nan_to_num(values) * (255 / white_of(values))
+        values = np.clip(scaled, 0, 255).astype(np.uint8)
+    return Image.fromarray(values, "CMYK" if image.interpretation == "cmyk" else None)
 
 
 def _factors(image: Any, side: int) -> tuple[int, int]:
@@ -147,13 +136,6 @@ def _open(source: str | Path | bytes, format: str, **options: Any) -> Any:
     load = getattr(load_libvips().Image, loader)
     given = source if isinstance(source, bytes) else str(source)
     return load(given, access="sequential", fail_on="error", **options)
-
-
-def _to_8_bits(values: np.ndarray) -> np.ndarray:
-    values = values.squeeze(axis=2) if values.ndim == 3 and values.shape[2] == 1 else values
-    if values.dtype == np.uint8:
-        return values
-    return np.clip(np.nan_to_num(values) * (255 / white_of(values)), 0, 255).astype(np.uint8)
 
 
 def _kept(image: Any) -> dict[str, bytes]:

@@ -47,9 +47,9 @@ def near_identical_pairs(
     found = [np.empty((0, 2), dtype=np.intp)]
     limit = threshold**2 * np.asarray(thumbnails[:1]).size
     for start in range(0, len(thumbnails), block):
-        rows, squares = _rows(thumbnails[start : start + block])
+        rows, squares = centred_rows(thumbnails[start : start + block])
         for other in range(start, len(thumbnails), block):
-            columns, others = _rows(thumbnails[other : other + block])
+            columns, others = centred_rows(thumbnails[other : other + block])
             distances = squares[:, None] + others - 2 * rows @ columns.T
             pairs = np.argwhere(distances < limit) + np.array([start, other])
             found.append(pairs[pairs[:, 0] < pairs[:, 1]])
@@ -57,8 +57,8 @@ def near_identical_pairs(
     return pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]
 
 
-def _rows(thumbnails: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return thumbnails as rows, float32, and the sum of squares of each."""
+def centred_rows(thumbnails: Sequence[np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return n thumbnails as rows from -128 to 127, float32 (n, 768), and each sum of squares."""
     # Smaller numbers leave the difference of squares more exact.
     rows = np.asarray(thumbnails).reshape(len(thumbnails), -1).astype(np.float32) - 128
     return rows, np.einsum("ij,ij->i", rows, rows)

@@ -13,10 +13,7 @@ def files_below(folder: Path) -> list[Path]:
     A link is what it leads to. One that leads to a folder above it is not followed, one that
     leads nowhere is returned, as what reads it can say so.
 
-    Raises
-    ------
-    DermaError
-        When a folder can't be listed.
+    Raises a DermaError when a folder can't be listed.
     """
     return sorted(_below(folder, (folder.resolve(),)))
 

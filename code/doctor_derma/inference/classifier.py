@@ -185,13 +185,7 @@ class Classifier:
         return predictions + self.classify(batch)
 
     def read(self, source: ImageSource | Decoded) -> ReadPicture:
-        """Decode one picture to what the network sees, and look at its quality.
-
-        Raises
-        ------
-        UnreadableImage
-            When the picture can't be decoded.
-        """
+        """Return what the network sees of a picture; raises ``UnreadableImage`` if it can't."""
         return read_picture(source, self.info)
 
     def classify(self, pictures: Sequence[ReadPicture]) -> list[Prediction]:
@@ -199,23 +193,10 @@ class Classifier:
         if not pictures:
             return []
         outputs = self.outputs(np.stack([picture.pixels for picture in pictures]))
-        return [
-            self._predict(row, maps, float(unfamiliarity), picture)
-            for row, maps, unfamiliarity, picture in zip(*outputs, pictures, strict=True)
-        ]
+        return [self._predict(*of_one) for of_one in zip(*outputs, pictures, strict=True)]
 
     def predict_pixels(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Run the network on pictures that already have its size.
-
-        Parameters
-        ----------
-        pixels : uint8 RGB of shape (n, height, width, 3)
-
-        Returns
-        -------
-        probabilities : float32 of shape (n, classes)
-        activation_maps : float32 of shape (n, classes, h, w)
-        """
+        """Return the first two ``outputs``: float32 of (n, classes) and (n, classes, h, w)."""
         return self.outputs(pixels)[:2]
 
     def unfamiliarity(self, pixels: np.ndarray) -> np.ndarray:
@@ -223,7 +204,10 @@ class Classifier:
         return self.outputs(pixels).unfamiliarity
 
     def outputs(self, pixels: np.ndarray) -> Outputs:
-        """Run the network as ``predict_pixels`` does, and return all that it gives."""
+        """Run the network on pictures of its size, uint8 RGB of shape (n, height, width, 3).
+
+        They give probabilities, activation maps and the out-of-distribution score.
+        """
         expected = (self.height, self.width, 3)
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected:
             raise DermaError(
@@ -240,7 +224,7 @@ class Classifier:
         self,
         probabilities: np.ndarray,
         maps: np.ndarray,
-        unfamiliarity: float,
+        unfamiliarity: np.float32,
         picture: ReadPicture,
     ) -> Prediction:
         rule, conformal = picture.rule or self.rulebook.default, self.info.conformal
@@ -257,7 +241,7 @@ class Classifier:
             rule=rule,
             probabilities={name: float(p) for name, p in zip(names, probabilities, strict=True)},
             prediction_set=tuple(names[index] for index in ranked if inside[index]),
-            unfamiliarity=unfamiliarity,
+            unfamiliarity=float(unfamiliarity),
             warnings=picture.warnings,
             activation_map=maps[called[0]],
             patient_data=used,
@@ -274,10 +258,7 @@ class Classifier:
 def read_picture(source: ImageSource | Decoded, info: BundleInfo) -> ReadPicture:
     """Return what the network of a bundle, which need not be loaded, sees of a picture.
 
-    Raises
-    ------
-    UnreadableImage
-        When the picture can't be decoded.
+    Raises an UnreadableImage when the picture can't be decoded.
     """
     if not isinstance(source, Decoded):
         source = decode(source, info.input.height, info.input.width)

@@ -114,9 +114,7 @@ def _corrected_quantile(scores: np.ndarray, target: float) -> float | None:
 
 
 def prediction_sets(
-    probabilities: np.ndarray,
-    threshold: float | Sequence[float],
-    called: np.ndarray | None = None,
+    probabilities: np.ndarray, threshold: float | Sequence[float], called: np.ndarray | None = None
 ) -> np.ndarray:
     """Return which classes are in each picture's set, bool [n, K].
 

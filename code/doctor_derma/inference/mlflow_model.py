@@ -5,14 +5,12 @@ Log it with ``python_model`` as this file's path, the bundle's folder as the art
 """
 
 import base64
-import binascii
 from typing import Any
 
 import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from doctor_derma.decisions import Rule
 from doctor_derma.errors import DermaError
 from doctor_derma.images.decoding import ImageSource
 from doctor_derma.inference.classifier import Classifier
@@ -63,9 +61,6 @@ class DermaModel(PythonModel):
                 f"columns {', '.join(map(str, model_input.columns))}: none is 'path' or 'image'; "
                 "give one of them"
             )
-        return self._table(sources, rule).set_index(model_input.index)
-
-    def _table(self, sources: list[tuple[str, ImageSource]], rule: Rule | None) -> pd.DataFrame:
         names = self._classifier.class_names
         records = [
             [
@@ -75,8 +70,9 @@ class DermaModel(PythonModel):
             ]
             for row in predict_sources(self._classifier, sources, rule=rule)
         ]
-        table = pd.DataFrame(records, columns=columns(self._classifier.info.classes))
-        return table.astype({name: "float64" for name in names})
+        header = columns(self._classifier.info.classes)
+        table = pd.DataFrame(records, model_input.index, columns=header)
+        return table.astype(dict.fromkeys(names, "float64"))
 
 
 def _decoded(text: object) -> bytes:
@@ -85,7 +81,7 @@ def _decoded(text: object) -> bytes:
         return text
     try:
         return base64.b64decode(str(text), validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         return str(text).encode()
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 from doctor_derma.atomic import replacing_file
 from doctor_derma.bundle import DiagnosisName
 from doctor_derma.errors import DermaError
-from doctor_derma.inference.prediction import NOTICE, Prediction, Row
+from doctor_derma.inference.prediction import NOTICE, Row
 from doctor_derma.terminal import cells, terminal
 
 # The last is of ranked pictures alone, see ``rank.py``.
@@ -64,10 +64,7 @@ def write_isic(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
     UNK is 0 where the model has no such class). Pictures that can't be read have no line, and are
     named on standard error.
 
-    Raises
-    ------
-    DermaError
-        When the classes are not those of a challenge.
+    Raises as ``isic_columns``.
     """
     columns = isic_columns(classes)
     writer = csv.writer(stream, lineterminator="\n")
@@ -84,10 +81,7 @@ def write_isic(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
 def isic_columns(classes: Classes) -> dict[str, str | None]:
     """Return the columns of the challenge, each with the class that it is of, None for no class.
 
-    Raises
-    ------
-    DermaError
-        When the classes are not those of a challenge.
+    Raises a DermaError when the classes are not those of a challenge.
     """
     named = {ISIC_NAMES.get(one.name.lower(), one.name.upper()): one.name for one in classes}
     for columns in ISIC_COLUMNS:
@@ -121,10 +115,9 @@ def write_table(rows: Iterable[Row], classes: Classes, stream: TextIO) -> None:
         others = dict(prediction.probabilities)
         label, first = prediction.label, others.pop(prediction.label)
         other, second = max(others.items(), key=lambda item: item[1])
-        name = Text(full_names[label])
-        table.add_row(
-            *cells(path, label, name, f"{first:.1%}", f"{other} {second:.1%}", _notes(prediction))
-        )
+        notes = ", ".join(filter(None, (prediction.abstention, *prediction.warnings)))
+        shown = (f"{first:.1%}", f"{other} {second:.1%}", Text(notes, style="yellow"))
+        table.add_row(*cells(path, label, full_names[label], *shown))
     terminal(file=stream).print(table)
 
 
@@ -137,54 +130,24 @@ WRITERS: dict[str, Writer] = {
 
 
 def check_output(format: Format, output: Path | None) -> None:
-    """Look for mistakes before any work is done.
-
-    Raises
-    ------
-    DermaError
-        When the format is unknown or the output is a folder.
-    """
+    """Look for an unknown format before any work is done, and at the output as ``check_file``."""
     if format not in WRITERS:
         raise DermaError(f"format: '{format}' is unknown; use {', '.join(WRITERS)}")
     check_file(output)
 
 
 def check_file(output: Path | None) -> None:
-    """Look whether predictions can be written to a file, or to standard output when None.
-
-    Raises
-    ------
-    DermaError
-        When it is a folder.
-    """
+    """Refuse a folder as the file of predictions, with a DermaError."""
     if output is not None and output.is_dir():
         raise DermaError(f"{output}: a folder; name a file for the predictions")
 
 
 def report_rows(
-    rows: Iterable[Row],
-    total: int,
-    classes: Sequence[DiagnosisName],
-    format: Format,
-    output: Path | None,
+    rows: Iterable[Row], total: int, classes: Classes, format: Format, output: Path | None
 ) -> int:
-    """Write rows as they come.
+    """Write rows as they come, of which there will be ``total``; return how many have an error.
 
-    Parameters
-    ----------
-    total : number of rows that will come
-    classes : in the model's order
-    format : ``table``, ``json``, ``csv`` or ``isic``
-    output : file that appears when it is whole; standard output when None
-
-    Returns
-    -------
-    number of rows with an error
-
-    Raises
-    ------
-    DermaError
-        When the output can't be written.
+    The classes are in the model's order. Raises as ``writing``, to which ``output`` goes.
     """
     # Rows that stream to the same screen as the bar show the progress themselves.
     quiet = output is None and format != "table" and sys.stdout.isatty()
@@ -207,15 +170,21 @@ def report_rows(
 def writing(output: Path | None) -> Iterator[TextIO]:
     """Give a stream to a file that appears when it is whole, or standard output when None.
 
-    Raises
-    ------
-    DermaError
-        When it can't be written.
+    Raises a DermaError when it can't be written.
     """
     try:
-        with _opened(output) as stream:
+        # File names that are not UTF-8 pass through as the bytes that they are.
+        if output is None:
+            if isinstance(sys.stdout, io.TextIOWrapper):
+                sys.stdout.reconfigure(errors="surrogateescape")
+            yield sys.stdout
+            sys.stdout.flush()
+            return
+        with (
+            replacing_file(output) as scratch,
+            scratch.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
+        ):
             yield stream
-            stream.flush()
     except BrokenPipeError:  # Whoever reads standard output, such as head, has seen enough.
         raise
     except OSError as error:
@@ -248,21 +217,6 @@ def tracked(rows: Iterable[Tracked], total: int, quiet: bool = False) -> Iterato
         yield from progress.track(rows, total=total, description="Predicting")
 
 
-@contextmanager
-def _opened(output: Path | None) -> Iterator[TextIO]:
-    # File names that are not UTF-8 pass through as the bytes that they are.
-    if output is None:
-        if isinstance(sys.stdout, io.TextIOWrapper):
-            sys.stdout.reconfigure(errors="surrogateescape")
-        yield sys.stdout
-        return
-    with (
-        replacing_file(output) as scratch,
-        scratch.open("w", encoding="utf-8", errors="surrogateescape", newline="") as stream,
-    ):
-        yield stream
-
-
 def _record(row: Row) -> dict[str, Any]:
     record: dict[str, Any] = {"path": row.path, "label": row.label, "rule": row.rule}
     if (prediction := row.prediction) is None:
@@ -277,11 +231,6 @@ def _record(row: Row) -> dict[str, Any]:
         "warnings": prediction.warnings,
         "error": None,
     }
-
-
-def _notes(prediction: Prediction) -> Text:
-    notes = [prediction.abstention] if prediction.abstention else []
-    return Text(", ".join([*notes, *prediction.warnings]), style="yellow")
 
 
 def digits(probability: float | None) -> str:

@@ -47,10 +47,8 @@ NOBODY = Patient()
 def check_patient(patient: Patient, info: BundleInfo) -> None:
     """Look whether a model can make use of all that is said of a patient.
 
-    Raises
-    ------
-    DermaError
-        When it takes no patient data, or the age, sex or site is none that it knows.
+    Raises a DermaError when it takes no patient data, or the age, sex or site is none that it
+    knows.
     """
     if not patient.known:
         return
@@ -89,9 +87,7 @@ def add_patients(
 ) -> np.ndarray:
     """Return the probabilities of pictures with what is known of the patients, float64 (n, K).
 
-    Parameters
-    ----------
-    probabilities : of the pictures alone, float (n, K)
+    ``probabilities`` are those of the pictures alone, float (n, K).
     """
     added = encode_patients(patients, term.sites) @ np.array(term.weights)
     # The greatest exponent is 0, so that nothing overflows.

@@ -21,6 +21,8 @@ from doctor_derma.inference.patient import NOBODY, Patient, check_patient
 from doctor_derma.inference.prediction import Row
 from doctor_derma.inference.sources import find_images
 
+_Classified = tuple[Row, ReadPicture | None]
+
 
 def run_predict(
     sources: Sequence[str],
@@ -63,16 +65,9 @@ def run_predict(
 
 
 def predict_rows(
-    classifier: Classifier,
-    paths: Iterable[Path],
-    batch_size: int = 32,
-    patient: Patient = NOBODY,
+    classifier: Classifier, paths: Iterable[Path], batch_size: int = 32, patient: Patient = NOBODY
 ) -> Iterator[Row]:
-    """Classify picture files, one row each, in order.
-
-    At most ``batch_size`` pictures are in memory at a time. They are decoded on all
-    processors.
-    """
+    """Classify picture files, one row each, in order, as ``predict_pictures`` does."""
     named = ((str(path), path) for path in paths)
     return predict_sources(classifier, named, batch_size, patient=patient)
 
@@ -84,13 +79,7 @@ def predict_sources(
     rule: Rule | None = None,
     patient: Patient = NOBODY,
 ) -> Iterator[Row]:
-    """Classify pictures from anywhere, each given with the path to show in its row.
-
-    Raises
-    ------
-    DermaError
-        When the model does not have the rule, or can't make use of what is said of the patient.
-    """
+    """Do as ``predict_pictures``, with the rows alone."""
     return (row for row, _ in predict_pictures(classifier, sources, batch_size, rule, patient))
 
 
@@ -100,41 +89,36 @@ def predict_pictures(
     batch_size: int = 32,
     rule: Rule | None = None,
     patient: Patient = NOBODY,
-) -> Iterator[tuple[Row, ReadPicture | None]]:
-    """Do as ``predict_sources``, and give with each row what the network saw of the picture.
+) -> Iterator[_Classified]:
+    """Classify pictures from anywhere, each given with the path to show in its row.
 
-    Raises
-    ------
-    DermaError
-        When the model does not have the rule, or can't make use of what is said of the patient.
+    With each row comes what the network saw of the picture, None for a bad one. At most
+    ``batch_size`` pictures are in memory at a time, decoded on all processors.
+
+    Raises a DermaError when the model does not have the rule, or can't make use of what is said of
+    the patient.
     """
     classifier.rulebook.check(rule or classifier.rulebook.default)
     check_patient(patient, classifier.info)
     if batch_size < 1:
         raise DermaError(f"batch_size: {batch_size} is too few; give 1 or more")
-    return _pictures(classifier, iter(sources), batch_size, rule, patient)
 
-
-def _pictures(
-    classifier: Classifier,
-    sources: Iterator[tuple[str, ImageSource]],
-    batch_size: int,
-    rule: Rule | None,
-    patient: Patient,
-) -> Iterator[tuple[Row, ReadPicture | None]]:
     def read(source: tuple[str, ImageSource]) -> ReadPicture | UnreadableImage:
         try:
             return classifier.read(source[1])._replace(rule=rule, patient=patient)
         except UnreadableImage as error:
             return error
 
-    with ThreadPoolExecutor(usable_cpus()) as pool:
-        while batch := list(islice(sources, batch_size)):
-            pictures = list(pool.map(read, batch))
-            good = [picture for picture in pictures if isinstance(picture, ReadPicture)]
-            predictions = iter(classifier.classify(good))
-            for (path, _), picture in zip(batch, pictures, strict=True):
-                if isinstance(picture, UnreadableImage):
-                    yield Row(path, error=str(picture)), None
-                else:
-                    yield Row(path, next(predictions)), picture
+    def classified(sources: Iterator[tuple[str, ImageSource]]) -> Iterator[_Classified]:
+        with ThreadPoolExecutor(usable_cpus()) as pool:
+            while batch := list(islice(sources, batch_size)):
+                pictures = list(pool.map(read, batch))
+                good = [picture for picture in pictures if isinstance(picture, ReadPicture)]
+                predictions = iter(classifier.classify(good))
+                for (path, _), picture in zip(batch, pictures, strict=True):
+                    if isinstance(picture, UnreadableImage):
+                        yield Row(path, error=str(picture)), None
+                    else:
+                        yield Row(path, next(predictions)), picture
+
+    return classified(iter(sources))

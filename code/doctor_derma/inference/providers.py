@@ -17,7 +17,6 @@ CPU = "CPUExecutionProvider"
 ON_GPUS = frozenset(
     {"CUDAExecutionProvider", "TensorrtExecutionProvider", "MIGraphXExecutionProvider"}
 )
-_SUFFIX = "ExecutionProvider"
 # Builds of ONNX Runtime for Linux that have what the package onnxruntime lacks.
 _PACKAGES = {
     "CUDAExecutionProvider": "onnxruntime-gpu[cuda,cudnn]",
@@ -62,10 +61,7 @@ def named_providers(text: str) -> tuple[str, ...]:
 def providers_of_environment() -> tuple[str, ...]:
     """Return the execution providers that ``$DERMA_PROVIDERS`` names; the processor without it.
 
-    Raises
-    ------
-    DermaError
-        When one is none that ONNX Runtime knows.
+    Raises a DermaError when one is none that ONNX Runtime knows.
     """
     return named_providers(os.environ.get(VARIABLE, ""))
 
@@ -73,10 +69,7 @@ def providers_of_environment() -> tuple[str, ...]:
 def prepare_providers(names: Sequence[str]) -> None:
     """Check that the installed ONNX Runtime has these, and load the libraries that they need.
 
-    Raises
-    ------
-    DermaError
-        When it lacks one.
+    Raises a DermaError when it lacks one.
     """
     import onnxruntime as ort
 
@@ -98,10 +91,7 @@ def prepare_providers(names: Sequence[str]) -> None:
 def check_providers(session: "onnxruntime.InferenceSession", names: Sequence[str]) -> None:
     """Check that a session computes with all of these, and not in their place on the processor.
 
-    Raises
-    ------
-    DermaError
-        When one could not be started.
+    Raises a DermaError when one could not be started.
     """
     for name in names:
         if name not in session.get_providers():
@@ -112,7 +102,7 @@ def check_providers(session: "onnxruntime.InferenceSession", names: Sequence[str
 
 
 def _short(name: str) -> str:
-    return name.lower().removesuffix(_SUFFIX.lower())
+    return name.lower().removesuffix("executionprovider")
 
 
 def _here() -> str:

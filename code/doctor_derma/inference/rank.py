@@ -46,21 +46,13 @@ def run_rank(
 
     Parameters
     ----------
-    sources : files, folders and patterns, see ``find_images``
-    bundle : folder with the model
+    sources, bundle, output, rule, costs : as for ``run_predict``, which also raises the same
     format : ``table``, ``csv`` or ``label-studio``
-    output : file that appears when it is whole; standard output when None
     image_url : what Label Studio's addresses begin with; the path as it was given comes after
-    rule, costs : of the labels, see ``Classifier.load``
 
     Returns
     -------
     number of pictures that couldn't be read
-
-    Raises
-    ------
-    DermaError
-        When there is no model or no picture, or the output can't be written.
     """
     if format not in FORMATS:
         raise DermaError(f"--rank: can't be written as {format}; use {', '.join(FORMATS)}")
@@ -96,8 +88,8 @@ def write_ranked_csv(
     ``error``, of pictures that have no rank.
     """
     names = info.class_names
-    reasons = ("score", "novelty", "margin", "set_size", "ood_score")
-    header = ["rank", "path", *reasons, "label", "rule", "prediction_set", *names, "error"]
+    header = ["rank", "path", "score", "novelty", "margin", "set_size", "ood_score"]
+    header += ["label", "rule", "prediction_set", *names, "error"]
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(header)
     for row in ranked:
@@ -125,6 +117,7 @@ def write_tasks(
     probability as the ``score``.
     """
     version = f"{info.name} {info.weights.sha256[:12]}"
+    choice = {"id": "label", "from_name": CHOICES, "to_name": IMAGE, "type": "choices"}
     tasks = [
         {
             "data": {
@@ -142,15 +135,7 @@ def write_tasks(
                 {
                     "model_version": version,
                     "score": round(row.prediction.probabilities[row.prediction.label], 6),
-                    "result": [
-                        {
-                            "id": "label",
-                            "from_name": CHOICES,
-                            "to_name": IMAGE,
-                            "type": "choices",
-                            "value": {"choices": [row.prediction.label]},
-                        }
-                    ],
+                    "result": [{**choice, "value": {"choices": [row.prediction.label]}}],
                 }
             ],
         }

@@ -34,7 +34,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from doctor_derma.images.thumbnails import thumbnail
+from doctor_derma.images.thumbnails import centred_rows, thumbnail
 from doctor_derma.inference.classifier import ReadPicture
 from doctor_derma.inference.prediction import Prediction, Row
 from doctor_derma.terminal import with_progress
@@ -74,16 +74,8 @@ def rank_rows(
 ) -> tuple[list[RankedRow], list[Row]]:
     """Rank classified pictures, those first that a label is worth most of.
 
-    Of each picture the prediction and a thumbnail stay in memory.
-
-    Parameters
-    ----------
-    pictures : rows with what was read of the picture, None for a bad one, as
-        ``predict_pictures`` gives them
-
-    Returns
-    -------
-    the good pictures in the order of their ranks, and the rows of bad ones
+    They are given as by ``predict_pictures``, and the good ones returned in the order of their
+    ranks, with the rows of bad ones. Of each picture the prediction and a thumbnail stay in memory.
     """
     paths: list[str] = []
     known: list[Prediction] = []
@@ -100,7 +92,9 @@ def rank_rows(
         return [], bad
     reasons = reasons_of(known)
     scores, margins = reasons.mean(axis=1).tolist(), (1 - reasons[:, 0]).tolist()
-    order, novelty = diverse_order(np.array(scores), _centred_logs(known), np.stack(thumbnails))
+    logs = np.log(np.maximum(_probabilities(known), _LEAST))
+    logs -= logs.mean(axis=1, keepdims=True)
+    order, novelty = diverse_order(np.array(scores), logs, np.stack(thumbnails))
     places = enumerate(zip(order.tolist(), novelty.tolist(), strict=True), start=1)
     return [
         RankedRow(paths[index], known[index], rank, scores[index], margins[index], new)
@@ -148,9 +142,8 @@ def diverse_order(
     spread = np.sqrt(2 * ((logs - logs.mean(axis=0)) ** 2).mean())
     # Of pictures that are all called alike, the thumbnails alone say which differ.
     unit = DIFFERENT_SHARE * spread
-    # Smaller numbers leave the difference of squares more exact.
-    small = thumbnails.reshape(len(thumbnails), -1).astype(np.float32) - 128
-    small_squares, squares = (np.einsum("ij,ij->i", rows, rows) for rows in (small, logs))
+    small, small_squares = centred_rows(thumbnails)
+    squares = np.einsum("ij,ij->i", logs, logs)
     novelty = np.ones(len(scores))
     order: list[int] = []
     found: list[float] = []
@@ -174,12 +167,6 @@ def _rms(values: np.ndarray, squares: np.ndarray, index: int) -> np.ndarray:
     found: np.ndarray = np.sqrt(np.maximum(apart, 0) / values.shape[1])
     found[index] = 0
     return found
-
-
-def _centred_logs(predictions: Sequence[Prediction]) -> np.ndarray:
-    logs = np.log(np.maximum(_probabilities(predictions), _LEAST))
-    centred: np.ndarray = logs - logs.mean(axis=1, keepdims=True)
-    return centred
 
 
 def _probabilities(predictions: Sequence[Prediction]) -> np.ndarray:

@@ -52,16 +52,18 @@ def open_graph(
             "export the run again"
         ) from error
     check_providers(session, providers)
-    _check_interface(session, path, info)
-    try:
-        black = np.zeros((1, info.input.height, info.input.width, 3), dtype=np.uint8)
-        probabilities, maps, unfamiliarity = session.run(list(OUTPUT_NAMES), {INPUT_NAME: black})
-    except Exception as error:
-        raise DermaError(
-            f"{path}: ONNX Runtime can't run this graph ({_first_line(error)}); "
-            "export the run again"
-        ) from error
-    _check_outputs(probabilities, maps, unfamiliarity, path, info)
+    if not (wrong := _wrong_interface(session, info)):
+        try:
+            black = np.zeros((1, info.input.height, info.input.width, 3), dtype=np.uint8)
+            outputs = session.run(list(OUTPUT_NAMES), {INPUT_NAME: black})
+        except Exception as error:
+            raise DermaError(
+                f"{path}: ONNX Runtime can't run this graph ({_first_line(error)}); "
+                "export the run again"
+            ) from error
+        wrong = _wrong_outputs(info, *outputs)
+    if wrong:
+        raise DermaError(f"{path}: {wrong}; export the run again")
     return session
 
 
@@ -78,52 +80,41 @@ def _share_arena() -> None:
     ort.create_and_register_allocator(place, growth)
 
 
-def _check_interface(session: ort.InferenceSession, path: Path, info: BundleInfo) -> None:
+def _wrong_interface(session: ort.InferenceSession, info: BundleInfo) -> str | None:
+    """Say what is wrong with the graph's input and the names of its outputs; None for nothing."""
     inputs = session.get_inputs()
     if [(given.name, given.type) for given in inputs] != [(INPUT_NAME, "tensor(uint8)")]:
         found = ", ".join(f"{given.name} {given.type}" for given in inputs)
-        raise DermaError(
-            f"{path}: its input is {found or 'missing'} instead of {INPUT_NAME} tensor(uint8); "
-            "export the run again"
-        )
+        return f"its input is {found or 'missing'} instead of {INPUT_NAME} tensor(uint8)"
     count, *size = inputs[0].shape
     expected = [info.input.height, info.input.width, 3]
     if isinstance(count, int) or size != expected:
-        raise DermaError(
-            f"{path}: its input has the shape {inputs[0].shape}, but {INFO_FILE} says "
-            f"{['n', *expected]}; export the run again"
-        )
+        shapes = f"{inputs[0].shape}, but {INFO_FILE} says {['n', *expected]}"
+        return f"its input has the shape {shapes}"
     if missing := set(OUTPUT_NAMES) - {output.name for output in session.get_outputs()}:
-        raise DermaError(f"{path}: its output {min(missing)} is missing; export the run again")
+        return f"its output {min(missing)} is missing"
+    return None
 
 
-def _check_outputs(
-    probabilities: np.ndarray,
-    maps: np.ndarray,
-    unfamiliarity: np.ndarray,
-    path: Path,
-    info: BundleInfo,
-) -> None:
+def _wrong_outputs(
+    info: BundleInfo, probabilities: np.ndarray, maps: np.ndarray, unfamiliarity: np.ndarray
+) -> str | None:
+    """Say what is wrong with what the graph gives for one picture; None for nothing."""
     classes = len(info.classes)
     if probabilities.shape != (1, classes) or maps.ndim != 4 or maps.shape[:2] != (1, classes):
-        raise DermaError(
-            f"{path}: for one picture it gives probabilities of shape {probabilities.shape} and "
-            f"activation maps of shape {maps.shape}, but {INFO_FILE} names {classes} classes; "
-            "export the run again"
+        return (
+            f"for one picture it gives probabilities of shape {probabilities.shape} and "
+            f"activation maps of shape {maps.shape}, but {INFO_FILE} names {classes} classes"
         )
     if unfamiliarity.shape != (1,):
-        raise DermaError(
-            f"{path}: for one picture it gives an unfamiliarity of shape {unfamiliarity.shape} "
-            "instead of (1,); export the run again"
-        )
+        shape = unfamiliarity.shape
+        return f"for one picture it gives an unfamiliarity of shape {shape} instead of (1,)"
     if probabilities.dtype != np.float32 or maps.dtype != np.float32:
-        raise DermaError(
-            f"{path}: its outputs are {probabilities.dtype} and {maps.dtype} instead of float32; "
-            "export the run again"
-        )
+        return f"its outputs are {probabilities.dtype} and {maps.dtype} instead of float32"
     # Not close to 1 also catches numbers that are not finite.
     if not abs(float(probabilities.sum()) - 1) < 1e-3:
-        raise DermaError(f"{path}: its probabilities don't sum to 1; export the run again")
+        return "its probabilities don't sum to 1"
+    return None
 
 
 def _first_line(error: Exception) -> str:

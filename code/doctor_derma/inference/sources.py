@@ -13,12 +13,7 @@ from doctor_derma.images.walking import files_below, is_picture
 
 
 class Found(NamedTuple):
-    """Pictures, each once, and the other files of the folders that were searched.
-
-    Attributes
-    ----------
-    others : how many there are by suffix, such as ``{".csv": 2}``
-    """
+    """Pictures, each once, and how many others the folders hold by suffix: ``{".csv": 2}``."""
 
     images: list[Path]
     others: dict[str, int]
@@ -55,35 +50,26 @@ def _matches(source: str) -> tuple[list[Path], list[Path]]:
     own = source == "~" or source.startswith(f"~{os.sep}")
     # A file may be called as nobody's home is, such as ~lesion.jpg, which Path.expanduser refuses.
     path = Path(source).expanduser() if own else Path(os.path.expanduser(source))  # noqa: PTH111
-    images: list[Path] = []
-    others: list[Path] = []
-    if _is_folder(path):
-        images, others = _in_folder(path)
-        if images:
-            return images, others
-        held = f", it holds {len(others):,} other files" if others else ""
-        suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
-        raise DermaError(
-            f"{source}: no pictures in this folder{held}; it needs files in {suffixes}"
-        )
-    if os.path.lexists(path) or not glob.has_magic(source):
+    is_folder = _is_folder(path)
+    if not is_folder and (os.path.lexists(path) or not glob.has_magic(source)):
         return [path], []
     # Path.glob takes no absolute pattern.
-    for match in sorted(glob.glob(str(path), recursive=True)):  # noqa: PTH207
-        inside, rest = _in_folder(Path(match)) if _is_folder(Path(match)) else ([Path(match)], [])
-        images += inside
-        others += rest
-    if not images:
-        raise DermaError(f"{source}: matches no picture; check the pattern")
-    return images, others
-
-
-def _in_folder(folder: Path) -> tuple[list[Path], list[Path]]:
+    matches = [str(path)] if is_folder else sorted(glob.glob(str(path), recursive=True))  # noqa: PTH207
     images: list[Path] = []
     others: list[Path] = []
-    for path in files_below(folder):
-        (images if is_picture(path) else others).append(path)
-    return images, others
+    for match in map(Path, matches):
+        if not _is_folder(match):
+            images.append(match)
+            continue
+        for file in files_below(match):
+            (images if is_picture(file) else others).append(file)
+    if images:
+        return images, others
+    if not is_folder:
+        raise DermaError(f"{source}: matches no picture; check the pattern")
+    held = f", it holds {len(others):,} other files" if others else ""
+    suffixes = ", ".join(sorted(IMAGE_SUFFIXES))
+    raise DermaError(f"{source}: no pictures in this folder{held}; it needs files in {suffixes}")
 
 
 def _is_folder(path: Path) -> bool:
