@@ -8,10 +8,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from doctor_derma.data.importers.importing import import_images
 from doctor_derma.data.manifest import Dataset, DatasetInfo, read_dataset
@@ -81,6 +83,28 @@ def flags(**changes: Any) -> list[str]:
     return [f"--{name.replace('_', '-')}={value}" for name, value in settings]
 
 
+@cache
+def shallow() -> str:
+    """Return the name of a network of two convolutions, which only this process knows.
+
+    Tracing a network for its export takes longer than all else that a test does with it, and as
+    much longer as it has layers and views: of eight views, seven seconds and not thirty.
+    """
+    import timm
+    from torch import nn
+
+    class Shallow(nn.Sequential):
+        num_features = 16
+
+    def test_shallow(pretrained: bool = False, **options: Any) -> nn.Module:
+        first = (nn.Conv2d(3, 8, 3, 4, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU())
+        second = (nn.Conv2d(8, 16, 3, 2, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU())
+        return Shallow(*first, *second)
+
+    timm.models.register_model(test_shallow)
+    return f"timm/{test_shallow.__name__}"
+
+
 def new_run(root: Path, name: str, **changes: Any) -> Run:
     """Make the folder of a run that isn't trained yet."""
     workspace = Workspace(root)
@@ -95,6 +119,13 @@ def train_tiny(root: Path, name: str, **changes: Any) -> Project:
     run = start_run(workspace, recipe(**changes), name)
     assert run is not None
     return Project(workspace, run)
+
+
+def draw_nothing(patch: pytest.MonkeyPatch) -> None:
+    """Make the plots of reports empty files: drawing them is most of the work of an evaluation."""
+    from doctor_derma.evaluation import report
+
+    patch.setattr(report, "save_png", lambda figure, path: path.touch())
 
 
 def own_environment(**variables: str) -> dict[str, str]:

@@ -16,9 +16,11 @@ def bundle(tmp_path: Path) -> Path:
     return write_bundle(tmp_path / "bundle")
 
 
-def change(bundle: Path, **fields: Any) -> None:
+def change(bundle: Path, *gone: str, **fields: Any) -> None:
+    """Take some fields away from ``model.json``, and give others new values."""
     path = bundle / "model.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+    values = json.loads(path.read_text()) | fields
+    path.write_text(json.dumps({key: values[key] for key in values if key not in gone}))
 
 
 def test_round_trip(bundle: Path, tmp_path: Path) -> None:
@@ -48,10 +50,7 @@ def test_fields_keep_their_older_keys_and_are_read_under_either(bundle: Path) ->
 
 
 def test_a_bundle_from_before_there_were_rules_calls_the_most_probable_class(bundle: Path) -> None:
-    path = bundle / "model.json"
-    values = json.loads(path.read_text())
-    del values["decision"]
-    path.write_text(json.dumps(values))
+    change(bundle, "decision")
     info = read_info(bundle)
     assert info.decision.default == info.rulebook.default == "most-probable"
     assert info.rulebook.rules == ("balanced", "most-probable")
@@ -110,10 +109,7 @@ def test_no_folder_at_all(tmp_path: Path) -> None:
     ["name", "classes", "input", "temperature", "metrics", "data", "code", "recipe", "weights"],
 )
 def test_a_missing_field_is_named(field: str, bundle: Path) -> None:
-    path = bundle / "model.json"
-    values = json.loads(path.read_text())
-    del values[field]
-    path.write_text(json.dumps(values))
+    change(bundle, field)
     with pytest.raises(DermaError, match=rf"model\.json: {field}: Field required; export"):
         read_info(bundle)
 
@@ -144,30 +140,23 @@ def test_class_conditional_sets_need_a_threshold_for_each_class(bundle: Path) ->
         read_info(bundle)
 
 
+CALLED = {"figures": {"balanced": {"metrics": {}, "called": [0.5, 0.5]}}}
+TERM = PATIENT.model_dump(mode="json")
+TERM["conformal"]["thresholds"] = [0.7, 0.8]
+
+
 @pytest.mark.parametrize(
     ("fields", "place"),
     [
         ({"class_shares": [0.5, 0.5]}, "class_shares"),
-        (
-            {"decision": {"figures": {"balanced": {"metrics": {}, "called": [0.5, 0.5]}}}},
-            r"decision\.figures\.balanced\.called",
-        ),
+        ({"decision": CALLED}, r"decision\.figures\.balanced\.called"),
+        ({"patient": TERM}, r"patient\.conformal\.thresholds"),
     ],
 )
 def test_what_has_a_number_a_class_has_one_for_each(
     fields: dict[str, Any], place: str, bundle: Path
 ) -> None:
     change(bundle, **fields)
-    with pytest.raises(DermaError, match=f"{place}: 2 numbers for 3 classes; export"):
-        read_info(bundle)
-
-
-def test_so_have_the_thresholds_with_patient_data(tmp_path: Path) -> None:
-    bundle = write_bundle(tmp_path / "bundle", patient=PATIENT)
-    term = json.loads((bundle / "model.json").read_text())["patient"]
-    term["conformal"]["thresholds"] = [0.7, 0.8]
-    change(bundle, patient=term)
-    place = r"patient\.conformal\.thresholds"
     with pytest.raises(DermaError, match=f"{place}: 2 numbers for 3 classes; export"):
         read_info(bundle)
 

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,13 +15,38 @@ from doctor_derma import __version__
 from doctor_derma.bundle import read_card, read_info
 from doctor_derma.commands import app as entry
 from doctor_derma.workspace import Workspace
-from project import Project, RunDerma, copy_data, derma, flags, largest_file, own_environment
+from project import (
+    FOREIGN,
+    SMALLEST,
+    Project,
+    RunDerma,
+    copy_data,
+    derma,
+    draw_nothing,
+    flags,
+    largest_file,
+    own_environment,
+    shallow,
+    train_tiny,
+)
 from tiny_bundle import write_bundle
 
 
-def test_the_whole_loop(run_derma: RunDerma, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def trained(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A root with a finished run of a network that is soon exported again."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FOREIGN:
+            patch.delenv(name, raising=False)
+        root = copy_data(lesions, tmp_path_factory.mktemp("trained"))
+        return train_tiny(root, "tiny", model=shallow())
+
+
+def test_the_whole_loop(run_derma: RunDerma, database: Path, tmp_path: Path) -> None:
     root = tmp_path / "root"
     workspace = Workspace(root)
+    workspace.tracking_database.parent.mkdir(parents=True)
+    shutil.copy(database, workspace.tracking_database)
 
     def step(*arguments: object) -> tuple[str, str]:
         code, output, error = run_derma("--root", root, *arguments)
@@ -32,7 +58,7 @@ def test_the_whole_loop(run_derma: RunDerma, tmp_path: Path) -> None:
     output, _ = step("data", "describe")
     assert (workspace.data / "description.png").is_file()
 
-    names = {"first": "eca_resnet18", "second": "timm/test_resnet"}
+    names = {"first": SMALLEST, "second": shallow()}
     for name, model in names.items():
         output, error = step("train", "--name", name, *flags(model=model, batch_size=8))
         assert f"Next: derma evaluate {name}" in output
@@ -55,9 +81,8 @@ def test_the_whole_loop(run_derma: RunDerma, tmp_path: Path) -> None:
     seeds = workspace.evaluation_images / "seeds"
     assert json.loads((seeds / "metrics.json").read_text())["seeds"] == [0]
     assert "test_resnet" in (seeds / "cost.csv").read_text()
-    code, _, error = run_derma("--root", root, "compare", "--over-seeds", "first", "first")
-    assert code == 2
-    assert "first and first are both eca_resnet18 with seed 0; name one run" in error
+    error = refusal(run_derma, "--root", root, "compare", "--over-seeds", "first", "first")
+    assert f"first and first are both {SMALLEST} with seed 0; name one run" in error
 
     output, _ = step("audit", "first", "--only", "coverage", "--only", "calibration")
     assert "Prediction sets with a target of 95%" in output
@@ -68,8 +93,7 @@ def test_the_whole_loop(run_derma: RunDerma, tmp_path: Path) -> None:
     assert {path.stem for path in (audits / "calibration").glob("*.png")} == {
         *("reliability_before", "reliability_weighted", "reliability_shipped")
     }
-    code, _, error = run_derma("--root", root, "audit", "first", "--only", "luck")
-    assert code == 2
+    error = refusal(run_derma, "--root", root, "audit", "first", "--only", "luck")
     assert "audit 'luck': unknown; use calibration, coverage, unfamiliar" in error
 
     output, _ = step("card", "first")
@@ -110,6 +134,13 @@ def test_the_whole_loop(run_derma: RunDerma, tmp_path: Path) -> None:
     assert "not a picture" in bad["error"]
     assert good["error"] == ""
     assert sum(float(good[name]) for name in champion.class_names) == pytest.approx(1, abs=1e-4)
+
+
+def refusal(run_derma: RunDerma, *arguments: object) -> str:
+    """Run a command that must end as a mistake does; return what it says."""
+    code, _, error = run_derma(*arguments)
+    assert code == 2
+    return error
 
 
 def test_imports(run_derma: RunDerma, tmp_path: Path) -> None:
@@ -159,10 +190,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
     "no data": (lambda tmp: ["train"], "manifest.csv: no data set here; run 'derma data import"),
     "no data to describe": (lambda tmp: ["data", "describe"], "no data set here; run"),
     "no data to evaluate on": (lambda tmp: ["evaluate", "x"], "no data set here; run"),
-    "no folder": (
-        lambda tmp: ["data", "import", "folder", tmp / "gone"],
-        "gone: no such folder",
-    ),
+    "no folder": (lambda tmp: ["data", "import", "folder", tmp / "gone"], "gone: no such folder"),
     "empty folder": (
         lambda tmp: ["data", "import", "folder", empty(tmp / "nothing")],
         "nothing: no class folders with images",
@@ -208,20 +236,14 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
         lambda tmp: ["train", "--epochs", "many"],
         "--epochs: 'many': Input should be a valid integer",
     ),
-    "unknown flag": (
-        lambda tmp: ["train", "--epoch", "3"],
-        "No such option: --epoch",
-    ),
+    "unknown flag": (lambda tmp: ["train", "--epoch", "3"], "No such option: --epoch"),
     "unknown command": (lambda tmp: ["retrain"], "No such command 'retrain'"),
     "missing argument": (lambda tmp: ["evaluate"], "Missing argument 'run'; see 'derma evaluate"),
     "resume with settings": (
         lambda tmp: ["train", "--resume", "a", "--epochs", "3"],
         "--resume: goes on with the run's own settings; leave the others out",
     ),
-    "no champion to predict with": (
-        lambda tmp: ["predict", tmp],
-        "no pictures in this folder",
-    ),
+    "no champion to predict with": (lambda tmp: ["predict", tmp], "no pictures in this folder"),
     "no bundle": (
         lambda tmp: ["predict", __file__, "--model", tmp / "gone"],
         "gone: no model bundle here (model.json is missing); make one with",
@@ -237,8 +259,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], list[object]], str]] = {
 def test_a_mistake_is_one_line(mistake: str, run_derma: RunDerma, tmp_path: Path) -> None:
     arguments, message = MISTAKES[mistake]
     root = tmp_path / "root"
-    code, _, error = run_derma("--root", root, *arguments(tmp_path))
-    assert code == 2
+    error = refusal(run_derma, "--root", root, *arguments(tmp_path))
     said = [line for line in error.splitlines() if not line.startswith(("Drawing", "Checking"))]
     assert [line for line in said if line.strip()] == [said[-1]]
     assert said[-1].startswith("derma: ")
@@ -269,19 +290,19 @@ def test_mistakes_where_there_are_data(run_derma: RunDerma, lesions: Path, tmp_p
 
 
 def test_a_run_that_is_not_there_names_those_that_are(
-    run_derma: RunDerma, tiny_run: Project
+    run_derma: RunDerma, trained: Project
 ) -> None:
-    code, _, error = run_derma("--root", tiny_run.workspace.root, "evaluate", "tine")
-    assert code == 2
+    error = refusal(run_derma, "--root", trained.workspace.root, "evaluate", "tine")
     assert "tine: no such run; the runs are tiny" in error
 
 
 def test_rules_and_costs_from_export_to_evaluation(
-    run_derma: RunDerma, tiny_run: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_derma: RunDerma, trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = tmp_path / "images"
     monkeypatch.setattr(Workspace, "evaluation_images", property(lambda self: images))
-    root = tiny_run.workspace.root
+    draw_nothing(monkeypatch)
+    root = trained.workspace.root
     costs = tmp_path / "costs.yaml"
     costs.write_text("costs: {mel: {nv: 20}}\n")
     bundle = tmp_path / "bundle"
@@ -302,7 +323,7 @@ def test_rules_and_costs_from_export_to_evaluation(
 
     dear = tmp_path / "dear.yaml"
     dear.write_text("costs: {vasc: {mel: 9, nv: 9, bcc: 9, bkl: 9, df: 9, akiec: 9}}\n")
-    picture = tiny_run.workspace.data / tiny_run.dataset.table["path"][0]
+    picture = trained.workspace.data / trained.dataset.table["path"][0]
     predict = ["--root", root, "predict", picture, "--model", bundle, "--format", "json"]
     for chosen, rule in (
         ([], "balanced"),
@@ -323,16 +344,15 @@ def test_rules_and_costs_from_export_to_evaluation(
         ([*export, "--to", bundle, "--costs", dear], "costs: class 'melanoma' is unknown"),
         ([*export, "--to", bundle, "--rule", "costs"], "this model has no costs; use balanced"),
     ):
-        code, _, error = run_derma(*arguments)
-        assert code == 2
+        error = refusal(run_derma, *arguments)
         assert sentence in error
         assert len(error.splitlines()) == 1
 
 
 def test_older_flags_are_read_with_a_warning(
-    run_derma: RunDerma, tiny_run: Project, tmp_path: Path
+    run_derma: RunDerma, trained: Project, tmp_path: Path
 ) -> None:
-    root, bundle = tiny_run.workspace.root, tmp_path / "bundle"
+    root, bundle = trained.workspace.root, tmp_path / "bundle"
     export = ["--root", root, "export", "tiny", "--to", bundle]
     code, _, error = run_derma(*export, "--prevalence", 1, "--views", 2)
     assert code == 0, error
@@ -341,32 +361,28 @@ def test_older_flags_are_read_with_a_warning(
         "--prevalence is now --prior-weight, --views is now --tta; "
         "the older name is read for one more release"
     )
-    code, _, error = run_derma(*export, "--views", 2, "--tta", 2)
-    assert code == 2
+    error = refusal(run_derma, *export, "--views", 2, "--tta", 2)
     assert "--views and --tta are one setting; leave the first of them out" in error
-    code, _, error = run_derma("--root", root, "train", *flags(views=3))
-    assert code == 2
+    error = refusal(run_derma, "--root", root, "train", *flags(views=3))
     assert "--tta: '3': use one of 1, 2, 4, 8" in error.splitlines()[-1]
     assert "--views" not in run_derma("train", "--help")[1]
 
 
 def test_other_peoples_folders_are_not_replaced(
-    run_derma: RunDerma, tiny_run: Project, tmp_path: Path
+    run_derma: RunDerma, trained: Project, tmp_path: Path
 ) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     for command in (["export", "tiny"], ["promote", "tiny"]):
-        code, _, error = run_derma("--root", tiny_run.workspace.root, *command, "--to", tmp_path)
-        assert code == 2
+        error = refusal(run_derma, "--root", trained.workspace.root, *command, "--to", tmp_path)
         assert "holds other files and no model.json; name a new or empty folder" in error
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
 
 
 def test_classes_that_are_not_those_of_the_data(
-    run_derma: RunDerma, tiny_run: Project, tmp_path: Path
+    run_derma: RunDerma, trained: Project, tmp_path: Path
 ) -> None:
     bundle = write_bundle(tmp_path / "bundle")
-    code, _, error = run_derma("--root", tiny_run.workspace.root, "evaluate", bundle)
-    assert code == 2
+    error = refusal(run_derma, "--root", trained.workspace.root, "evaluate", bundle)
     assert "its classes (mel, nv, vasc) are not those of" in error
 
 
@@ -393,8 +409,7 @@ def test_a_disk_that_fills_up_in_training_is_one_line(
 ) -> None:
     root = copy_data(lesions, tmp_path / "root")
     with largest_file(2_000_000):
-        code, _, error = run_derma("--root", root, "train", "--name", "full", *flags(epochs=1))
-    assert code == 2
+        error = refusal(run_derma, "--root", root, "train", "--name", "full", *flags(epochs=1))
     [*_, line] = [line for line in error.splitlines() if line.strip()]
     checkpoints = root / "mlflow" / "runs" / "full" / "checkpoints"
     assert line == (
@@ -415,30 +430,16 @@ def test_other_errors_of_the_system_are_no_mistake_of_the_user(
         run_derma("--version")
 
 
+@pytest.mark.parametrize(("package", "extra"), [("torch", "train"), ("ray.data", "scale")])
 def test_a_package_that_is_not_installed_says_how_to_get_it(
-    run_derma: RunDerma, monkeypatch: pytest.MonkeyPatch
+    package: str, extra: str, run_derma: RunDerma, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object, **kwargs: object) -> None:
-        raise ModuleNotFoundError("No module named 'torch'", name="torch")
+        raise ModuleNotFoundError(f"No module named '{package}'", name=package)
 
     monkeypatch.setattr(entry, "app", fail)
-    code, _, error = run_derma("train")
-    assert (code, error) == (
-        2,
-        "derma: torch is not installed; install it with: pip install 'doctor-derma[train]'\n",
-    )
-
-
-def test_a_package_of_another_extra_says_which(
-    run_derma: RunDerma, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*args: object, **kwargs: object) -> None:
-        raise ModuleNotFoundError("No module named 'ray.data'", name="ray.data")
-
-    monkeypatch.setattr(entry, "app", fail)
-    code, _, error = run_derma("tune")
-    assert code == 2
-    assert "pip install 'doctor-derma[scale]'" in error
+    install = f"install it with: pip install 'doctor-derma[{extra}]'"
+    assert refusal(run_derma, "train") == f"derma: {package} is not installed; {install}\n"
 
 
 @pytest.mark.parametrize(
@@ -458,8 +459,7 @@ def test_a_package_of_another_extra_says_which(
 def test_flags_of_ray_need_ray_and_the_other_way_round(
     run_derma: RunDerma, arguments: list[str], reason: str
 ) -> None:
-    code, _, error = run_derma(*arguments)
-    assert code == 2
+    error = refusal(run_derma, *arguments)
     assert reason in error
     assert len(error.splitlines()) == 1
 
@@ -493,8 +493,7 @@ def test_without_a_home_directory_there_is_a_sentence(lesions: Path, tmp_path: P
 
 def test_a_root_that_is_no_utf_8_is_refused(run_derma: RunDerma, tmp_path: Path) -> None:
     root = tmp_path / os.fsdecode(b"gr\xfcn [x]")
-    code, _, error = run_derma("--root", root, "data", "synthesize")
-    assert code == 2
+    error = refusal(run_derma, "--root", root, "data", "synthesize", "--images", 70)
     assert "its name is not in UTF-8, so that MLflow and ONNX can't open" in error
     assert not root.exists()
 

@@ -16,8 +16,4 @@ def test_json_has_null_for_what_is_not_finite_wherever_it_stands() -> None:
     text = strict_json(value)
     assert "NaN" not in text
     assert "Infinity" not in text
-    assert json.loads(text) == {
-        "a": [1.0, None, [None]],
-        "b": {"c": None, "d": "nan"},
-        "e": None,
-    }
+    assert json.loads(text) == {"a": [1.0, None, [None]], "b": {"c": None, "d": "nan"}, "e": None}

@@ -8,20 +8,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mlflow
 import pandas as pd
 import pytest
 import typer
-from mlflow.tracking import MlflowClient
 from PIL import Image
 
 from doctor_derma.commands.app import app
-from doctor_derma.tracking.registry import register_bundle
-from doctor_derma.tracking.store import open_store
 from doctor_derma.workspace import Workspace
 from tiny_bundle import BLUE, RED
 
 ROOT = Path(__file__).parents[1]
+DERMA = typer.main.get_command(app)
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCKS = [
     block
@@ -44,7 +41,7 @@ def commands(program: str) -> list[str]:
 
 @pytest.mark.parametrize("line", commands("derma"))
 def test_a_command_of_derma_is_one(line: str) -> None:
-    command, arguments = typer.main.get_command(app), shlex.split(line)[1:]
+    command, arguments = DERMA, shlex.split(line)[1:]
     context = None
     while hasattr(command, "commands"):
         name = arguments.pop(0)
@@ -63,10 +60,18 @@ def test_a_target_of_make_is_one(line: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_mlflow_predicts_as_written(
     bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the root where the champion was trained, and leaving nothing else there."""
+    # Seconds to import, which the fast tests do without.
+    import mlflow
+    from mlflow.tracking import MlflowClient
+
+    from doctor_derma.tracking.registry import register_bundle
+    from doctor_derma.tracking.store import open_store
+
     block = next(block for block in BLOCKS if "mlflow models predict" in block)
     lines = [line for line in block.splitlines() if not line.startswith("make ")]
     name = re.search(r"models:/doctor-derma-(\S+)@champion", block)

@@ -32,7 +32,7 @@ DRAWN = {
     },
 }
 EXCEPTED = {
-    "deployment/models/*/model.onnx": "weights; model.json holds the SHA-256 of what export wrote",
+    "deployment/models/*/model.onnx": "weights; model.json holds the SHA-256 of what export wrote"
 }
 MODELS = "deployment/models/"
 MOST_BYTES_OF_A_FILE = 2_500_000

@@ -72,6 +72,7 @@ def derma(root: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
+@pytest.mark.slow
 def test_classes_with_brackets_are_told_apart(odd_root: Path) -> None:
     said = derma(odd_root, "data", "describe").stdout
     for name in ("mel [in situ]", "mel [invasive]", "source [b]", "[a] :skull:"):
@@ -82,6 +83,7 @@ def test_classes_with_brackets_are_told_apart(odd_root: Path) -> None:
     assert "│ mel [invasive]" in console.file.getvalue()
 
 
+@pytest.mark.slow
 def test_pictures_with_brackets_are_predicted_and_mistakes_named(
     odd_root: Path, bundle: Path
 ) -> None:

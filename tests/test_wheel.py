@@ -33,6 +33,12 @@ def run(*command: str | Path, cwd: Path) -> str:
     return done.stdout
 
 
+def pip(environment: Path, *command: str | Path, cwd: Path) -> str:
+    """Run the pip of the tests on another environment."""
+    chosen = ("--python", environment / "bin" / "python")
+    return run(sys.executable, "-m", "pip", *chosen, *command, cwd=cwd)
+
+
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the wheel from a copy of what it needs, and install it with pip's usual index."""
@@ -47,9 +53,10 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run(
         sys.executable, "-m", "pip", "wheel", "--no-deps", "--wheel-dir", folder, source, cwd=folder
     )
-    run(sys.executable, "-m", "venv", folder / "empty", cwd=folder)
+    # Without a pip of its own, and without compiling what no prediction imports: it takes seconds.
+    run(sys.executable, "-m", "venv", "--without-pip", folder / "empty", cwd=folder)
     [wheel] = folder.glob("doctor_derma-*.whl")
-    run(folder / "empty" / "bin" / "python", "-m", "pip", "install", wheel, cwd=folder)
+    pip(folder / "empty", "install", "--no-compile", wheel, cwd=folder)
     return folder / "empty"
 
 
@@ -59,7 +66,7 @@ def test_an_installed_wheel_predicts_with_a_bundle(environment: Path, tmp_path: 
     python = environment / "bin" / "python"
     names = {
         package["name"].lower()
-        for package in json.loads(run(python, "-m", "pip", "list", "--format=json", cwd=tmp_path))
+        for package in json.loads(pip(environment, "list", "--format=json", cwd=tmp_path))
     }
     assert "doctor-derma" in names
     assert names.isdisjoint(NOT_THERE)

@@ -3,7 +3,7 @@
 import base64
 import importlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +21,7 @@ from doctor_derma.data.synthetic.synthesis import SYNTHETIC, scaled_counts, synt
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.runs import INFO_FILE, Run, open_run
 from doctor_derma.workspace import ROOT_VARIABLE, Workspace
+from project import own_environment
 
 FOLDER = Path(__file__).resolve().parents[2] / "code" / "notebooks"
 FIGURES = {
@@ -45,21 +46,26 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture(scope="module")
-def executed(workspace: Workspace) -> Executed:
-    """Give the name of a notebook, get it with its outputs; it is executed once."""
+def executed(workspace: Workspace) -> Iterator[Executed]:
+    """Give the name of a notebook, get it with its outputs; it is executed once.
+
+    One kernel runs all of them, as it takes seconds to load torch and MLflow. Each begins without
+    the names of the one before.
+    """
     kept: dict[str, NotebookNode] = {}
+    folder = {"metadata": {"path": str(FOLDER)}}
+    client = NotebookClient(nbformat.v4.new_notebook(), timeout=240, resources=folder)
 
     def execute(name: str) -> NotebookNode:
         if name not in kept:
-            notebook = read(name)
-            folder = {"metadata": {"path": str(FOLDER)}}
-            with pytest.MonkeyPatch.context() as patch:
-                patch.setenv(ROOT_VARIABLE, str(workspace.root))
-                patch.setenv("DERMA_BRIEF_IMAGES", str(BRIEF_IMAGES))
-                kept[name] = NotebookClient(notebook, timeout=240, resources=folder).execute()
+            client.nb = read(name)
+            client.nb.cells.insert(0, nbformat.v4.new_code_cell("%reset -f"))
+            kept[name] = client.execute(cleanup_kc=False)
         return kept[name]
 
-    return execute
+    settings = {ROOT_VARIABLE: str(workspace.root), "DERMA_BRIEF_IMAGES": str(BRIEF_IMAGES)}
+    with client.setup_kernel(env=own_environment(**settings)):
+        yield execute
 
 
 def read(name: str) -> NotebookNode:

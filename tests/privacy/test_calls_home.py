@@ -50,6 +50,17 @@ code = "from doctor_derma import Classifier; Classifier.load({bundle!r}).predict
 cell = nbformat.v4.new_code_cell(code)
 NotebookClient(nbformat.v4.new_notebook(cells=[cell])).execute()
 """
+COMMANDS = """
+import sys
+from doctor_derma.commands import app
+
+for command in {commands!r}:
+    sys.argv = ["derma", *command]
+    try:
+        app.main()
+    except SystemExit as ended:
+        assert not ended.code, command
+"""
 PROJECT = Path(__file__).resolve().parents[2]
 # Networks of another test's size: seconds.
 TRAIN = (
@@ -95,9 +106,14 @@ def test_training_and_evaluating_send_nothing(lesions: Path, tmp_path: Path) -> 
     root = copy_data(lesions, tmp_path / "root")
     # MLflow's tables are made here, too.
     shutil.rmtree(root / "mlflow")
-    for command in (TRAIN, ("evaluate", "tiny"), ("promote", "tiny")):
-        seen = trace([DERMA, "--root", root, *command], tmp_path / command[0])
-        _check(seen, tmp_path, root)
+    # In one process: each would load torch and MLflow anew.
+    commands = [
+        ("--root", str(root), *command)
+        for command in (TRAIN, ("evaluate", "tiny"), ("promote", "tiny"))
+    ]
+    seen = trace(python(COMMANDS.format(commands=commands)), tmp_path / "run", seconds=280)
+    assert (root / "deployment" / "models" / "champion" / "model.json").is_file()
+    _check(seen, tmp_path, root)
 
 
 def test_the_trace_sees_who_calls_home(tmp_path: Path) -> None:
