@@ -15,7 +15,7 @@ from doctor_derma.tracking import tracker
 from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import Workspace
-from project import Project, new_run, train_tiny
+from project import Project, draw_nothing, new_run, shallow, train_tiny
 
 WARNING = "Tracking can't be reached"
 
@@ -45,7 +45,7 @@ def test_an_unreachable_server(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     shutil.rmtree(root / "mlflow")
-    project = train_tiny(root, "alone")
+    project = train_tiny(root, "alone", model=shallow())
     assert_whole_but_untracked(project, capfd.readouterr().err)
     assert not (root / "mlflow" / "db").exists()
 
@@ -53,7 +53,7 @@ def test_an_unreachable_server(
 def test_a_broken_database(root: Path, capfd: pytest.CaptureFixture[str]) -> None:
     database = Workspace(root).tracking_database
     database.write_bytes(b"this is no database" * 100)
-    project = train_tiny(root, "alone")
+    project = train_tiny(root, "alone", model=shallow())
     assert_whole_but_untracked(project, capfd.readouterr().err)
     assert database.read_bytes() == b"this is no database" * 100
 
@@ -128,6 +128,7 @@ def test_an_evaluation_is_written_all_the_same(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    draw_nothing(monkeypatch)
     monkeypatch.setattr(Workspace, "evaluation_images", property(lambda self: tmp_path / "images"))
     predictions, figures, folder = evaluate_model(tiny_run.workspace, "tiny", "test")
     assert (folder / "report.html").is_file()

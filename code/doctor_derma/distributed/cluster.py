@@ -45,9 +45,16 @@ def cluster(
     """
     address = address or os.environ.get(ADDRESS_VARIABLE) or None
     if "ray" in sys.modules and sys.modules["ray"].is_initialized():
-        _check_joined(address)
+        joined = sys.modules["ray"].get_runtime_context().gcs_address
+        if address not in (None, "auto", joined):
+            raise DermaError(
+                f"{address}: this process has joined the Ray cluster at {joined} already; "
+                "leave that with ray.shutdown() first"
+            )
         yield
         return
+    if address is None or _is_on_loopback(address):
+        _stay_on_loopback()
     if address is None:
         _start(object_store_bytes)
     else:
@@ -60,8 +67,18 @@ def cluster(
         ray.shutdown()
 
 
+def _stay_on_loopback() -> None:
+    os.environ[LOOPBACK_VARIABLE] = "0"
+    import ray
+
+    if not ipaddress.ip_address(ray.util.get_node_ip_address()).is_loopback:
+        raise DermaError(
+            "Ray was imported before, and would listen on the network; "
+            f"set {LOOPBACK_VARIABLE}=0 before that, or start it with ray.init()"
+        )
+
+
 def _start(object_store_bytes: int) -> None:
-    _stay_on_loopback()
     import ray
 
     # Ray has much to say of its own tokens.
@@ -76,20 +93,7 @@ def _start(object_store_bytes: int) -> None:
     )
 
 
-def _stay_on_loopback() -> None:
-    os.environ[LOOPBACK_VARIABLE] = "0"
-    import ray
-
-    if not ipaddress.ip_address(ray.util.get_node_ip_address()).is_loopback:
-        raise DermaError(
-            "Ray was imported before, and would listen on the network; "
-            f"set {LOOPBACK_VARIABLE}=0 before that, or start it with ray.init()"
-        )
-
-
 def _join(address: str) -> None:
-    if _check_reachable(address):
-        _stay_on_loopback()
     import ray
     from ray.exceptions import RayError
 
@@ -103,8 +107,8 @@ def _join(address: str) -> None:
         ) from error
 
 
-def _check_reachable(address: str) -> bool:
-    """Return whether the cluster is one that only this machine sees."""
+def _is_on_loopback(address: str) -> bool:
+    """Return whether only this machine sees the cluster; refuse an address that doesn't answer."""
     if "://" in address:
         raise DermaError(
             f"{address}: clients from outside are not supported; run the command on a machine of "
@@ -141,14 +145,3 @@ def _network_address() -> str:
         except OSError:
             return "127.0.0.1"
         return str(probe.getsockname()[0])
-
-
-def _check_joined(address: str | None) -> None:
-    import ray
-
-    joined = ray.get_runtime_context().gcs_address
-    if address not in (None, "auto", joined):
-        raise DermaError(
-            f"{address}: this process has joined the Ray cluster at {joined} already; "
-            "leave that with ray.shutdown() first"
-        )

@@ -1,6 +1,5 @@
 """The model registry: every bundle a version, the best one the champion."""
 
-import importlib.util
 import io
 from contextlib import redirect_stderr
 from pathlib import Path
@@ -18,6 +17,7 @@ from doctor_derma.tracking.store import locked, open_store
 from doctor_derma.workspace import Workspace
 
 CHAMPION = "champion"
+PACKAGE = Path(__file__).resolve().parents[1]
 # What MLflow runs to serve a logged model; it is never imported here.
 MODEL_CODE = "doctor_derma.inference.mlflow_model"
 SCORE_TAG = "val_balanced_accuracy"
@@ -39,9 +39,9 @@ def register_bundle(bundle: Path, data_name: str, classes: list[str], score: flo
     with redirect_stderr(io.StringIO()):
         logged = mlflow.pyfunc.log_model(
             name="model",
-            python_model=_source_of(MODEL_CODE),
+            python_model=str(PACKAGE.parent.joinpath(*MODEL_CODE.split(".")).with_suffix(".py")),
             artifacts={"bundle": str(bundle)},
-            code_paths=[str(Path(__file__).resolve().parents[1])],
+            code_paths=[str(PACKAGE)],
             pip_requirements=list(_REQUIREMENTS),
             signature=signature_of(classes),
             registered_model_name=name,
@@ -79,7 +79,7 @@ def fetch_champion(workspace: Workspace, data_name: str) -> Path:
     except DermaError as error:
         raise DermaError(f"{error}; a run can be promoted without MLflow, by its name") from error
     except Exception as error:  # MLflow raises its own, its HTTP library's and SQLAlchemy's
-        reason = str(error).splitlines()[0][:200]
+        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
         raise DermaError(
             f"{mlflow.get_tracking_uri()}: no champion of '{name}' ({reason}); "
             "train one with 'derma train', or name the run to promote"
@@ -106,19 +106,10 @@ def signature_of(classes: list[str]) -> ModelSignature:
         ColSpec(DataType.string, name, required=False) for name in ("path", "image")
     ]
     outputs: list[ColSpec | TensorSpec] = [
-        ColSpec(DataType.string, "path"),
-        ColSpec(DataType.string, "label"),
-        ColSpec(DataType.string, "rule"),
+        *(ColSpec(DataType.string, name) for name in ("path", "label", "rule")),
         *(ColSpec(DataType.double, name) for name in classes),
         ColSpec(DataType.string, "error"),
     ]
     # Empty for the bundle's own rule.
     params = ParamSchema([ParamSpec("rule", DataType.string, "")])
     return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs), params=params)
-
-
-def _source_of(module: str) -> str:
-    spec = importlib.util.find_spec(module)
-    assert spec is not None
-    assert spec.origin is not None
-    return spec.origin

@@ -12,8 +12,7 @@ import sqlite3
 import time
 import uuid
 import warnings
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 from urllib.parse import quote
 
@@ -128,7 +127,7 @@ def ready_database(database: Path, experiment: str) -> None:
     DermaError
         When the file is no database, was left half-made, or others don't come to an end.
     """
-    if _has(database, experiment):
+    if _first_value(database, "SELECT 1 FROM experiments WHERE name = ?", experiment):
         return
     database.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -158,51 +157,33 @@ def _lock(database: Path) -> FileLock:
     return FileLock(f"{database}.lock", timeout=PATIENCE_SECONDS)
 
 
-def _has(database: Path, experiment: str) -> bool:
-    try:
-        with _reading(database) as connection:
-            named = "SELECT 1 FROM experiments WHERE name = ?"
-            return connection.execute(named, (experiment,)).fetchone() is not None
-    except sqlite3.Error:
-        return False
-
-
 def _make(database: Path) -> None:
     scratch = database.with_name(f".{database.stem}-{uuid.uuid4().hex[:8]}.db")
+    event.listen(Engine, "connect", _relax)
     try:
-        with _unsynced():
-            MlflowClient(tracking_uri=address_of(scratch)).search_experiments(max_results=1)
+        MlflowClient(tracking_uri=address_of(scratch)).search_experiments(max_results=1)
         with scratch.open("rb+") as stream:
             os.fsync(stream.fileno())
         _put_in_place(scratch, database)
     finally:
+        event.remove(Engine, "connect", _relax)
         scratch.unlink(missing_ok=True)
 
 
 def _put_in_place(scratch: Path, database: Path) -> None:
-    if not _was_left_empty(database):
-        try:
-            os.link(scratch, database)
-            return
-        except FileExistsError:
-            return  # A server of MLflow has begun one in the meantime.
-        except OSError:
-            pass  # A disk without links.
-    scratch.replace(database)
-
-
-@contextmanager
-def _unsynced() -> Iterator[None]:
-    """Let SQLite not wait for the disk after each of hundreds of statements."""
-
-    def relax(connection: sqlite3.Connection, _: object) -> None:
-        connection.execute("PRAGMA synchronous = OFF")
-
-    event.listen(Engine, "connect", relax)
+    if _was_left_empty(database):
+        database.unlink()
     try:
-        yield
-    finally:
-        event.remove(Engine, "connect", relax)
+        os.link(scratch, database)
+    except FileExistsError:
+        pass  # A server of MLflow has begun one in the meantime.
+    except OSError:  # A disk without links.
+        scratch.replace(database)
+
+
+def _relax(connection: sqlite3.Connection, _: object) -> None:
+    """Let SQLite not wait for the disk after each of hundreds of statements."""
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 def _wait_until_whole(database: Path) -> None:
@@ -239,7 +220,7 @@ def _fault(database: Path) -> str | None:
 
 def _remedy(database: Path, fault: str) -> str:
     away = f"mv {shlex.quote(str(database))} {shlex.quote(f'{database}.half-made')}"
-    if runs := _count_runs(database):
+    if runs := _first_value(database, "SELECT count(*) FROM runs"):
         upgrade = f"mlflow db upgrade {shlex.quote(address_of(database))}"
         return (
             f"{database}: half-made, or of an older MLflow ({fault}), and it holds {runs:,} runs; "
@@ -251,12 +232,14 @@ def _remedy(database: Path, fault: str) -> str:
     )
 
 
-def _count_runs(database: Path) -> int:
+def _first_value(database: Path, query: str, *values: str) -> int | None:
+    """Return the first number that a query finds; None for no row, and where it can't be asked."""
     try:
         with _reading(database) as connection:
-            return int(connection.execute("SELECT count(*) FROM runs").fetchone()[0])
+            row = connection.execute(query, values).fetchone()
     except sqlite3.Error:
-        return 0
+        return None
+    return row and row[0]
 
 
 def _was_left_empty(database: Path) -> bool:
@@ -268,15 +251,10 @@ def _was_left_empty(database: Path) -> bool:
 
 def _quiet_for(database: Path) -> float:
     """Return for how many seconds nobody has written to it or its journal."""
-    last = 0.0
-    for path in (database, Path(f"{database}-journal")):
-        if path.exists():
-            last = max(last, path.stat().st_mtime)
-    return time.time() - last
+    paths = (database, Path(f"{database}-journal"))
+    return time.time() - max((path.stat().st_mtime for path in paths if path.exists()), default=0)
 
 
-@contextmanager
-def _reading(database: Path) -> Iterator[sqlite3.Connection]:
+def _reading(database: Path) -> closing[sqlite3.Connection]:
     address = f"file:{quote(str(database))}?mode=ro"
-    with closing(sqlite3.connect(address, uri=True, timeout=0.5)) as connection:
-        yield connection
+    return closing(sqlite3.connect(address, uri=True, timeout=0.5))

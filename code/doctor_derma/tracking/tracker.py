@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import mlflow
 
@@ -17,15 +17,9 @@ from doctor_derma.tracking.store import open_store
 from doctor_derma.training.runs import Run
 from doctor_derma.workspace import Workspace
 
+# What of a run's origin is in its tags.
+INFO_TAGS = ("git_commit", "version", "data_name", "data_fingerprint")
 P = ParamSpec("P")
-
-
-def reason_of(error: Exception) -> str:
-    """Return what is wrong in a line: all of our own sentences, the beginning of others."""
-    if isinstance(error, DermaError):
-        return str(error)
-    first = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-    return f"{type(error).__name__}: {first}"
 
 
 class Guard:
@@ -37,22 +31,22 @@ class Guard:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Turn tracking off for the rest when what is done in this context fails."""
+        """Turn tracking off for the rest when what is done in this context fails; say why."""
         try:
             yield
         except Exception as error:  # MLflow raises its own, its HTTP library's and SQLAlchemy's
-            self.turn_off(error)
-
-    def turn_off(self, error: Exception) -> None:
-        """Say once why nothing is tracked from here on, and leave the run in MLflow."""
-        self.reachable = False
-        with suppress(Exception):  # A run left open would be tried again when Python ends.
-            mlflow.end_run("FAILED")
-        terminal(error=True, soft_wrap=True).print(
-            f"Tracking can't be reached, the run goes on without it "
-            f"(metrics stay in the run's folder): {reason_of(error)}",
-            style="yellow",
-        )
+            self.reachable = False
+            with suppress(Exception):  # A run left open would be tried again when Python ends.
+                mlflow.end_run("FAILED")
+            reason = str(error)
+            if not isinstance(error, DermaError):  # Only the beginning of what is not ours.
+                kind = type(error).__name__
+                reason = f"{kind}: {(reason.strip() or kind).splitlines()[0][:200]}"
+            terminal(error=True, soft_wrap=True).print(
+                f"Tracking can't be reached, the run goes on without it "
+                f"(metrics stay in the run's folder): {reason}",
+                style="yellow",
+            )
 
 
 T = TypeVar("T", bound=Guard)
@@ -92,30 +86,18 @@ class Tracker(Guard):
         experiment = open_store(self.workspace)
         # MLflow says once a run that system metrics are on; the run's own lines are enough.
         logging.getLogger("mlflow").setLevel(logging.WARNING)
-        if run.info.tracking_id:
-            _refuse_deleted(run.info.tracking_id)
-        started = mlflow.start_run(
-            run_id=run.info.tracking_id,
-            experiment_id=None if run.info.tracking_id else experiment,
-            run_name=run.name,
-            parent_run_id=None if run.info.tracking_id else parent,
-            log_system_metrics=True,
-        )
+        place: dict[str, Any] = {"experiment_id": experiment, "parent_run_id": parent}
+        if known := run.info.tracking_id:
+            _refuse_deleted(known)
+            place = {"run_id": known}
+        started = mlflow.start_run(run_name=run.name, log_system_metrics=True, **place)
         self.tracking_id = started.info.run_id
-        if tags:
-            mlflow.set_tags(tags)
-        if run.info.tracking_id:
-            return
-        mlflow.log_params(run.config.model_dump())
-        mlflow.set_tags(
-            {
-                "git_commit": run.info.git_commit,
-                "version": run.info.version,
-                "data_name": run.info.data_name,
-                "data_fingerprint": run.info.data_fingerprint,
-                "run_folder": str(run.folder),
-            }
-        )
+        tags = dict(tags or {})
+        if not known:
+            mlflow.log_params(run.config.model_dump())
+            tags |= {name: getattr(run.info, name) for name in INFO_TAGS}
+            tags["run_folder"] = str(run.folder)
+        mlflow.set_tags(tags)
 
     @guarded
     def log_epoch(self, epoch: int, metrics: dict[str, float]) -> None:

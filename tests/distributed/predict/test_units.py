@@ -28,7 +28,7 @@ def test_each_row_is_in_one_run_of_groups(rows: list[int], size: int) -> None:
     runs = list(join_groups(rows, size))
     assert sum(count for *_, count in runs) == sum(rows)
     end = 0
-    for start, after, first, count in runs:
+    for (start, after), first, count in runs:
         assert start == end < after
         assert first == sum(rows[:start])
         assert count == sum(rows[start:after]) > 0

@@ -1,6 +1,7 @@
 """Workers on two nodes train one run, as one worker would with the whole batch."""
 
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,8 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from distributed.train.colours import import_colours
-from distributed.two_nodes import two_nodes
 from doctor_derma.data.manifest import Dataset
+from doctor_derma.distributed.cluster import cluster
 from doctor_derma.distributed.train.run import train_on_ray
 from doctor_derma.errors import DermaError
 from doctor_derma.export.exporting import export_run
@@ -21,7 +22,7 @@ from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.batches import ImageBatches
 from doctor_derma.training.loop import train
 from doctor_derma.training.module import LesionModule, class_counts
-from doctor_derma.training.runs import Run, open_run
+from doctor_derma.training.runs import Run, has_ended, open_run
 from project import new_run
 
 # Nothing is drawn but the order of the pictures, which is that of the seed: every flip of these
@@ -48,26 +49,50 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return import_colours(tmp_path_factory.mktemp("colours"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _joined(address: str) -> Iterator[None]:
+    """This process stays in the cluster, which then uses a process of Ray Train's again."""
+    with cluster(address):
+        yield
+
+
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with two_nodes() as address:
-        yield address
+def one(colours: Dataset, _joined: None) -> Iterator[tuple[Run, "Future[bool]"]]:
+    """A run of one worker, which trains on one node beside the first test on the other."""
+    run = new_run(colours.folder.parent, "one", batch_size=8, **CERTAIN)
+    with ThreadPoolExecutor(1) as beside:
+        yield run, beside.submit(train_on_ray, run, colours, 1)
 
 
 def metrics_of(run: Run) -> pd.DataFrame:
     return pd.read_csv(run.metrics_file)
 
 
-def test_two_workers_do_what_one_does_with_the_whole_batch(colours: Dataset, address: str) -> None:
-    root = colours.folder.parent
-    one = new_run(root, "one", batch_size=8, **CERTAIN)
-    two = new_run(root, "two", batch_size=4, **CERTAIN)
+@pytest.mark.usefixtures("one")
+def test_workers_that_see_other_data_say_so_and_do_not_try_again(
+    tmp_path: Path, address: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    data = import_colours(tmp_path)
+    run = new_run(tmp_path, "blind", batch_size=4)
+    # Read here before, and by the workers after it was changed.
+    manifest = data.folder / "manifest.csv"
+    manifest.write_text(manifest.read_text() + "\n")
+    with pytest.raises(DermaError, match=r"worker at .*: does not see .*; keep both on a file sys"):
+        train_on_ray(run, data, 1, address=address)
+    assert "Lost" not in capfd.readouterr().err
 
-    assert train_on_ray(one, colours, 1, address=address)
+
+def test_two_workers_do_what_one_does_with_the_whole_batch(
+    colours: Dataset, address: str, one: tuple[Run, "Future[bool]"]
+) -> None:
+    whole, trained = one
+    two = new_run(colours.folder.parent, "two", batch_size=4, **CERTAIN)
+
+    assert trained.result()
     assert train_on_ray(two, colours, 2, address=address)
 
-    pd.testing.assert_frame_equal(metrics_of(one)[MEASURES], metrics_of(two)[MEASURES], rtol=1e-2)
-    alone, shared = (torch.load(run.last_checkpoint, weights_only=False) for run in (one, two))
+    pd.testing.assert_frame_equal(metrics_of(whole)[MEASURES], metrics_of(two)[MEASURES], rtol=1e-2)
+    alone, shared = (torch.load(run.last_checkpoint, weights_only=False) for run in (whole, two))
     assert alone["global_step"] == shared["global_step"] > 2
     # A sum in place of the mean, or gradients of one worker's images, would be far off.
     expected, gradients = averaged_gradients(alone), averaged_gradients(shared)
@@ -121,13 +146,14 @@ def test_a_run_survives_a_killed_worker_and_an_interrupt(
         heard.append((epoch, metrics))
         if epoch == 1:
             kill_a_worker()
-        if epoch == 4:
+        if epoch == 2:
             raise KeyboardInterrupt
 
     capfd.readouterr()
     with pytest.raises(KeyboardInterrupt):
         train_on_ray(run, colours, 2, disturb, address)
     assert capfd.readouterr().err.count("Lost worker") == 1
+    assert not has_ended(run.folder)
     assert train_on_ray(open_run(run.folder.parent, run.name), colours, 2, disturb, address)
     assert "Lost worker" not in capfd.readouterr().err
 
@@ -160,16 +186,3 @@ def test_more_workers_than_the_cluster_has_cpus_are_refused(colours: Dataset, ad
         "--workers 3: the cluster has 2 CPUs, and a worker needs one of its own; "
         "take fewer workers or add machines"
     )
-
-
-def test_workers_that_see_other_data_say_so_and_do_not_try_again(
-    tmp_path: Path, address: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    data = import_colours(tmp_path)
-    run = new_run(tmp_path, "blind", batch_size=4)
-    # Read here before, and by the workers after it was changed.
-    manifest = data.folder / "manifest.csv"
-    manifest.write_text(manifest.read_text() + "\n")
-    with pytest.raises(DermaError, match=r"worker at .*: does not see .*; keep both on a file sys"):
-        train_on_ray(run, data, 1, address=address)
-    assert "Lost" not in capfd.readouterr().err

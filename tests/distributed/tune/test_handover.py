@@ -16,7 +16,7 @@ from doctor_derma.distributed.tune.handover import (
 )
 from doctor_derma.training.loop import train
 from doctor_derma.training.runs import Run, has_ended, mark_ended
-from project import new_run, recipe
+from project import copy_data, new_run, recipe
 
 EPOCHS = 3
 OWN = {"learning_rate": 6e-3, "weight_decay": 0.2, "epochs": EPOCHS}
@@ -31,9 +31,10 @@ def _killed_in_the_third_epoch(epoch: int, metrics: dict[str, float]) -> None:
         raise _KilledError
 
 
-@pytest.fixture
-def given(root: Path) -> Path:
-    """What a trial hands over after two of three epochs."""
+@pytest.fixture(scope="module")
+def given(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a trial hands over after two of three epochs; no test changes it."""
+    root = copy_data(lesions, tmp_path_factory.mktemp("donor"))
     dataset = read_dataset(root / "data")
     donor = new_run(root, "donor", epochs=EPOCHS)
     with pytest.raises(_KilledError):

@@ -4,14 +4,12 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from distributed.tune.sweeps import children, store, tracked_as, write_sweep
-from distributed.two_nodes import two_nodes
 from doctor_derma.distributed.tune.run import resume
 from doctor_derma.errors import DermaError
 from doctor_derma.training.runs import has_ended
@@ -30,12 +28,6 @@ from doctor_derma.distributed.tune.sweep import read_sweep
 from doctor_derma.workspace import Workspace
 tune(Workspace(Path(sys.argv[1])), read_sweep(Path(sys.argv[2])), "killed", sys.argv[3])
 """
-
-
-@pytest.fixture(scope="module")
-def address() -> Iterator[str]:
-    with two_nodes(cpus=1) as found:
-        yield found
 
 
 def kill_after_the_first_trial(root: Path, path: Path, address: str) -> set[str]:

@@ -1,18 +1,23 @@
-"""A sweep with ASHA and Optuna: its runs, its parent in MLflow, and its best recipe."""
+"""Sweeps: with ASHA and Optuna its runs, its parent in MLflow and its best recipe; populations."""
 
-from collections.abc import Iterator
+import json
+import tempfile
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
+import ray
 from mlflow.entities import Run as TrackedRun
+from ray import tune as ray_tune
 
 from distributed.tune.sweeps import children, store, sweep, tracked_as
 from doctor_derma.data.manifest import read_dataset
-from doctor_derma.distributed.cluster import cluster
 from doctor_derma.distributed.tune.folder import SweepFolder, SweepInfo
 from doctor_derma.distributed.tune.results import TrialRecord, write_results
 from doctor_derma.distributed.tune.run import Tuned, tune
+from doctor_derma.distributed.tune.tuner import FairPopulation
 from doctor_derma.errors import DermaError
 from doctor_derma.training.config import load_config
 from doctor_derma.training.loop import train
@@ -22,6 +27,7 @@ from project import FOREIGN, RECIPE, copy_data
 
 EPOCHS = 3
 POPULATION_EPOCHS = 4
+FALLING_EPOCHS = 4
 TRIALS = 4
 METRIC = "val_macro_auc"
 
@@ -29,13 +35,6 @@ METRIC = "val_macro_auc"
 @pytest.fixture(scope="module")
 def root(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return copy_data(lesions, tmp_path_factory.mktemp("swept"))
-
-
-@pytest.fixture(scope="module")
-def ray_here() -> Iterator[None]:
-    """Ray on this machine for all sweeps of the module; each would start one of its own."""
-    with cluster(object_store_bytes=200_000_000):
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -220,3 +219,55 @@ def test_a_population_exchanges_states(
     logged = {name: float(run.data.params["learning_rate"]) for name, run in tracked.items()}
     for name in moved:
         assert open_run(workspace.runs, name).config.learning_rate != pytest.approx(logged[name])
+
+
+def test_no_trial_has_all_the_turns(ray_here: None, tmp_path: Path) -> None:
+    """One falls behind the other's first epoch, which by Ray's own rule it takes over for ever."""
+    log, state_file = tmp_path / "turns.txt", "epochs.json"
+
+    def fall(config: dict[str, Any]) -> None:
+        """Train for some epochs, each with a lower score than the one before."""
+        epochs = 0
+        if checkpoint := ray_tune.get_checkpoint():
+            with checkpoint.as_directory() as folder:
+                epochs = json.loads((Path(folder) / state_file).read_text())
+        for epoch in range(epochs + 1, FALLING_EPOCHS + 1):
+            with log.open("a") as stream:
+                stream.write(f"{ray_tune.get_context().get_trial_name()} {epoch}\n")
+            turns = len(log.read_text().splitlines())
+            assert turns < 10 * FALLING_EPOCHS, "one trial had all the turns"
+            with tempfile.TemporaryDirectory() as folder:
+                (Path(folder) / state_file).write_text(json.dumps(epoch))
+                state = ray_tune.Checkpoint.from_directory(folder)
+                score = -epoch - turns / 1000
+                ray_tune.report({"epoch": epoch, "score": score}, checkpoint=state)
+
+    results = ray_tune.Tuner(
+        ray_tune.with_resources(fall, {"cpu": ray.cluster_resources()["CPU"]}),
+        param_space={"x": ray_tune.uniform(0, 1)},
+        tune_config=ray_tune.TuneConfig(
+            metric="score",
+            mode="max",
+            num_samples=2,
+            reuse_actors=True,
+            scheduler=FairPopulation(
+                time_attr="epoch",
+                perturbation_interval=1,
+                hyperparam_mutations={"x": ray_tune.uniform(0, 1)},
+            ),
+            trial_name_creator=str,
+        ),
+        run_config=ray_tune.RunConfig(
+            name="falling",
+            storage_path=str(tmp_path),
+            verbose=0,
+            checkpoint_config=ray_tune.CheckpointConfig(num_to_keep=FALLING_EPOCHS),
+        ),
+    ).fit()
+
+    assert not results.errors
+    turns = [line.split() for line in log.read_text().splitlines()]
+    assert [epoch for _, epoch in turns].count(str(FALLING_EPOCHS)) == 2
+    counts = Counter(name for name, _ in turns)
+    assert len(counts) == 2
+    assert max(counts.values()) - min(counts.values()) <= 1

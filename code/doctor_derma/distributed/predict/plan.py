@@ -56,13 +56,7 @@ class Plan:
 
 
 def check_folder(out: Path) -> None:
-    """Look whether a folder is new, empty, or that of a plan.
-
-    Raises
-    ------
-    DermaError
-        When it isn't.
-    """
+    """Raise a DermaError for a folder that is neither new, nor empty, nor that of a plan."""
     if out.is_file():
         raise DermaError(f"{out}: a file; name a folder for the predictions")
     if not out.is_dir() or (out / PLAN_FILE).is_file():
@@ -96,7 +90,8 @@ def open_plan(out: Path, sources: Sequence[str], info: BundleInfo, sizes: Sizes)
     path = out / PLAN_FILE
     if path.is_file():
         plan = _read(path)
-        _check_same(plan, wanted, path)
+        if other := _what_differs(plan, wanted):
+            raise DermaError(f"{path}: plans {other}, or name a new folder")
         return plan
     units = tuple(make_units(list_files(wanted["sources"]), wanted["unit"]))
     plan = Plan(**wanted, units=units)
@@ -111,36 +106,27 @@ def _read(path: Path) -> Plan:
         fields = json.loads(path.read_text())
         if fields.pop("format") not in (2, FORMAT):
             raise ValueError("of another version")
-        units = tuple(_read_unit(unit) for unit in fields.pop("units"))
-        return Plan(**fields | {"sources": tuple(fields["sources"])}, units=units)
+        for unit in fields["units"]:
+            unit["uris"] = tuple(unit.pop("places", None) or unit["uris"])  # "places" in format 2
+            unit["groups"] = unit["groups"] and tuple(unit["groups"])
+        fields["units"] = tuple(Unit(**unit) for unit in fields["units"])
+        return Plan(**fields | {"sources": tuple(fields["sources"])})
     except (KeyError, TypeError, ValueError, OSError) as error:
         raise DermaError(f"{path}: can't be read ({error}); name a new folder") from error
 
 
-def _read_unit(fields: dict[str, Any]) -> Unit:
-    uris = fields.pop("places", None) or fields["uris"]  # "places" in format 2
-    return Unit(
-        **fields | {"uris": tuple(uris), "groups": fields["groups"] and tuple(fields["groups"])}
-    )
-
-
-def _check_same(plan: Plan, wanted: dict[str, Any], path: Path) -> None:
+def _what_differs(plan: Plan, wanted: dict[str, Any]) -> str | None:
+    """Say what a plan is for that is not wanted, and what to take for it; None if it is the one."""
     if plan.sources != wanted["sources"]:
-        there = ", ".join(printable(source) for source in plan.sources)
-        raise DermaError(f"{path}: plans the prediction of {there}; name those, or a new folder")
+        return f"the prediction of {', '.join(map(printable, plan.sources))}; name those"
     if plan.weights_sha256 != wanted["weights_sha256"]:
-        raise DermaError(
-            f"{path}: plans the prediction with another model, of weights "
-            f"{plan.weights_sha256[:12]}; take that model, or name a new folder"
-        )
+        known = plan.weights_sha256[:12]
+        return f"the prediction with another model, of weights {known}; take that model"
     if plan.decision != wanted["decision"]:
-        raise DermaError(
-            f"{path}: plans labels by the rule '{plan.decision['default']}', as it was set then; "
-            "take that rule with its thresholds and costs, or name a new folder"
-        )
-    for name in ("unit", "block"):
-        if getattr(plan, name) != wanted[name]:
-            raise DermaError(
-                f"{path}: plans {name}s of {getattr(plan, name)} pictures, not {wanted[name]}; "
-                "take that size, or name a new folder"
-            )
+        rule = plan.decision["default"]
+        remedy = "take that rule with its thresholds and costs"
+        return f"labels by the rule '{rule}', as it was set then; {remedy}"
+    for name, size in (("unit", plan.unit), ("block", plan.block)):
+        if size != wanted[name]:
+            return f"{name}s of {size} pictures, not {wanted[name]}; take that size"
+    return None

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.progress import MofNCompleteColumn, Progress, TextColumn
 
@@ -19,9 +19,6 @@ from doctor_derma.distributed.predict.uris import printable
 from doctor_derma.errors import DermaError
 from doctor_derma.inference.providers import ON_GPUS, VARIABLE
 from doctor_derma.terminal import terminal
-
-if TYPE_CHECKING:
-    from ray.data import DataContext
 
 # Shards that a message names.
 NAMED = 5
@@ -98,10 +95,8 @@ def _predict_missing(
     images = failed = 0
     failures: dict[int, str] = {}
     total = len(plan.units)
-    work = [
-        Work(number, plan.units[number], shards.done(number), shards.last(number))
-        for number in shards.missing(total)
-    ]
+    missing = shards.missing(total)
+    work = [Work(n, plan.units[n], shards.done(n), shards.last(n)) for n in missing]
     if not work:
         return images, failed, failures
     # Before Ray is imported. Its core warns on standard error of the actors that Ray Data makes.
@@ -134,7 +129,12 @@ def _run_stages(work: Sequence[Work], bundle: PackedBundle, block: int) -> Itera
 
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     networks, gpus = _networks(bundle.providers, ray.cluster_resources())
-    with DataContext.current(_one_row_a_block(DataContext.get_current().copy())):
+    context = DataContext.get_current().copy()
+    # Each row that a stage gives is a block of its own, and moves on at once.
+    context.target_max_block_size = 1
+    context.max_errored_blocks = -1
+    context.enable_progress_bars = context.print_on_execution_start = False
+    with DataContext.current(context):
         predicted = (
             ray.data.from_items([one.row() for one in work], override_num_blocks=len(work))
             .flat_map(
@@ -162,13 +162,7 @@ def _run_stages(work: Sequence[Work], bundle: PackedBundle, block: int) -> Itera
 
 
 def _networks(providers: Sequence[str], there: Mapping[str, float]) -> tuple[int, int]:
-    """Return how many processes of a cluster have a network each, and how many GPUs one takes.
-
-    Raises
-    ------
-    DermaError
-        When a GPU is to compute it, and none is there.
-    """
+    """Return how many processes of a cluster have a network each, and how many GPUs one takes."""
     on_gpus = [name for name in providers if name in ON_GPUS]
     if not on_gpus:
         return max(1, int(there.get("CPU", 1))), 0
@@ -179,15 +173,6 @@ def _networks(providers: Sequence[str], there: Mapping[str, float]) -> tuple[int
             f"add one, or unset {VARIABLE}"
         )
     return gpus, 1
-
-
-def _one_row_a_block(context: "DataContext") -> "DataContext":
-    # Each row that a stage gives is a block of its own, and moves on at once.
-    context.target_max_block_size = 1
-    context.max_errored_blocks = -1
-    context.enable_progress_bars = False
-    context.print_on_execution_start = False
-    return context
 
 
 def _progress() -> Progress:
@@ -206,12 +191,13 @@ def _progress() -> Progress:
 def _what_is_missing(
     plan: Plan, missing: Sequence[int], failures: dict[int, str], images: int
 ) -> str:
-    named = []
-    for number in missing[:NAMED]:
-        uri = printable(plan.units[number].uris[0])
-        named.append(f"{uri} ({failures.get(number, 'the processes that read it died')})")
+    died = "the processes that read it died"
+    named = ", ".join(
+        f"{printable(plan.units[number].uris[0])} ({failures.get(number, died)})"
+        for number in missing[:NAMED]
+    )
     more = f" and {len(missing) - NAMED:,} more" if len(missing) > NAMED else ""
     return (
-        f"{', '.join(named)}{more}: not read whole; the rows of all else are written, {images:,} "
+        f"{named}{more}: not read whole; the rows of all else are written, {images:,} "
         "of them by this call; mend these and give the same command again"
     )

@@ -26,6 +26,8 @@ _AFTER = (
     ("warnings", pa.list_(pa.string())),
     ("error", pa.string()),
 )
+# The columns that are what a prediction says, under its own names.
+_SAID = ("label", "rule", "prediction_set", "abstention", "unfamiliarity", "warnings")
 
 
 class Shards:
@@ -80,13 +82,7 @@ class Shards:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Keep other calls out of an output folder; a killed process lets go of it.
-
-    Raises
-    ------
-    DermaError
-        When another call is at it.
-    """
+    """Keep other calls out of an output folder by a DermaError; a killed process lets go of it."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / LOCK_FILE).open("w") as lock:
         try:
@@ -99,10 +95,7 @@ def locked(out: Path) -> Iterator[None]:
 def row_schema(info: BundleInfo) -> pa.Schema:
     """Return the columns, with the weights' SHA-256 and the notice as metadata.
 
-    Raises
-    ------
-    DermaError
-        When a class is called like another column.
+    Raises a DermaError when a class is called like another column.
     """
     columns = [*_BEFORE, *((name, pa.float32()) for name in info.class_names), *_AFTER]
     names = [name for name, _ in columns]
@@ -123,14 +116,7 @@ def to_parquet(rows: Sequence[Row], schema: pa.Schema) -> bytes:
 
 def _cells(row: Row) -> dict[str, object]:
     cells: dict[str, object] = {"path": row.path, "error": row.error}
-    if prediction := row.prediction:
-        cells |= {
-            **prediction.probabilities,
-            "label": prediction.label,
-            "rule": prediction.rule,
-            "prediction_set": list(prediction.prediction_set),
-            "abstention": prediction.abstention,
-            "unfamiliarity": prediction.unfamiliarity,
-            "warnings": list(prediction.warnings),
-        }
-    return cells
+    if row.prediction is None:
+        return cells
+    said = {name: getattr(row.prediction, name) for name in _SAID}
+    return cells | row.prediction.probabilities | said

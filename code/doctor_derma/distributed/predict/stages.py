@@ -68,7 +68,7 @@ def decode_unit(row: dict[str, Any], info: BundleInfo, block: int) -> Iterator[d
             # or not. The rest of a shard that breaks is never taken for its last block.
             if seen and seen % block == 0:
                 if index not in done:
-                    yield _block(number, index, False, waiting)
+                    yield _block(number, index, waiting)
                 index, waiting = index + 1, []
             if index not in done:
                 waiting.append(_decode(found, info))
@@ -78,16 +78,15 @@ def decode_unit(row: dict[str, Any], info: BundleInfo, block: int) -> Iterator[d
     # What file formats and object stores raise has no base class; the driver reports it.
     except Exception as error:
         reason = str(error).strip() or type(error).__name__
-        failure = f"{reason}, after {seen:,} pictures" if seen else reason
-        yield _block(number, -1, False, [], failure)
+        yield _block(number, failure=f"{reason}, after {seen:,} pictures" if seen else reason)
         return
     written = max(done, default=-1)
     if written > index or (written == index and last != index):
         reason = f"has {seen:,} pictures, fewer than when its first rows were written"
         remedy = "bring the others back, or name a new folder"
-        yield _block(number, -1, False, [], f"{reason}; {remedy}")
+        yield _block(number, failure=f"{reason}; {remedy}")
     elif index not in done:
-        yield _block(number, index, True, waiting)
+        yield _block(number, index, waiting, last=True)
 
 
 def _decode(found: Found, info: BundleInfo) -> Decoded:
@@ -98,15 +97,14 @@ def _decode(found: Found, info: BundleInfo) -> Decoded:
 
 
 def _block(
-    number: int, index: int, last: bool, pictures: list[Decoded], failure: str = ""
+    number: int,
+    index: int = -1,
+    pictures: Sequence[Decoded] = (),
+    last: bool = False,
+    failure: str = "",
 ) -> dict[str, Any]:
-    return {
-        "number": number,
-        "block": index,
-        "last": last,
-        "pictures": pickle.dumps(pictures, protocol=5),
-        "failure": printable(failure),
-    }
+    row = {"number": number, "block": index, "last": last, "failure": printable(failure)}
+    return row | {"pictures": pickle.dumps(pictures, protocol=5)}
 
 
 class PackedBundle(NamedTuple):
@@ -120,12 +118,9 @@ class PackedBundle(NamedTuple):
     def pack(
         cls, bundle: Path, rule: Rule | None = None, costs: Costs | None = None
     ) -> "PackedBundle":
-        """Read a bundle that is whole, to decide and compute as ``Classifier.load`` would.
+        """Read a bundle, to decide and compute as ``Classifier.load`` would.
 
-        Raises
-        ------
-        DermaError
-            When it isn't whole, or does not have the rule, or ``$DERMA_PROVIDERS`` is wrong.
+        Raises a DermaError when it isn't whole, has no such rule or ``$DERMA_PROVIDERS`` is wrong.
         """
         info = read_info(bundle).deciding(rule, costs)
         graph = (bundle / info.weights.file).read_bytes()

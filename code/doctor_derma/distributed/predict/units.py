@@ -4,17 +4,18 @@ import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from doctor_derma.distributed.predict.uris import (
     file_system,
-    is_parquet,
     is_picture,
     is_remote,
+    is_shard,
     is_tar,
     printable,
 )
@@ -28,6 +29,7 @@ MAX_BYTES = 200_000_000
 IMAGE_COLUMN, PATH_COLUMN = "image", "path"
 # Rows of Parquet in memory at a time, beside the row group itself.
 ROWS = 64
+_DAMAGED = (tarfile.InvalidHeaderError, tarfile.TruncatedHeaderError)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)
@@ -72,34 +74,31 @@ def make_units(files: Sequence[str], size: int) -> list[Unit]:
     size : loose pictures in a unit; a unit of Parquet ends with the row group that reaches it
     """
     units = [Unit("tar", (uri,)) for uri in files if is_tar(uri)]
-    tables = [uri for uri in files if is_parquet(uri)]
-    loose = [uri for uri in files if not (is_tar(uri) or is_parquet(uri))]
+    tables = [uri for uri in files if is_shard(uri) and not is_tar(uri)]
+    loose = [uri for uri in files if not is_shard(uri)]
     for start in range(0, len(loose), size):
         chunk = tuple(loose[start : start + size])
         units.append(Unit("files", chunk, pictures=len(chunk)))
     with ThreadPoolExecutor(FOOTERS_AT_A_TIME) as pool:
         for uri, rows in zip(tables, pool.map(_group_rows, tables), strict=True):
             # A file that can't be read is one unit, whose task gives the reason.
-            runs = [
-                Unit("parquet", (uri,), (start, end), first, count)
-                for start, end, first, count in join_groups(rows, size)
-            ]
+            runs = [Unit("parquet", (uri,), *run) for run in join_groups(rows, size)]
             units += runs or [Unit("parquet", (uri,))]
     return units
 
 
-def join_groups(rows: Sequence[int], size: int) -> Iterator[tuple[int, int, int, int]]:
+def join_groups(rows: Sequence[int], size: int) -> Iterator[tuple[tuple[int, int], int, int]]:
     """Join neighbouring row groups until they hold ``size`` rows or there are no more.
 
     Yields
     ------
-    first group, group after the last, number of the first row, number of rows
+    first group and group after the last, number of the first row, number of rows
     """
     start, first, count = 0, 0, 0
     for group, more in enumerate(rows):
         count += more
         if count >= size or (count and group == len(rows) - 1):
-            yield start, group + 1, first, count
+            yield (start, group + 1), first, count
             start, first, count = group + 1, first + count, 0
 
 
@@ -118,14 +117,11 @@ def _group_rows(uri: str) -> list[int]:
 def find_pictures(unit: Unit) -> Iterator[Found]:
     """Go through the pictures of a unit, in the same order each time.
 
-    Raises
-    ------
-    Exception
-        Whatever its file format or object store raises for a shard that can't be read.
+    Raises whatever its file format or object store does for a shard that can't be read.
     """
     if unit.kind == "files":
         for uri in unit.uris:
-            yield Found(printable(uri), lambda uri=uri: _load_file(uri))  # type: ignore[misc]
+            yield Found(printable(uri), partial(_load_file, uri))
     else:
         (shard,) = unit.uris
         yield from _tar(shard) if unit.kind == "tar" else _parquet(shard, unit)
@@ -137,7 +133,7 @@ def _load_file(uri: str) -> ImageSource:
     try:
         system, path = file_system(uri)
         with system.open(path, "rb") as stream:
-            return _bounded(stream.read(MAX_BYTES + 1))
+            data = stream.read(MAX_BYTES + 1)
     except FileNotFoundError as error:
         raise UnreadableImage("no such file") from error
     except PermissionError as error:
@@ -147,12 +143,13 @@ def _load_file(uri: str) -> ImageSource:
     # What the object stores raise has no base class.
     except Exception as error:
         raise UnreadableImage(f"can't be read ({error or type(error).__name__})") from error
-
-
-def _bounded(data: bytes) -> bytes:
-    if len(data) > MAX_BYTES:
-        raise UnreadableImage(f"more than {MAX_BYTES // 1_000_000} MB, scale it down")
+    _check_size(len(data))
     return data
+
+
+def _check_size(size: int) -> None:
+    if size > MAX_BYTES:
+        raise UnreadableImage(f"more than {MAX_BYTES // 1_000_000} MB, scale it down")
 
 
 class _Member(tarfile.TarInfo):
@@ -167,10 +164,7 @@ class _Member(tarfile.TarInfo):
             return super().fromtarfile(archive)
         except tarfile.EmptyHeaderError as error:  # type: ignore[attr-defined]
             raise tarfile.ReadError("no end mark, as of an archive that is cut off") from error
-        except (
-            tarfile.InvalidHeaderError,  # type: ignore[attr-defined]
-            tarfile.TruncatedHeaderError,  # type: ignore[attr-defined]
-        ) as error:
+        except _DAMAGED as error:
             raise tarfile.ReadError(f"damaged archive, {error}") from error
 
 
@@ -185,17 +179,14 @@ def _tar(shard: str) -> Iterator[Found]:
             # The archive keeps what it has seen, which of a large one is much.
             archive.members = []  # type: ignore[attr-defined]
             if not member.isdir() and is_picture(member.name):
-                yield Found(
-                    printable(f"{shard}/{member.name}"),
-                    lambda member=member: _load_member(archive, member),  # type: ignore[misc]
-                )
+                name = printable(f"{shard}/{member.name}")
+                yield Found(name, partial(_load_member, archive, member))
 
 
 def _load_member(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     if not member.isfile():
         raise UnreadableImage("a link in an archive, not a picture")
-    if member.size > MAX_BYTES:
-        raise UnreadableImage(f"more than {MAX_BYTES // 1_000_000} MB, scale it down")
+    _check_size(member.size)
     stream = archive.extractfile(member)
     assert stream is not None
     data = stream.read()
@@ -209,11 +200,13 @@ def _parquet(shard: str, unit: Unit) -> Iterator[Found]:
     with system.open(path, "rb") as stream, pq.ParquetFile(stream) as table:
         columns = _columns(table.schema_arrow)
         groups = range(*unit.groups) if unit.groups else range(table.num_row_groups)
-        number = unit.first
-        for batch in table.iter_batches(ROWS, row_groups=list(groups), columns=columns):
-            for row in batch.to_pylist():
-                yield Found(_row_path(row, shard, number), lambda row=row: _load_row(row))  # type: ignore[misc]
-                number += 1
+        batches = table.iter_batches(ROWS, row_groups=list(groups), columns=columns)
+        rows = (row for batch in batches for row in batch.to_pylist())
+        for number, row in enumerate(rows, start=unit.first):
+            image = row[IMAGE_COLUMN]
+            struct = image if isinstance(image, dict) else {"bytes": image}
+            path = row.get(PATH_COLUMN) or struct.get("path") or printable(f"{shard}#{number}")
+            yield Found(str(path), partial(_load_bytes, struct["bytes"]))
 
 
 def _columns(schema: pa.Schema) -> list[str]:
@@ -228,15 +221,8 @@ def _columns(schema: pa.Schema) -> list[str]:
     return [name for name in (IMAGE_COLUMN, PATH_COLUMN) if name in schema.names]
 
 
-def _row_path(row: dict[str, Any], shard: str, number: int) -> str:
-    image = row[IMAGE_COLUMN]
-    inner = image.get("path") if isinstance(image, dict) else None
-    return str(row.get(PATH_COLUMN) or inner or printable(f"{shard}#{number}"))
-
-
-def _load_row(row: dict[str, Any]) -> bytes:
-    image = row[IMAGE_COLUMN]
-    data = image.get("bytes") if isinstance(image, dict) else image
+def _load_bytes(data: bytes | None) -> bytes:
     if data is None:
         raise UnreadableImage("no bytes in this row")
-    return _bounded(data)
+    _check_size(len(data))
+    return data

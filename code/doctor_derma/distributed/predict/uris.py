@@ -42,9 +42,9 @@ def is_tar(uri: str) -> bool:
     return uri.lower().endswith(TAR_SUFFIXES)
 
 
-def is_parquet(uri: str) -> bool:
-    """Say whether its ending is one of ``PARQUET_SUFFIXES``, in capitals or not."""
-    return uri.lower().endswith(PARQUET_SUFFIXES)
+def is_shard(uri: str) -> bool:
+    """Say whether it is a tar or Parquet file by its ending, in capitals or not."""
+    return uri.lower().endswith(TAR_SUFFIXES + PARQUET_SUFFIXES)
 
 
 def printable(uri: str) -> str:
@@ -55,15 +55,10 @@ def printable(uri: str) -> str:
 def file_system(uri: str) -> tuple[AbstractFileSystem, str]:
     """Return the file system that has it, and its path there.
 
-    Raises
-    ------
-    DermaError
-        When the protocol is unknown, or what it needs is not installed.
+    Raises a DermaError when the protocol is unknown, or what it needs is not installed.
     """
-    if not is_remote(uri):
-        return LocalFileSystem(), uri
     try:
-        return url_to_fs(uri)
+        return url_to_fs(uri) if is_remote(uri) else (LocalFileSystem(), uri)
     except ImportError as error:
         raise DermaError(f"{uri}: {str(error).rstrip('.')}, on every machine") from error
     except ValueError as error:
@@ -104,7 +99,7 @@ def _list_local(source: str) -> list[str]:
     if os.path.isdir(source):  # noqa: PTH112  # Path.is_dir raises for names that are too long.
         found = files_below(Path(source))
         # The first bytes of a local file can be had, and say what its name doesn't.
-        return [str(path) for path in found if _is_shard(str(path)) or is_picture_file(path)]
+        return [str(path) for path in found if is_shard(str(path)) or is_picture_file(path)]
     if os.path.lexists(source) or not glob.has_magic(source):
         return [source]
     matches: list[str] = []
@@ -156,8 +151,4 @@ def _matching(system: AbstractFileSystem, pattern: str) -> set[str]:
 
 def _is_wanted(uri: str) -> bool:
     hidden = uri.rpartition("/")[2].startswith(".")
-    return is_picture(uri) or (_is_shard(uri) and not hidden)
-
-
-def _is_shard(uri: str) -> bool:
-    return is_tar(uri) or is_parquet(uri)
+    return is_picture(uri) or (is_shard(uri) and not hidden)

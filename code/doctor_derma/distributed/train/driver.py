@@ -21,8 +21,10 @@ from doctor_derma.training.runs import Run, RunIsStopped
 _SECONDS_TO_STOP = 20
 
 
-def worker_resources(workers: int, accelerator: str) -> dict[str, float]:
-    """Return what each of so many workers can have of the cluster this process is in.
+def divide(
+    workers: int, accelerator: str, nodes: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
+    """Return what each of so many workers can have of nodes with so many ``CPU`` and ``GPU``.
 
     A worker gets one GPU or none, and as many CPUs as let all workers find room, counted node
     by node.
@@ -34,16 +36,8 @@ def worker_resources(workers: int, accelerator: str) -> dict[str, float]:
     Raises
     ------
     DermaError
-        When the cluster has fewer CPUs or GPUs than there are workers.
+        When the nodes have fewer CPUs or GPUs than there are workers.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return divide(workers, accelerator, nodes)
-
-
-def divide(
-    workers: int, accelerator: str, nodes: Sequence[Mapping[str, float]]
-) -> dict[str, float]:
-    """Do as ``worker_resources`` for nodes with so many ``CPU`` and ``GPU``."""
     cpus = [int(node.get("CPU", 0)) for node in nodes]
     gpus = [int(node.get("GPU", 0)) for node in nodes]
     gpu = accelerator in ("gpu", "cuda") or (accelerator == "auto" and sum(gpus) > 0)
@@ -76,7 +70,7 @@ def drive(
 
     Parameters
     ----------
-    resources : of each worker, as ``worker_resources`` returns them
+    resources : of each worker, from ``divide``
     advice : how to go on, at the end of a message about a run that stopped
 
     Raises
@@ -102,11 +96,7 @@ def drive(
 
 
 def _train_and_listen(
-    run: Run,
-    dataset: Dataset,
-    workers: int,
-    resources: dict[str, float],
-    on_epoch: OnEpoch | None,
+    run: Run, dataset: Dataset, workers: int, resources: dict[str, float], on_epoch: OnEpoch | None
 ) -> Outcome:
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": here})

@@ -6,8 +6,7 @@ it, which takes each of them seconds.
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray.train.torch
 from ray.exceptions import RayActorError
@@ -27,14 +26,10 @@ RESTARTS = 3
 _train: Any = ray.train
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How training ended.
+class Outcome(NamedTuple):
+    """How training ended: with a mistake in the input, with workers that failed too often, or well.
 
-    Attributes
-    ----------
-    mistake : what is wrong with the input, in one sentence
-    failure : why the workers failed once more than they may
+    Both are one sentence.
     """
 
     mistake: str | None = None

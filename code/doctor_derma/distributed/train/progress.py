@@ -126,7 +126,8 @@ def _written(run: Run) -> dict[int, dict[str, float]]:
     """Read what ``metrics.csv`` holds of each epoch."""
     if not run.metrics_file.is_file():
         return {}
-    table = pd.read_csv(run.metrics_file, float_precision="round_trip").set_index("epoch")
+    # By way of strings: pandas before 3 rounds the last digit of what it reads as numbers.
+    table = pd.read_csv(run.metrics_file, dtype=str).astype(float).set_index("epoch")
     rows = zip(table.index, table.to_dict("records"), strict=True)
     return {
         int(epoch): {str(name): value for name, value in row.items() if not math.isnan(value)}

@@ -51,9 +51,12 @@ def train_on_ray(
         return True
     with cluster(address):
         # Only now: the cluster's settings have to be there before Ray is imported.
-        from doctor_derma.distributed.train.driver import drive, worker_resources
+        import ray
 
-        resources = worker_resources(workers, run.config.accelerator)
+        from doctor_derma.distributed.train.driver import divide, drive
+
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        resources = divide(workers, run.config.accelerator, nodes)
         # Here, so that no two machines decode the same images.
         pixel_cache(dataset, *run.config.image_size)
         write_workers(run, workers)
@@ -95,10 +98,7 @@ def write_workers(run: Run, workers: int) -> None:
 def read_workers(run: Run) -> int:
     """Return the number of workers a run began with, 1 where it began without Ray.
 
-    Raises
-    ------
-    DermaError
-        When the file is damaged.
+    Raises a DermaError when the file is damaged.
     """
     path = run.folder / WORKERS_FILE
     if not path.is_file():

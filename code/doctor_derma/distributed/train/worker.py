@@ -23,12 +23,9 @@ _SECONDS_A_ROUND = 2
 
 
 def train_worker(job: Job) -> str | None:
-    """Train a run together with the other workers.
+    """Train a run with the other workers, and return a mistake in the input that all meet.
 
-    Returns
-    -------
-    a mistake in the input that all workers meet, in one sentence, else None: an exception would
-    have Ray Train try again
+    It is one sentence, or None: an exception would have Ray Train try again.
     """
     if found := await_agreement(job.run, job.data, job.driver):
         return found
@@ -41,11 +38,12 @@ def train_worker(job: Job) -> str | None:
 
 def _train(job: Job) -> None:
     run = open_run(job.run.parent, job.run.name)
-
-    def tell(epoch: int, metrics: dict[str, float]) -> None:
-        job.queue.put(EpochMeasured(epoch, metrics))
-
-    table = EpochTable(run.metrics_file, run.config.batch_size, tell, shown=False)
+    table = EpochTable(
+        run.metrics_file,
+        run.config.batch_size,
+        lambda epoch, metrics: job.queue.put(EpochMeasured(epoch, metrics)),
+        shown=False,
+    )
     trainer = make_trainer(
         run,
         [table, Announcer(job.queue)],

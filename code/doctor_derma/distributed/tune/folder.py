@@ -74,10 +74,7 @@ def create_sweep(
 ) -> SweepFolder:
     """Make the folder of a new sweep.
 
-    Raises
-    ------
-    DermaError
-        When the name can't be a folder's, or a sweep or trials of that name exist.
+    Raises a DermaError when the name can't be a folder's, or a sweep or trials of it exist.
     """
     name = name or f"sweep-{datetime.now():%Y%m%d-%H%M%S}"
     if not _NAME.fullmatch(name):
@@ -105,13 +102,7 @@ def create_sweep(
 
 
 def open_sweep(workspace: Workspace, name: str) -> SweepFolder:
-    """Open a sweep by its name.
-
-    Raises
-    ------
-    DermaError
-        When there is no such sweep, or its files can't be read.
-    """
+    """Open a sweep by its name; a DermaError says that there is none, or it can't be read."""
     folder = workspace.sweeps / name
     path = folder / INFO_FILE
     if not path.is_file():

@@ -26,14 +26,7 @@ from doctor_derma.data.manifest import Dataset
 from doctor_derma.training.checkpoints import WholeCheckpoints
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.module import MONITOR
-from doctor_derma.training.runs import (
-    CONFIG_FILE,
-    ENDED_FILE,
-    INFO_FILE,
-    Run,
-    create_run,
-    open_run,
-)
+from doctor_derma.training.runs import CONFIG_FILE, ENDED_FILE, INFO_FILE, Run, create_run, open_run
 
 LOG_FILE = "trial.log"
 EPOCH = "epoch"
@@ -92,13 +85,11 @@ def validated_epochs(run: Run) -> list[tuple[int, dict[str, float]]]:
     """Read the epochs of a run that were validated, with their metrics."""
     if not run.metrics_file.is_file():
         return []
-    table = pd.read_csv(run.metrics_file)
+    table = pd.read_csv(run.metrics_file).set_index(EPOCH)
     if MONITOR not in table:
         return []
-    rows: list[dict[Any, Any]] = table[table[MONITOR].notna()].to_dict("records")
-    return [
-        (int(row[EPOCH]), {str(k): float(v) for k, v in row.items() if k != EPOCH}) for row in rows
-    ]
+    rows: dict[Any, Any] = table[table[MONITOR].notna()].astype(float).to_dict("index")
+    return list(rows.items())
 
 
 @contextmanager

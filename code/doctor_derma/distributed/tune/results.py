@@ -26,11 +26,8 @@ if TYPE_CHECKING:
 
 State = Literal["waiting", "training", "paused", "complete", "stopped early", "failed"]
 _BEST = "tab:orange"
-_LOOKS = {
-    "complete": {"color": "tab:blue", "marker": "o"},
-    "stopped early": {"color": "0.6", "marker": "x"},
-    "failed": {"color": "tab:red", "marker": "v"},
-}
+# Colour and marker of the trials of a state.
+_LOOKS = {"complete": ("tab:blue", "o"), "stopped early": ("0.6", "x"), "failed": ("tab:red", "v")}
 
 
 @dataclass(frozen=True)
@@ -62,8 +59,8 @@ class TrialRecord:
     def best(self, sweep: Sweep) -> tuple[int, float] | None:
         """Return the best validated epoch and its score, the first one where several tie."""
         known = [(epoch, score) for epoch, score in self.scores.items() if math.isfinite(score)]
-        sign = -1 if sweep.mode == "max" else 1
-        return min(known, key=lambda found: sign * found[1], default=None)
+        better = max if sweep.mode == "max" else min
+        return better(known, key=lambda found: found[1], default=None)
 
 
 def read_record(made: SweepFolder, runs: Path, trial: "Trial") -> TrialRecord:
@@ -127,13 +124,8 @@ def trials_table(records: list[TrialRecord], sweep: Sweep, rows: int) -> Table:
     shown = order[:rows] + [record for record in order[rows:] if record.state == "training"]
     header = ("trial", "state", "epochs", sweep.metric, "at epoch", "minutes", *sweep.space)
     left_out = len(records) - len(shown)
-    return Table(
-        "Trials",
-        header,
-        tuple(_row(record, sweep) for record in shown),
-        note=f"and {left_out} more" if left_out else "",
-        words=2,
-    )
+    note = f"and {left_out} more" if left_out else ""
+    return Table("Trials", header, tuple(_row(each, sweep) for each in shown), note, words=2)
 
 
 def _row(record: TrialRecord, sweep: Sweep) -> tuple[str, ...]:
@@ -170,16 +162,17 @@ def write_results(made: SweepFolder, order: list[TrialRecord]) -> None:
     ----------
     order : from ``ranked``; the first one has a score
     """
-    sweep = made.sweep
-    _write_best(made, order[0])
+    with replacing_file(made.best_file) as scratch:
+        scratch.write_text(_recipe(made, order[0]))
     with replacing_file(made.table_file) as scratch:
-        pd.DataFrame([_values(record, sweep) for record in order]).to_csv(scratch, index=False)
+        rows = [_values(record, made.sweep) for record in order]
+        pd.DataFrame(rows).to_csv(scratch, index=False)
     with replacing_file(made.plot_file) as scratch:
-        _plot(order, sweep, made.name).savefig(scratch)
+        _plot(order, made.sweep, made.name).savefig(scratch)
 
 
-def _write_best(made: SweepFolder, best: TrialRecord) -> None:
-    """Write the recipe of the best trial, with where it comes from in a comment."""
+def _recipe(made: SweepFolder, best: TrialRecord) -> str:
+    """Return the recipe of the best trial as YAML, with where it comes from in a comment."""
     sweep = made.sweep
     epoch, score = best.best(sweep) or (0, math.nan)
     comment = (
@@ -190,9 +183,7 @@ def _write_best(made: SweepFolder, best: TrialRecord) -> None:
     if sweep.scheduler == "pbt":
         comment += "# Under PBT these are its last settings; earlier epochs may have had others.\n"
     recipe = TrainConfig.model_validate(sweep.base | best.settings)
-    written = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-    with replacing_file(made.best_file) as scratch:
-        scratch.write_text(comment + written)
+    return comment + yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
 
 
 def _values(record: TrialRecord, sweep: Sweep) -> dict[str, Any]:
@@ -227,20 +218,19 @@ def _plot(order: list[TrialRecord], sweep: Sweep, title: str) -> Figure:
 def _plot_courses(axes: Axes, order: list[TrialRecord], sweep: Sweep) -> None:
     labelled = set()
     for record in (*order[1:], order[0]):  # The best one is drawn over the others.
-        look = _LOOKS[record.state]
-        label = str(record.state) if record.state not in labelled else None
+        (colour, marker), width, label = _LOOKS[record.state], 1, ""
         if record is order[0]:
-            look, label = look | {"color": _BEST}, f"best: {record.name}"
-        elif label:
+            colour, width, label = _BEST, 2, f"best: {record.name}"
+        elif record.state not in labelled:
+            label = record.state
             labelled.add(label)
-        epochs = sorted(record.scores)
+        course = sorted(record.scores.items())
         axes.plot(
-            epochs,
-            [record.scores[epoch] for epoch in epochs],
-            color=look["color"],
-            marker=look["marker"],
-            markevery=[len(epochs) - 1],
-            linewidth=2 if record is order[0] else 1,
+            *zip(*course, strict=True),
+            color=colour,
+            marker=marker,
+            markevery=[len(course) - 1],
+            linewidth=width,
             label=label,
         )
     axes.set(title="Course of the trials", xlabel="epoch", ylabel=sweep.metric)
@@ -260,14 +250,10 @@ def _plot_bests(axes: Axes, order: list[TrialRecord], sweep: Sweep) -> None:
     axes.step(
         in_time["number"], so_far, where="post", color="0.4", linewidth=1, label="best so far"
     )
-    for state, look in _LOOKS.items():
-        rows = table[table["state"] == state]
-        if len(rows):
-            colour, marker = look["color"], look["marker"]
-            axes.scatter(
-                rows["number"], rows["score"], color=colour, marker=marker, label=state, zorder=2
-            )
-    best = table.iloc[0]
-    label = f"best: {order[0].name}"
-    axes.scatter(best["number"], best["score"], color=_BEST, zorder=3, label=label)
+    for state, (colour, marker) in _LOOKS.items():
+        if len(rows := table[table["state"] == state]):
+            points = rows["number"], rows["score"]
+            axes.scatter(*points, color=colour, marker=marker, label=state, zorder=2)
+    best = table["number"][0], table["score"][0]
+    axes.scatter(*best, color=_BEST, zorder=3, label=f"best: {order[0].name}")
     axes.set(title="Best score of each trial", xlabel="trial")

@@ -9,12 +9,7 @@ from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.distributed.cluster import ADDRESS_VARIABLE, cluster
 from doctor_derma.distributed.tune.folder import SweepFolder, create_sweep, open_sweep
-from doctor_derma.distributed.tune.results import (
-    TrialRecord,
-    ranked,
-    trials_table,
-    write_results,
-)
+from doctor_derma.distributed.tune.results import TrialRecord, ranked, trials_table, write_results
 from doctor_derma.distributed.tune.sweep import Sweep
 from doctor_derma.distributed.tune.tracking import SweepTracker
 from doctor_derma.errors import DermaError
@@ -69,10 +64,7 @@ def tune(workspace: Workspace, sweep: Sweep, name: str | None, address: str | No
 def resume(workspace: Workspace, name: str, address: str | None) -> Tuned:
     """Go on with a sweep that was stopped or killed; trials that had ended are not repeated.
 
-    Raises
-    ------
-    DermaError
-        When there is no such sweep, the data have changed, or as ``tune``.
+    Raises as ``tune``, and a DermaError when there is no such sweep or the data have changed.
     """
     dataset = read_dataset(workspace.data)
     made = open_sweep(workspace, name)
@@ -90,21 +82,16 @@ def _run(workspace: Workspace, made: SweepFolder, dataset: Dataset, address: str
         for size in _image_sizes(made.sweep):
             pixel_cache(dataset, *size)  # Here once, and not in every trial at a time.
         records = _train_trials(workspace, tracker, address)
+        tracker.end_trials(records)
+        if len(records) < made.sweep.trials or any(record.is_open for record in records):
+            hint = f"Stopped; to go on: derma tune --resume {made.name}"
+            terminal(error=True, soft_wrap=True).print(hint)
+            raise KeyboardInterrupt
+        return _conclude(made, records, tracker)
     except BaseException as error:
         tracker.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         if isinstance(error, DermaError) and not made.tune.exists():
             shutil.rmtree(made.folder, ignore_errors=True)  # It never began, so nothing is lost.
-        raise
-    tracker.end_trials(records)
-    if len(records) < made.sweep.trials or any(record.is_open for record in records):
-        tracker.finish("KILLED")
-        hint = f"Stopped; to go on: derma tune --resume {made.name}"
-        terminal(error=True, soft_wrap=True).print(hint)
-        raise KeyboardInterrupt
-    try:
-        return _conclude(made, records, tracker)
-    except DermaError:
-        tracker.finish("FAILED")
         raise
 
 
@@ -121,13 +108,8 @@ def _train_trials(
             _check_resources(made.sweep)  # A cluster may get more machines when they are needed.
         tracker.start()
         made.remember_tracking_id(tracker.tracking_id)
-        job = Job(
-            root=workspace.root,
-            sweep=made.sweep,
-            sweep_name=made.name,
-            tracked_as=tracker.tracking_id,
-            tracking_address=os.environ.get("MLFLOW_TRACKING_URI"),
-        )
+        store = os.environ.get("MLFLOW_TRACKING_URI")
+        job = Job(workspace.root, made.sweep, made.name, tracker.tracking_id, store)
         return fit_trials(made, workspace.runs, job)
 
 
@@ -135,8 +117,8 @@ def _conclude(made: SweepFolder, records: list[TrialRecord], tracker: SweepTrack
     order = ranked(records, made.sweep)
     found = order[0].best(made.sweep)
     if found is None:
-        reasons = [record.failure for record in order if record.failure]
-        reason = reasons[0] if reasons else f"none has a {made.sweep.metric}"
+        reasons = (record.failure for record in order if record.failure)
+        reason = next(reasons, f"none has a {made.sweep.metric}")
         raise DermaError(
             f"sweep '{made.name}': no trial succeeded ({reason}); mend that and begin a new sweep, "
             f"or go on with 'derma tune --resume {made.name}'"

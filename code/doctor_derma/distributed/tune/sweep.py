@@ -1,10 +1,9 @@
 """What a sweep tries: its YAML file, read, typed, and checked before a trial costs anything."""
 
 import math
-from collections.abc import Callable
 from itertools import combinations, product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import (
     BaseModel,
@@ -58,15 +57,16 @@ class Dimension(BaseModel):
     def _as_written(cls, written: Any) -> Any:
         if isinstance(written, list):
             written = {"choice": written}
-        if not isinstance(written, dict) or len(written) != 1 or next(iter(written)) not in _READ:
+        kinds = list(written) if isinstance(written, dict) else []
+        if len(kinds) != 1 or kinds[0] not in get_args(Kind):
             raise ValueError(
                 "write a list of values, or one of choice: [...], uniform: [low, high], "
                 "loguniform: [low, high] and randint: [low, high]"
             )
-        kind, values = next(iter(written.items()))
+        ((kind, values),) = written.items()
         if not isinstance(values, list):
             raise ValueError(f"{kind} takes a list, such as {kind}: [1, 2]")
-        return {"kind": kind, "values": _READ[kind](values)}
+        return {"kind": kind, "values": _checked(kind, values)}
 
     def written(self) -> dict[str, list[Any]]:
         """Return it as a YAML file holds it."""
@@ -93,42 +93,25 @@ class Dimension(BaseModel):
         return min(max(value, low), high)
 
 
-def _choice(values: list[Any]) -> list[Any]:
-    if not values:
-        raise ValueError("choice has no values; write at least one")
-    return values
-
-
-def _range(values: list[Any]) -> list[float]:
+def _checked(kind: Kind, values: list[Any]) -> list[Any]:
+    """Return the values of a choice, or the ends of a range as numbers."""
+    if kind == "choice":
+        if not values:
+            raise ValueError("choice has no values; write at least one")
+        return values
     try:
         low, high = (float(value) for value in values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{values}: not two numbers; write [low, high]") from error
     if not (math.isfinite(low) and math.isfinite(high) and low < high):
         raise ValueError(f"[{low:g}, {high:g}]: low must be below high")
-    return [low, high]
-
-
-def _log_range(values: list[Any]) -> list[float]:
-    low, high = _range(values)
-    if low <= 0:
+    if kind == "loguniform" and low <= 0:
         raise ValueError(f"{values}: loguniform takes numbers above 0; use uniform, or raise low")
-    return [low, high]
-
-
-def _whole_range(values: list[Any]) -> list[int]:
-    low, high = _range(values)
+    if kind != "randint":
+        return [low, high]
     if not (low.is_integer() and high.is_integer()):
         raise ValueError(f"{values}: randint takes whole numbers; use uniform for fractions")
     return [int(low), int(high)]
-
-
-_READ: dict[Any, Callable[[list[Any]], list[Any]]] = {
-    "choice": _choice,
-    "uniform": _range,
-    "loguniform": _log_range,
-    "randint": _whole_range,
-}
 
 
 class Sweep(BaseModel):
@@ -231,25 +214,19 @@ def _what_is_wrong(sweep: Sweep) -> str | None:
             return f"{where}.{name}: no such setting; the settings are {known}"
     for name in _RESOURCES:
         if name in sweep.space:
-            return (
-                f"space.{name}: where a trial trains can't be tried; "
-                "use cpus_per_trial and gpus_per_trial"
-            )
+            remedy = "use cpus_per_trial and gpus_per_trial"
+            return f"space.{name}: where a trial trains can't be tried; {remedy}"
     for name, alone in (("devices", (1, "auto")), ("nodes", (1,))):
-        if sweep.base.get(name, 1) not in alone:
-            return (
-                f"base.{name}: {sweep.base[name]!r}: a trial trains in one process; "
-                f"leave {name} out"
-            )
+        if (value := sweep.base.get(name, 1)) not in alone:
+            return f"base.{name}: {value!r}: a trial trains in one process; leave {name} out"
     if reason := _wrong_recipe(sweep):
         return reason
     if sweep.scheduler == "pbt" and (reason := _wrong_for_pbt(sweep)):
         return reason
-    if sweep.scheduler != "none" and sweep.grace_epochs > min(sweep.epochs()):
-        return (
-            f"grace_epochs: {sweep.grace_epochs}: more than the {min(sweep.epochs())} "
-            f"epochs of a trial; use fewer, or scheduler: none"
-        )
+    least = min(sweep.epochs())
+    if sweep.scheduler != "none" and sweep.grace_epochs > least:
+        reason = f"more than the {least} epochs of a trial"
+        return f"grace_epochs: {sweep.grace_epochs}: {reason}; use fewer, or scheduler: none"
     return None
 
 
@@ -277,27 +254,21 @@ def _wrong_settings(sweep: Sweep, drawn: dict[str, Any], suspects: tuple[str, ..
         beside = "".join(f" beside {name} {drawn[name]!r}" for name in others)
         return f"{where}.{key}: {as_written(wrong.given)}{beside}: {wrong.reason}"
     if recipe.runs_in_turn:
-        return (
-            "base: folds, leave_source_out: a trial is one run; name its fold, or the "
-            "source that it leaves out"
-        )
+        remedy = "name its fold, or the source that it leaves out"
+        return f"base: folds, leave_source_out: a trial is one run; {remedy}"
     return None
 
 
 def _wrong_for_pbt(sweep: Sweep) -> str | None:
     for name in sweep.space:
         if name not in CHANGEABLE:
-            return (
-                f"space.{name}: can't change in the middle of a run, as pbt does; "
-                f"use scheduler: asha, or only {', '.join(CHANGEABLE)}"
-            )
+            remedy = f"use scheduler: asha, or only {', '.join(CHANGEABLE)}"
+            return f"space.{name}: can't change in the middle of a run, as pbt does; {remedy}"
     if sweep.search != "random":
         return f"search: {sweep.search}: pbt does its own; use search: random"
     if sweep.trials < 2:
         return f"trials: {sweep.trials}: pbt needs two at least, to exchange"
     if sweep.parallel is not None:
-        return (
-            f"parallel: {sweep.parallel}: with pbt all trials take turns on the cores "
-            "there are; leave parallel out"
-        )
+        reason = "with pbt all trials take turns on the cores there are"
+        return f"parallel: {sweep.parallel}: {reason}; leave parallel out"
     return None

@@ -7,7 +7,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME
 
 from doctor_derma.distributed.tune.folder import SWEEP_FILE, SweepFolder
 from doctor_derma.distributed.tune.handover import LOG_FILE
-from doctor_derma.distributed.tune.results import TrialRecord
+from doctor_derma.distributed.tune.results import State, TrialRecord
 from doctor_derma.tracking.store import open_store
 from doctor_derma.tracking.tracker import Guard, guarded
 from doctor_derma.training.epochs import CURVES_FILE, plot_curves
@@ -35,15 +35,10 @@ class SweepTracker(Guard):
         client = MlflowClient()
         if self.tracking_id is None:
             info, sweep = self.made.info, self.made.sweep
-            tags = {
-                MLFLOW_RUN_NAME: info.name,
-                "git_commit": info.git_commit,
-                "data_name": info.data_name,
-                "data_fingerprint": info.data_fingerprint,
-                "sweep_folder": str(self.made.folder),
-            }
-            run = client.create_run(self.experiment, tags=tags)
-            self.tracking_id = run.info.run_id
+            tags = {MLFLOW_RUN_NAME: info.name, "sweep_folder": str(self.made.folder)}
+            for name in ("git_commit", "data_name", "data_fingerprint"):
+                tags[name] = getattr(info, name)
+            self.tracking_id = client.create_run(self.experiment, tags=tags).info.run_id
             for name in ("trials", "scheduler", "search", "metric", "seed"):
                 client.log_param(self.tracking_id, name, getattr(sweep, name))
         else:
@@ -55,29 +50,15 @@ class SweepTracker(Guard):
         """Give the runs of all trials their files and their last status, RUNNING for none."""
         client = MlflowClient()
         for record in records:
-            if record.run and record.run.info.tracking_id:
-                self._end_trial(client, record, record.run)
-        for run_id in self._running(client):
-            client.set_terminated(run_id, "KILLED")
-
-    def _end_trial(self, client: MlflowClient, record: TrialRecord, run: Run) -> None:
-        run_id = str(run.info.tracking_id)
-        if record.is_open:
-            client.set_terminated(run_id, "KILLED")
-            return
-        client.set_tag(run_id, PRUNED_TAG, str(record.state == "stopped early").lower())
-        if run.metrics_file.is_file():
-            plot_curves(run.metrics_file, run.folder / CURVES_FILE, run.name)
-        for name in (CONFIG_FILE, run.metrics_file.name, CURVES_FILE, LOG_FILE):
-            if (path := run.folder / name).is_file():
-                client.log_artifact(run_id, str(path))
-        client.set_terminated(run_id, _STATUS[record.state])
-
-    def _running(self, client: MlflowClient) -> list[str]:
-        """Find trials that nobody ended: those of a driver that was killed."""
+            if record.run and (run_id := record.run.info.tracking_id):
+                if not record.is_open:
+                    _log_trial(client, run_id, record.run, record.state)
+                client.set_terminated(run_id, _STATUS.get(record.state, "KILLED"))
+        # Trials that nobody ended: those of a driver that was killed.
         under = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{self.tracking_id}'"
         query = f"{under} and attributes.status = 'RUNNING'"
-        return [run.info.run_id for run in client.search_runs([self.experiment], query)]
+        for running in client.search_runs([self.experiment], query):
+            client.set_terminated(running.info.run_id, "KILLED")
 
     @guarded
     def log_results(self, best: TrialRecord, score: float) -> None:
@@ -94,3 +75,12 @@ class SweepTracker(Guard):
         """Close the sweep's run as FINISHED, FAILED or KILLED."""
         if self.tracking_id:
             MlflowClient().set_terminated(self.tracking_id, status)
+
+
+def _log_trial(client: MlflowClient, run_id: str, run: Run, state: State) -> None:
+    client.set_tag(run_id, PRUNED_TAG, str(state == "stopped early").lower())
+    if run.metrics_file.is_file():
+        plot_curves(run.metrics_file, run.folder / CURVES_FILE, run.name)
+    for name in (CONFIG_FILE, run.metrics_file.name, CURVES_FILE, LOG_FILE):
+        if (path := run.folder / name).is_file():
+            client.log_artifact(run_id, str(path))

@@ -2,8 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.distributed.tune.handover import (
     EPOCH,
     LOG_FILE,
-    Handover,
     hand_over,
     open_trial,
     read_handover,
@@ -63,11 +61,13 @@ def run_trial(config: dict[str, Any], job: Job) -> None:
     dataset = read_dataset(workspace.data)
     name = tune.get_context().get_trial_name()
     _set_environment(job)
-    with _given_state() as handover:
+    given = tune.get_checkpoint()
+    with given.as_directory() if given else nullcontext() as folder:
+        handover = read_handover(Path(folder)) if folder else None
         run = open_trial(workspace.runs, name, recipe, dataset, handover)
-        tags = {"sweep": job.sweep_name}
-        if handover and handover.trial != name:
-            tags[f"taken_over_at_epoch_{handover.epochs}"] = handover.trial
+    tags = {"sweep": job.sweep_name}
+    if handover and handover.trial != name:
+        tags[f"taken_over_at_epoch_{handover.epochs}"] = handover.trial
     check_data(run, dataset)
     tracker = Tracker(workspace)
     with (
@@ -101,24 +101,13 @@ def _train(run: Run, dataset: Dataset, reports: "Reports") -> None:
     fit(trainer, run, dataset)
 
 
-@contextmanager
-def _given_state() -> Iterator[Handover | None]:
-    checkpoint = tune.get_checkpoint()
-    if checkpoint is None:
-        yield None
-        return
-    with checkpoint.as_directory() as folder:
-        yield read_handover(Path(folder))
-
-
 def _set_environment(job: Job) -> None:
     torch.set_num_threads(job.sweep.cpus_per_trial)
     # Seconds that Tune waits for a stopped trial before it takes the process for another one.
     os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "60")
+    os.environ.pop(_TRACKING_VARIABLE, None)
     if job.tracking_address:
         os.environ[_TRACKING_VARIABLE] = job.tracking_address
-    else:
-        os.environ.pop(_TRACKING_VARIABLE, None)
 
 
 class Reports(Checkpoint):

@@ -28,12 +28,7 @@ from rich.text import Text
 
 from doctor_derma.distributed.tune.folder import SweepFolder
 from doctor_derma.distributed.tune.handover import EPOCH
-from doctor_derma.distributed.tune.results import (
-    TrialRecord,
-    read_record,
-    trial_line,
-    trials_table,
-)
+from doctor_derma.distributed.tune.results import TrialRecord, read_record, trial_line, trials_table
 from doctor_derma.distributed.tune.sweep import Dimension, Sweep
 from doctor_derma.distributed.tune.trial import Job, run_trial
 from doctor_derma.terminal import terminal
