@@ -50,6 +50,12 @@ def test_the_first_rows_of_a_long_table_are_those_of_all(encoding: str, tmp_path
     assert table.to_numpy().tolist() == [[f"Übung_{number}", "ä" * 40] for number in range(3)]
 
 
+def test_the_lines_of_a_long_table_may_end_as_old_macs_wrote_them(tmp_path: Path) -> None:
+    path = tmp_path / "metadata.csv"
+    path.write_bytes(b"image,note\r" + b"x,some words\r" * 100_000)
+    assert read_table(path, rows=3).to_numpy().tolist() == [["x", "some words"]] * 3
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

@@ -33,8 +33,8 @@ def test_right_ones_are_right_confident_and_of_each_class(predictions: Predictio
     nevi = [row for row in rows if predictions.labels[row] == 5]
     right_nevi = predictions.correct & (predictions.labels == 5)
     assert predictions.probabilities[nevi[0], 5] == predictions.probabilities[right_nevi, 5].max()
-    counts = np.bincount(predictions.labels[rows])
-    assert counts.max() == 2
+    assert np.bincount(predictions.labels[rows]).max() == 2
+    assert confident_right(predictions) == rows
 
 
 def test_wrong_ones_are_wrong_and_in_order(predictions: Predictions) -> None:
@@ -43,6 +43,8 @@ def test_wrong_ones_are_wrong_and_in_order(predictions: Predictions) -> None:
     assert not predictions.correct[rows].any()
     assert len(set(predictions.lesions[rows])) == 5
     assert (np.diff(predictions.probabilities[rows].max(axis=1)) <= 0).all()
+    # A report has room for so many.
+    assert len(confident_wrong(predictions)) == 12
 
 
 def test_disagreements_differ(predictions: Predictions) -> None:

@@ -123,7 +123,7 @@ def test_report_is_self_contained_and_small(evaluated: Path) -> None:
     assert all(address.startswith("data:") for address in links.addresses)
     assert "script" not in links.tags
     assert not re.search(r"url\(|@import|https?://", text)
-    assert path.stat().st_size < 3_000_000
+    assert path.stat().st_size < 300_000
     assert "Not a medical device" in text
     assert "prefers-color-scheme: dark" in text
     assert text.index("<table>") < text.index("<img")

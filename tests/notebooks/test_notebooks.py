@@ -50,7 +50,7 @@ def executed(workspace: Workspace) -> Iterator[Executed]:
     """Give the name of a notebook, get it with its outputs; it is executed once.
 
     One kernel runs all of them, as it takes seconds to load torch and MLflow. Each begins without
-    the names of the one before.
+    the names of the one before, but with its modules and their settings.
     """
     kept: dict[str, NotebookNode] = {}
     folder = {"metadata": {"path": str(FOLDER)}}

@@ -54,10 +54,10 @@ def measure_deletion(
     """Follow the called class's probability while pixels go or come in order of evidence.
 
     *Deletion* replaces pixels by the colour of the skin around the lesion, the median of the
-    picture's outer frame: a blurred lesion would keep the colour, which a diagnosis rests on
-    as much. *Insertion* starts from the blurred picture, as RISE does: pieces on a flat colour
-    have sharp edges that a network takes for evidence. At each of ``STEPS`` steps the same
-    share of the picture changes.
+    picture's outer frame: a blurred lesion would keep the colour, which a diagnosis rests on as
+    much as on structure. *Insertion* starts from the blurred picture, as RISE does: pieces on a
+    flat colour have sharp edges that a network takes for evidence. At each of ``STEPS`` steps the
+    same share of the picture changes.
 
     The order is that of the ``model``'s map, stretched to the network's size, negative evidence
     last; of a centred ``gaussian``; and of a ``random`` map, drawn for each picture with the

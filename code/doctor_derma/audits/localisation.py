@@ -49,8 +49,8 @@ def measure_localisation(
     - ``mass``: the share of its evidence inside the mask (the energy-based pointing game;
       Wang et al., Score-CAM, CVPR Workshops 2020).
     - ``hit``: whether its greatest value is inside the mask, without tolerance (the pointing
-      game; Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016), or the
-      share of the pixels that have it.
+      game; Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016); where
+      several pixels have it, the share of them inside.
 
     A map without positive evidence points nowhere and counts as the uniform map.
 

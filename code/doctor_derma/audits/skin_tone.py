@@ -88,9 +88,10 @@ def measure_skin_tones(folder: Path, rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def skin_colour(pixels: np.ndarray, mask: np.ndarray) -> tuple[float, float] | None:
-    """Return the median L* and the median b* of the skin around a lesion, the ``mask`` [H, W].
+    """Return the median L* and the median b* of the skin around a lesion.
 
-    ``pixels`` are uint8 sRGB [H, W, 3]. None where under ``LEAST_SKIN`` of them are skin.
+    ``pixels`` are uint8 sRGB [H, W, 3], ``mask`` is bool [H, W], True inside the lesion. None where
+    under ``LEAST_SKIN`` of the picture is skin.
     """
     lab = srgb_to_lab(pixels)
     skin = surrounding_skin(lab[..., 0], mask)
@@ -118,8 +119,8 @@ def skin_band(angle: float) -> str:
 def surrounding_skin(lightness: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Find the skin in a ring around the lesion, without black corners and dark hair.
 
-    ``lightness`` is L*, float [H, W]; ``mask`` is bool [H, W], True inside the lesion; so is what
-    comes back where there is skin.
+    ``lightness`` is L*, float [H, W]; ``mask`` is bool [H, W], True inside the lesion. Returns bool
+    [H, W], True where there is skin.
     """
     side = min(mask.shape)
     near, far = (share * side for share in RING)

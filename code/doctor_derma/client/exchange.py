@@ -172,7 +172,7 @@ def predict_many(
 def fetch(
     path: str, retries: Retries, pictures: Mapping[str, Sequence[bytes]] = MappingProxyType({})
 ) -> Exchange[bytes]:
-    """Get what is at an address, to which pictures may be sent, until it is there."""
+    """Get what is at an address, where pictures may be sent; ask again while that may help."""
     backoff, wait = Backoff(retries), 0.0
     while True:
         reply = yield _request(path, pictures, backoff, wait)

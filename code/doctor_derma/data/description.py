@@ -1,5 +1,6 @@
 """What is in a data set: as tables on the terminal and as one picture."""
 
+import csv
 from collections import Counter
 from pathlib import Path
 
@@ -121,7 +122,8 @@ def _listed(column: pd.Series, most: int = 6) -> str:
 def _reported(path: Path) -> str:
     if not path.is_file():
         return "no report"
-    reasons = pd.read_csv(path)["reason"]
+    with path.open(newline="", encoding="utf-8") as stream:
+        reasons = pd.Series([row["reason"] for row in csv.DictReader(stream)], dtype=str)
     return f"{_listed(reasons, len(reasons))} (each in {path.name})" if len(reasons) else "nothing"
 
 

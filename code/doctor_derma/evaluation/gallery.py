@@ -169,7 +169,7 @@ def plot_cards(cards: list[Card], title: str) -> Figure:
 
 
 def save_galleries(galleries: Mapping[str, list[Card]], folder: Path) -> None:
-    """Save each gallery, which has cards, as one JPEG under its name, a key of ``TITLES``."""
+    """Save each gallery, none of them empty, as one JPEG under its name, a key of ``TITLES``."""
     for name, cards in with_progress(list(galleries.items()), "Drawing galleries"):
         plot_cards(cards, TITLES[name]).savefig(
             folder / f"{name}.jpg",

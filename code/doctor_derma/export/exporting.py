@@ -68,10 +68,10 @@ def export_run(
 
     The temperature, the conformal threshold and those of melanoma and of the OOD score are fitted,
     and the metrics taken, on the validation split. A run that is trained on that too has twins,
-    trained by the same recipe without one fold each (`twins_of`): their outputs on those folds are
-    fitted to, but the distance of out-of-distribution pictures, which is alike in all these
-    networks, is that of the run's own features. Nothing is written unless the graph agrees with
-    the torch network.
+    trained by the same recipe without one fold each (`twins_of`): what is fitted is fitted to their
+    outputs on those folds, but the distance of out-of-distribution pictures, which is alike in all
+    these networks, is measured in the run's own features. Nothing is written unless the graph
+    agrees with the torch network.
 
     Parameters
     ----------

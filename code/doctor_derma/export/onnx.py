@@ -50,7 +50,10 @@ _BATCH = 64
 
 
 class ServingGraph(nn.Module):
-    """A trained network in evaluation mode, with calibrated softmax and OOD score."""
+    """Normalisation, network, calibrated softmax, class activation maps and OOD score.
+
+    The network is put into evaluation mode; ``ood`` is of its pooled features.
+    """
 
     offsets: Tensor
     mean: Tensor

@@ -146,6 +146,11 @@ def check_loss(
 def _read_original(run: Run, dataset: Dataset) -> BundleInfo:
     info = read_info(run.bundle)
     check_trained_on(run, dataset)
+    if info.data.fingerprint != dataset.fingerprint:
+        raise DermaError(
+            f"{run.bundle}: of other data than run '{run.name}'; export fp32 first: "
+            f"derma export {run.name}"
+        )
     if info.weights.precision != "fp32":
         raise DermaError(
             f"{run.bundle}: {info.weights.precision} already; export fp32 first: "

@@ -185,7 +185,10 @@ class Classifier:
         return predictions + self.classify(batch)
 
     def read(self, source: ImageSource | Decoded) -> ReadPicture:
-        """Return what the network sees of a picture; raises ``UnreadableImage`` if it can't."""
+        """Return what the network sees of a picture.
+
+        Raises an UnreadableImage when the picture can't be decoded.
+        """
         return read_picture(source, self.info)
 
     def classify(self, pictures: Sequence[ReadPicture]) -> list[Prediction]:
@@ -206,7 +209,7 @@ class Classifier:
     def outputs(self, pixels: np.ndarray) -> Outputs:
         """Run the network on pictures of its size, uint8 RGB of shape (n, height, width, 3).
 
-        They give probabilities, activation maps and the out-of-distribution score.
+        Returns probabilities, activation maps and the out-of-distribution score, see ``Outputs``.
         """
         expected = (self.height, self.width, 3)
         if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != expected:

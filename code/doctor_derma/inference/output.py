@@ -130,7 +130,7 @@ WRITERS: dict[str, Writer] = {
 
 
 def check_output(format: Format, output: Path | None) -> None:
-    """Look for an unknown format before any work is done, and at the output as ``check_file``."""
+    """Refuse an unknown format, and a folder as the output, with a DermaError before any work."""
     if format not in WRITERS:
         raise DermaError(f"format: '{format}' is unknown; use {', '.join(WRITERS)}")
     check_file(output)
@@ -147,7 +147,8 @@ def report_rows(
 ) -> int:
     """Write rows as they come, of which there will be ``total``; return how many have an error.
 
-    The classes are in the model's order. Raises as ``writing``, to which ``output`` goes.
+    ``format`` is one of ``WRITERS``, the classes are in the model's order, and ``output`` None is
+    standard output. Raises as ``writing``.
     """
     # Rows that stream to the same screen as the bar show the progress themselves.
     quiet = output is None and format != "table" and sys.stdout.isatty()

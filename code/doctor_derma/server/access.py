@@ -1,4 +1,4 @@
-"""Who may use the API, by its keys and by the pages of which sites, and what browsers may do:
+"""Who may use the API, with which key and from the pages of which sites, and what browsers may do:
 headers that keep the pages from loading, sending or being embedded anywhere else.
 
 The headers are those of the OWASP Secure Headers Project, but for Strict-Transport-Security, which

@@ -107,10 +107,12 @@ def _list_files(client: httpx.Client, base: str) -> list[_RemoteFile]:
 
 
 def _remote_file(base: str, name: str, entry: dict[str, Any]) -> _RemoteFile:
-    url, size = f"{base}/api/access/datafile/{entry['id']}", entry["filesize"]
+    url = f"{base}/api/access/datafile/{entry['id']}"
     if "originalFileFormat" in entry:
         # Dataverse turns tables into its own format; the MD5 is that of the original.
         url, size = f"{url}?format=original", entry.get("originalFileSize")
+    else:
+        size = entry["filesize"]
     return _RemoteFile(name, url, entry["md5"], size)
 
 

@@ -126,7 +126,8 @@ def _text(path: Path, rows: int | None) -> str:
         text = content.decode("cp1252", errors="replace")
     if "\0" in text:
         raise ValueError("it is no text")
-    return text if whole else text.rpartition("\n")[0]
+    # Lines may end in "\r" alone, as old Macs wrote them.
+    return text if whole else text[: max(text.rfind("\n"), text.rfind("\r"))]
 
 
 def _separator(text: str) -> str:

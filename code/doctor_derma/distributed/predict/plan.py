@@ -118,7 +118,7 @@ def _read(path: Path) -> Plan:
 def _what_differs(plan: Plan, wanted: dict[str, Any]) -> str | None:
     """Say what a plan is for that is not wanted, and what to take for it; None if it is the one."""
     if plan.sources != wanted["sources"]:
-        return f"the prediction of {', '.join(map(printable, plan.sources))}; name those"
+        return f"the prediction of {', '.join(map(printable, plan.sources))}; take those"
     if plan.weights_sha256 != wanted["weights_sha256"]:
         known = plan.weights_sha256[:12]
         return f"the prediction with another model, of weights {known}; take that model"

@@ -82,7 +82,7 @@ class Shards:
 
 @contextmanager
 def locked(out: Path) -> Iterator[None]:
-    """Keep other calls out of an output folder by a DermaError; a killed process lets go of it."""
+    """Refuse other calls in an output folder, with a DermaError; a killed process lets go of it."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / LOCK_FILE).open("w") as lock:
         try:

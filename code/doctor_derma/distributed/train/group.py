@@ -27,9 +27,10 @@ _train: Any = ray.train
 
 
 class Outcome(NamedTuple):
-    """How training ended: with a mistake in the input, with workers that failed too often, or well.
+    """How training ended.
 
-    Both are one sentence.
+    ``mistake`` says what is wrong with the input, ``failure`` why the workers failed once more than
+    they may; each is one sentence, or None.
     """
 
     mistake: str | None = None
