@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -104,6 +105,17 @@ def test_a_name_that_two_paths_come_to_is_given_once(tmp_path: Path) -> None:
         write(tmp_path / name, encoded(picture(number)))
     names = [image.image for image in read_folder(tmp_path)]
     assert names == ["mel-1", "nv-1.jpg", "nv-1.jpg-2"]
+
+
+def test_two_names_that_are_shown_as_one_are_two_images(tmp_path: Path) -> None:
+    class_folders(tmp_path, {"a": 1, "b": 1})
+    for index, name in enumerate(("grü.jpg".encode(), "grü.jpg".encode("cp1252"))):
+        (tmp_path / "a" / os.fsdecode(name)).write_bytes(encoded(picture(70 + index)))
+
+    images = [image for image in read_folder(tmp_path) if "grü" in image.image]
+
+    assert len({image.image for image in images}) == 2
+    assert len({image.read() for image in images if image.read}) == 2
 
 
 def test_sexes_are_words_and_numbers_of_lesions_have_the_folder_before_them(

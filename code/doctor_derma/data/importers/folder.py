@@ -64,21 +64,26 @@ def read_folder(source: Path, *, train: bool = True) -> list[SourceImage]:
         raise DermaError(f"{source}: no such folder; {_LAYOUT} and name the folder above")
     found = files_below(source)
     below = [PurePosixPath(shown(path.relative_to(source).as_posix())) for path in found]
-    files = dict(zip(below, found, strict=True))
     splits = _split_folders(source, train)
     places = {path: _place(path, splits) for path in below}
     _refuse_other_layouts(source, places, splits)
-    paths = [path for path in below if places[path].dx or _is_picture(path)]
+    # In pairs: two names on disk, of which one is not in UTF-8, can be shown as the same.
+    kept = [
+        (path, file)
+        for path, file in zip(below, found, strict=True)
+        if places[path].dx or _is_picture(path)
+    ]
+    paths = [path for path, _ in kept]
     rows, without = _read_metadata(source, paths)
     of_folder = shown(source.resolve().name)
     images = []
-    for path, name in zip(paths, unique_names(paths), strict=True):
+    for (path, file), name in zip(kept, unique_names(paths), strict=True):
         row = defaultdict(str, rows.get(path, {}))
         images.append(
             SourceImage(
                 image=name,
-                origin=shown(str(files[path])),
-                read=reader(files[path]),
+                origin=shown(str(file)),
+                read=reader(file),
                 suffix=path.suffix.lower(),
                 lesion=lesion_id(row["lesion"], of_folder),
                 dx=places[path].dx,
