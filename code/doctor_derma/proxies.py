@@ -107,9 +107,9 @@ class Backoff:
         self._failures = 0
         self._end = clock() + retries.patience_seconds
 
-    def remaining(self) -> float:
-        """Return the seconds until patience ends, at least a little."""
-        return max(self._end - self._clock(), 0.001)
+    def remaining(self, wait: float = 0.0) -> float:
+        """Return the seconds until patience ends after a wait, at least a little."""
+        return max(self._end - self._clock() - wait, 0.001)
 
     def wait(self, retry_after: float = 0.0) -> float | None:
         """Return the seconds to wait after a failed attempt; None to give up."""

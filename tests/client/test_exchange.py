@@ -11,7 +11,6 @@ from doctor_derma.client.answers import ProblemError, Unreachable
 from doctor_derma.client.exchange import (
     Backoff,
     Reply,
-    Request,
     Retries,
     fetch,
     predict_many,
@@ -74,7 +73,7 @@ def test_it_gives_up_after_so_many_attempts() -> None:
     exchange = fetch("/x", RETRIES)
     next(exchange)
     for _ in range(2):
-        assert isinstance(exchange.send(LOST), Request)
+        assert exchange.send(LOST).wait > 0
     with pytest.raises(Unreachable):
         exchange.send(LOST)
 

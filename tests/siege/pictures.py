@@ -1,6 +1,5 @@
 """Pictures that mean no good, made here from a seed: the worst for memory, time and the log."""
 
-import io
 import struct
 import zlib
 from functools import cache
@@ -10,7 +9,7 @@ import numpy as np
 import pyvips
 from PIL import Image
 
-from images.made import heic
+from images.made import heic, png_chunk, save
 from server.hostile import hostile_files
 
 SIDE = 7000
@@ -29,7 +28,7 @@ def worst_pictures() -> dict[str, bytes]:
 
 def ordinary_picture() -> bytes:
     """Return a JPEG as a dermatoscope makes it."""
-    return _save(_noise(600, 450), "JPEG", quality=90)
+    return save(_noise(600, 450), "JPEG", quality=90)
 
 
 def refuse(url: str, times: int, large: bytes) -> None:
@@ -44,12 +43,6 @@ def refuse(url: str, times: int, large: bytes) -> None:
             assert answer.status_code in (413, 415, 422), answer.text
 
 
-def _save(picture: Image.Image, format: str, **settings: object) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, format, **settings)
-    return stream.getvalue()
-
-
 def _noise(width: int, height: int) -> Image.Image:
     values = np.random.default_rng(0).integers(60, 200, (height, width, 3), dtype=np.uint8)
     return Image.fromarray(values)
@@ -62,34 +55,34 @@ def _plain(mode: str, width: int = SIDE, height: int = SIDE) -> Image.Image:
 @cache
 def _fifty_megapixels() -> dict[str, bytes]:
     files = {
-        f"png {mode}": _save(_plain(mode), "PNG", compress_level=1)
+        f"png {mode}": save(_plain(mode), "PNG", compress_level=1)
         for mode in ("1", "L", "RGBA", "I;16")
     }
     turned = Image.Exif()
     turned[0x0112] = 6
-    files["png RGBA turned"] = _save(_plain("RGBA"), "PNG", exif=turned, compress_level=1)
-    files["png palette transparent"] = _save(_plain("P"), "PNG", transparency=0, compress_level=1)
-    files["webp RGBA"] = _save(_plain("RGBA"), "WEBP", method=0)
-    files["webp lossless"] = _save(_plain("RGB"), "WEBP", lossless=True, method=0)
-    files["webp animated"] = _save(
+    files["png RGBA turned"] = save(_plain("RGBA"), "PNG", exif=turned, compress_level=1)
+    files["png palette transparent"] = save(_plain("P"), "PNG", transparency=0, compress_level=1)
+    files["webp RGBA"] = save(_plain("RGBA"), "WEBP", method=0)
+    files["webp lossless"] = save(_plain("RGB"), "WEBP", lossless=True, method=0)
+    files["webp animated"] = save(
         _plain("RGB"), "WEBP", save_all=True, append_images=[_plain("L").convert("RGB")], method=0
     )
     for mode in ("L", "RGB", "CMYK"):
-        files[f"jpeg {mode}"] = _save(_plain(mode), "JPEG")
-        files[f"jpeg progressive {mode}"] = _save(
+        files[f"jpeg {mode}"] = save(_plain(mode), "JPEG")
+        files[f"jpeg progressive {mode}"] = save(
             _plain(mode), "JPEG", progressive=True, subsampling=0
         )
-    files["jpeg narrow"] = _save(_plain("RGB", 1000, 49_000), "JPEG")
+    files["jpeg narrow"] = save(_plain("RGB", 1000, 49_000), "JPEG")
     for mode in ("RGB", "CMYK"):
-        files[f"tiff {mode}"] = _save(_plain(mode), "TIFF", compression="tiff_lzw")
-    files["bmp 1"] = _save(_plain("1"), "BMP")
+        files[f"tiff {mode}"] = save(_plain(mode), "TIFF", compression="tiff_lzw")
+    files["bmp 1"] = save(_plain("1"), "BMP")
     black = pyvips.Image.black(SIDE, SIDE, bands=4).copy(interpretation="srgb")
     files["png interlaced"] = black.pngsave_buffer(interlace=True, compression=1)
     files["png 16 bits"] = (
         black.cast("ushort").copy(interpretation="rgb16").pngsave_buffer(compression=1)
     )
     files["tiff tiled"] = black.tiffsave_buffer(tile=True, compression="deflate")
-    files["webp of a camera"] = _save(_noise(3000, 2000).resize((6000, 4000)), "WEBP", method=0)
+    files["webp of a camera"] = save(_noise(3000, 2000).resize((6000, 4000)), "WEBP", method=0)
     return files
 
 
@@ -100,17 +93,17 @@ def _large_of_newer_kinds() -> dict[str, bytes]:
         "heic 24 megapixels": heic(
             large.resize((5712, 4284)), chroma=420, quality=40, enc_params={"preset": "ultrafast"}
         ),
-        "avif 12 megapixels": _save(large, "AVIF", speed=10),
-        "avif 50 megapixels": _save(_plain("RGB"), "AVIF", speed=10),
-        "jp2 50 megapixels": _save(_plain("RGB"), "JPEG2000"),
-        "jp2 without levels": _save(_plain("L"), "JPEG2000", num_resolutions=1),
-        "gif 50 megapixels": _save(_plain("L"), "GIF"),
+        "avif 12 megapixels": save(large, "AVIF", speed=10),
+        "avif 50 megapixels": save(_plain("RGB"), "AVIF", speed=10),
+        "jp2 50 megapixels": save(_plain("RGB"), "JPEG2000"),
+        "jp2 without levels": save(_plain("L"), "JPEG2000", num_resolutions=1),
+        "gif 50 megapixels": save(_plain("L"), "GIF"),
     }
 
 
 def _parts() -> dict[str, bytes]:
-    whole = _save(_noise(60, 45), "JPEG")
-    png = _save(_noise(60, 45), "PNG")
+    whole = save(_noise(60, 45), "JPEG")
+    png = save(_noise(60, 45), "PNG")
 
     def jpeg_with(part: bytes) -> bytes:
         return whole[:2] + part * ((MOST_BYTES - len(whole)) // len(part)) + whole[2:]
@@ -124,18 +117,14 @@ def _parts() -> dict[str, bytes]:
         "jpeg fill": jpeg_with(b"\xff"),
         "jpeg zeros": jpeg_with(b"\0"),
         "jpeg starts": jpeg_with(b"\xff\xd8"),
-        "png text": png_with(_chunk(b"tEXt", b"k\0v")),
-        "png empty pixels": png_with(_chunk(b"IDAT", b"")),
-        "png unknown": png_with(_chunk(b"abCd", b"")),
-        "png bombs": png_with(_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(30_000_000), 9))),
+        "png text": png_with(png_chunk(b"tEXt", b"k\0v")),
+        "png empty pixels": png_with(png_chunk(b"IDAT", b"")),
+        "png unknown": png_with(png_chunk(b"abCd", b"")),
+        "png bombs": png_with(png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(30_000_000), 9))),
         "tiff strips": _tiff(strips=2_000_000),
         "tiff strips that may be": _tiff(strips=45_000),
         "tiff unknown tags": _tiff(tags=4_000),
     }
-
-
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def _tiff(strips: int = 1, tags: int = 0) -> bytes:
@@ -155,7 +144,7 @@ def _broken() -> dict[str, bytes]:
 
 
 def _slow() -> dict[str, bytes]:
-    progressive = _save(_noise(1600, 1200), "JPEG", progressive=True, quality=30)
+    progressive = save(_noise(1600, 1200), "JPEG", progressive=True, quality=30)
     last = progressive[progressive.rindex(b"\xff\xda") : -2]
     runs = b"BM" + struct.pack("<IHHI", 0, 0, 0, 1078)
     runs += struct.pack("<IiiHHIIiiII", 40, SIDE, SIDE, 1, 8, 1, 0, 0, 0, 256, 0) + bytes(1024)

@@ -148,7 +148,7 @@ def predict_many(
     backoff, wait = Backoff(retries), 0.0
     while asked := [index for index in pictures if _missing(results.get(index))]:
         sent = {"images": [pictures[index] for index in asked]}
-        reply = yield _request(BATCH + query, sent, backoff, wait)
+        reply = yield Request(BATCH + query, backoff.remaining(wait), sent, wait)
         failure = _failure(reply)
         for item in _items(reply):
             if item.index is not None:
@@ -175,19 +175,13 @@ def fetch(
     """Get what is at an address, where pictures may be sent; ask again while that may help."""
     backoff, wait = Backoff(retries), 0.0
     while True:
-        reply = yield _request(path, pictures, backoff, wait)
+        reply = yield Request(path, backoff.remaining(wait), pictures, wait)
         if (failure := _failure(reply)) is None:
             return bytes(reply.body)
         again = backoff.wait(read_retry_after(reply.retry_after)) if _passes(failure) else None
         if again is None:
             raise failure
         wait = again
-
-
-def _request(
-    path: str, pictures: Mapping[str, Sequence[bytes]], backoff: Backoff, wait: float
-) -> Request:
-    return Request(path, max(backoff.remaining() - wait, 0.001), pictures, wait)
 
 
 def _failure(reply: Reply) -> ProblemError | Unreachable | None:

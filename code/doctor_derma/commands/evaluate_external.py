@@ -9,8 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from doctor_derma.cpus import usable_cpus
 from doctor_derma.decisions import Costs, Rule
 from doctor_derma.errors import DermaError
@@ -86,7 +84,7 @@ def evaluate_external(
     found, tables = write_external_evaluation(
         predictions if gallery else without_pictures(predictions),
         _at_home(workspace, classifier.info),
-        assumed_shares(np.array(info.class_shares), info.prior_weight, info.temperature),
+        assumed_shares(info.class_shares, info.prior_weight, info.temperature),
         info.conformal.limit,
         {
             "set": title,

@@ -9,7 +9,7 @@ from doctor_derma.commands.runs import Fit, resume_run, start_run
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.tables import Table
-from doctor_derma.export.out_of_fold import out_of_fold_file, pool, summary_table
+from doctor_derma.export.out_of_fold import PLACES, out_of_fold_file, pool, summary_table
 from doctor_derma.terminal import terminal
 from doctor_derma.training.config import TrainConfig
 from doctor_derma.training.folds import parts_of, recipes_in_turn
@@ -23,9 +23,6 @@ from doctor_derma.training.runs import (
     open_run,
 )
 from doctor_derma.workspace import Workspace
-
-# Where a run trains, which changes nothing of what it is.
-_PLACES = {"accelerator", "devices", "nodes"}
 
 
 @dataclass(frozen=True)
@@ -105,7 +102,7 @@ def _train_one(
 
 
 def _check_settings(run: Run, recipe: TrainConfig) -> None:
-    begun, wanted = (config.model_dump(exclude=_PLACES) for config in (run.config, recipe))
+    begun, wanted = (config.model_dump(exclude=PLACES) for config in (run.config, recipe))
     if others := [key for key, value in wanted.items() if begun[key] != value]:
         raise DermaError(
             f"{run.folder}: began with another {others[0]}, {begun[others[0]]} and not "

@@ -10,7 +10,6 @@ their bytes.
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -213,7 +212,7 @@ def _why_unknown(done: Correction | None) -> str:
     return "no image of the manifest has this path; take the row out or mend the path"
 
 
-def _corrected(table: pd.DataFrame, corrections: Iterable[Correction]) -> pd.DataFrame:
+def _corrected(table: pd.DataFrame, corrections: list[Correction]) -> pd.DataFrame:
     """Return the manifest after corrections; the index tells which rows stayed."""
     by_path = {one.path: one for one in corrections}
     dropped = [one.path for one in corrections if one.drops]

@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -111,8 +112,8 @@ def _known(column: pd.Series) -> pd.Series:
     return column.astype(object).fillna("").astype(str).replace("", "unknown")
 
 
-def _listed(column: pd.Series, most: int = 6) -> str:
-    counts = Counter(column).most_common()
+def _listed(names: Iterable[str], most: int = 6) -> str:
+    counts = Counter(names).most_common()
     listed = [f"{name} {count:,}" for name, count in counts[:most]]
     if len(counts) > most:
         listed.append(f"{len(counts) - most} more {sum(n for _, n in counts[most:]):,}")
@@ -123,8 +124,8 @@ def _reported(path: Path) -> str:
     if not path.is_file():
         return "no report"
     with path.open(newline="", encoding="utf-8") as stream:
-        reasons = pd.Series([row["reason"] for row in csv.DictReader(stream)], dtype=str)
-    return f"{_listed(reasons, len(reasons))} (each in {path.name})" if len(reasons) else "nothing"
+        reasons = [row["reason"] for row in csv.DictReader(stream)]
+    return f"{_listed(reasons, len(reasons))} (each in {path.name})" if reasons else "nothing"
 
 
 def _corrected(dataset: Dataset) -> str:

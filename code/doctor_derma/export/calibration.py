@@ -148,7 +148,7 @@ def fit_outputs(
     melanoma = _fit_melanoma(probabilities, labels, lesions, classes)
     threshold = melanoma.threshold if melanoma else None
     rulebook = Rulebook(
-        *(tuple(classes), shares, prior_weight, calibration.temperature, rule, threshold, costs)
+        tuple(classes), shares, prior_weight, calibration.temperature, rule, threshold, costs
     )
     decided = {name: rulebook.decide(probabilities, name) for name in rulebook.rules}
     metrics = classification_metrics(labels, probabilities, classes, decided[rule])

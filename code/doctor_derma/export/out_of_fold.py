@@ -45,7 +45,7 @@ _METRICS = {
 _BATCH = 64
 _FOLD_OF = re.compile(r"(.+)-fold\d+")
 # Where a run trains, which changes nothing of what it is.
-_PLACES = {"accelerator", "devices", "nodes"}
+PLACES = {"accelerator", "devices", "nodes"}
 
 
 def twins_of(run: Run) -> list[Run]:
@@ -94,10 +94,10 @@ def fold_family(folder: Path, name: str) -> tuple[list[Run], list[str]]:
     for fold in range(first.folds):
         of_fold = f"{name}-fold{fold}"
         run = open_run(folder, of_fold) if _has_run(folder, of_fold) else None
-        expected = first.model_dump(exclude=_PLACES) | {"fold": fold}
+        expected = first.model_dump(exclude=PLACES) | {"fold": fold}
         if (
             run
-            and run.config.model_dump(exclude=_PLACES) == expected
+            and run.config.model_dump(exclude=PLACES) == expected
             and (run.bundle / BUNDLE_INFO_FILE).is_file()
         ):
             runs.append(run)

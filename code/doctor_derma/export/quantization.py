@@ -89,7 +89,6 @@ def export_quantized(
         )
     pixels = pixel_cache(dataset, info.input.height, info.input.width)
     targets = np.array(dataset.targets(dataset.table))
-    train = parts_of(dataset, run.config).train
     # Twins, if there are any, are quantized as well: only they have images not seen in training.
     found = [
         _quantized_outputs(twin, dataset, pixels, targets, precision, decision) for twin in twins
@@ -100,6 +99,7 @@ def export_quantized(
     original = run.bundle / info.weights.file
     network, distance, _ = found[0]
     if twins != [run]:
+        train = parts_of(dataset, run.config).train
         network, distance = _quantize(original, precision, pixels, train, targets)
     fitted, entries = fit_bundle(
         *(run, dataset, rows, logits),

@@ -210,10 +210,11 @@ def _read(source: Encoded | Image.Image, side: int | None) -> Image.Image:
         _check_size(*source.size)
         return _load(source, source, side)
     head = _first_bytes(source)
-    if not isinstance(source, bytes) and Path(source).is_dir():
-        raise UnreadableImage("a folder, not a picture")
-    if not head and (isinstance(source, bytes) or Path(source).is_file()):
-        raise UnreadableImage("empty file")
+    if not head:
+        if isinstance(source, bytes) or Path(source).is_file():
+            raise UnreadableImage("empty file")
+        if Path(source).is_dir():
+            raise UnreadableImage("a folder, not a picture")
     kind = kind_of(head)
     if kind == "TIFF" and _is_raw(source):
         kind = RAW

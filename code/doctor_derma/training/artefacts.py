@@ -6,6 +6,7 @@ Lengths are shares of the shorter side. Numbers are drawn on the processor, so t
 same anywhere.
 """
 
+import functools
 import math
 
 import torch
@@ -152,8 +153,7 @@ def compress(images: Tensor) -> Tensor:
     count, _, height, width = images.shape
     below, beside = -height % _BLOCK, -width % _BLOCK
     padded = functional.pad(images.clamp(0, 1) * 255, (0, beside, 0, below), mode="replicate")
-    rotation = torch.tensor(_YCBCR)
-    rotation, back = rotation.to(images.device), rotation.inverse().to(images.device)
+    rotation, back = (matrix.to(images.device) for matrix in _rotations())
     colours = torch.einsum("kc,nchw->nkhw", rotation, padded)
     colours[:, 0] -= 128
     cosines = _cosines().to(images.device)
@@ -188,6 +188,13 @@ def _distance(images: Tensor, down: Tensor, across: Tensor) -> Tensor:
     return ((rows - down).square() + (columns - across).square()).sqrt()
 
 
+@functools.cache
+def _rotations() -> tuple[Tensor, Tensor]:
+    rotation = torch.tensor(_YCBCR)
+    return rotation, rotation.inverse()
+
+
+@functools.cache
 def _cosines() -> Tensor:
     """Return the orthonormal discrete cosine transform of 8 values, shape (8, 8)."""
     places = torch.arange(_BLOCK) + 0.5

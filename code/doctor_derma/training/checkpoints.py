@@ -172,7 +172,7 @@ def bundle_weights(graph: Path, model: str, pixels: np.ndarray) -> dict[str, Ten
 
     def stored(name: str, shape: torch.Size | None = None) -> Tensor:
         found = constants.get(name)
-        if found is None or found.shape != (shape or found.shape):
+        if found is None or (shape is not None and found.shape != shape):
             raise DermaError(
                 f"initial: {graph} is not a {model} in full precision ({name} is missing or of "
                 "another shape); start from a bundle or run of the same model"

@@ -1,7 +1,6 @@
 """The isolated decoder decodes as the server does, dies unnoticed, and says nothing else."""
 
 import asyncio
-import io
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -16,16 +15,10 @@ from PIL import Image
 from doctor_derma.images.decoding import Decoded, decode
 from doctor_derma.server import decoding_worker
 from doctor_derma.server.engine.decoding import IsolatedDecoder, Unread
-from images.made import heic
+from images.made import heic, save
 from images.test_dicom import dicom
 
 SIZE = 16
-
-
-def save(picture: Image.Image, format: str, **settings: object) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, format, **settings)
-    return stream.getvalue()
 
 
 def workers() -> set[int]:

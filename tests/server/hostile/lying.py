@@ -3,6 +3,7 @@
 import struct
 import zlib
 
+from images.made import png_chunk
 from server.hostile.pictures import base_files, noise, save
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -14,16 +15,12 @@ def lying_files(seed: int) -> dict[str, bytes]:
     return {**_png(seed), **_jpeg(seed), **_tiff(), **_bmp(seed), **_webp(seed)}
 
 
-def _chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
 def _make_png(
     width: int, height: int, depth: int, colour: int, pixels: bytes, *chunks: bytes
 ) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    body = b"".join(chunks) + _chunk(b"IDAT", pixels)
-    return SIGNATURE + _chunk(b"IHDR", header) + body + _chunk(b"IEND", b"")
+    body = b"".join(chunks) + png_chunk(b"IDAT", pixels)
+    return SIGNATURE + png_chunk(b"IHDR", header) + body + png_chunk(b"IEND", b"")
 
 
 def _png(seed: int) -> dict[str, bytes]:
@@ -36,8 +33,8 @@ def _png(seed: int) -> dict[str, bytes]:
         for colour in (0, 1, 3, 6, 255)
     }
     bomb = zlib.compress(bytes(30_000_000), 9)
-    text = _chunk(b"zTXt", b"k\0\0" + bomb)
-    profile = _chunk(b"iCCP", b"p\0\0" + bomb)
+    text = png_chunk(b"zTXt", b"k\0\0" + bomb)
+    profile = png_chunk(b"iCCP", b"p\0\0" + bomb)
     some = zlib.compress(bytes(8 * 25))
     return files | {
         "png-more-than-it-says": _make_png(8, 8, 8, 2, bomb),
@@ -48,14 +45,15 @@ def _png(seed: int) -> dict[str, bytes]:
         "png-text-bomb": _make_png(8, 8, 8, 2, some, text),
         "png-many-text-bombs": _make_png(8, 8, 8, 2, some, *[text] * 20),
         "png-profile-bomb": _make_png(8, 8, 8, 2, some, profile),
-        "png-many-chunks": _make_png(8, 8, 8, 2, some, *[_chunk(b"tEXt", b"k\0v")] * 20_000),
+        "png-many-chunks": _make_png(8, 8, 8, 2, some, *[png_chunk(b"tEXt", b"k\0v")] * 20_000),
         "png-no-palette": _make_png(8, 8, 8, 3, zlib.compress(bytes(8 * 9))),
         "png-short-palette": _make_png(
-            *(8, 8, 8, 3), zlib.compress(b"\xff" * 72), _chunk(b"PLTE", b"abc")
+            *(8, 8, 8, 3), zlib.compress(b"\xff" * 72), png_chunk(b"PLTE", b"abc")
         ),
-        "png-no-pixels": SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)),
+        "png-no-pixels": SIGNATURE
+        + png_chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0)),
         "png-chunk-without-end": SIGNATURE + struct.pack(">I", 2**31 - 1) + b"IHDR" + bytes(100),
-        "png-exif-loop": _make_png(8, 8, 8, 2, some, _chunk(b"eXIf", _loop())),
+        "png-exif-loop": _make_png(8, 8, 8, 2, some, png_chunk(b"eXIf", _loop())),
     }
 
 

@@ -55,8 +55,10 @@ def _tables(source: Path, files: Iterable[PurePosixPath]) -> list[Path]:
         beside = sorted(source.parent.iterdir())
     except OSError:
         beside = []
-    found = [*sorted(source.iterdir()), *(source / path for path in files), *beside]
-    tables = (path for path in dict.fromkeys(found) if path.suffix.lower() in TEXT_SUFFIXES)
+    # Of many pictures no paths are made.
+    below = (source / path for path in files if path.suffix.lower() in TEXT_SUFFIXES)
+    found = dict.fromkeys([*sorted(source.iterdir()), *below, *beside])
+    tables = (path for path in found if path.suffix.lower() in TEXT_SUFFIXES)
     whole = (path for path in tables if path.is_file() and path.stat().st_size <= _MOST_BYTES)
     return list(islice(whole, _MOST_TABLES))
 
