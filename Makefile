@@ -49,12 +49,7 @@ web: setup ## Write the browser edition to deployment/web/site (needs npm, of No
 	$(BIN)/derma web deployment/web/site
 
 champion: setup ## Train the shipped network again from data/ (a GPU: minutes; two cores: a day)
-	$(BIN)/python code/champion.py pack
-	$(BIN)/python code/champion.py search --images 50000
-	$(BIN)/python code/champion.py folds --images 30000 --recipe mild
-	$(BIN)/python code/champion.py student --images 95000 --recipe mild
-	$(BIN)/python code/champion.py refine --images 84000
-	$(BIN)/python code/champion.py ship
+	for step in pack search folds student refine ship; do $(BIN)/python code/champion $$step || exit; done
 
 ROOT ?= .
 tracking: setup ## Open MLflow at http://localhost:5001 (ROOT=demo for the demo's runs)

@@ -1,76 +1,66 @@
 """Plain, SE and ECA networks from the same ImageNet weights, on the same five folds.
 
-    python code/champion.py pack && python code/champion.py folds --images 30000 --recipe mild
-    python benchmarks/attention.py
+    python code/champion pack && python code/champion folds
 
 Every image of training and validation is predicted by the network that has not seen its fold. The
 differences are paired: the same lesions are resampled for all three. Nothing here looks at the test
 split.
+
+Takes a few minutes; needs code/champion pack and folds before it.
 """
 
-import argparse
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from rich.table import Table
 from scipy.special import softmax
 
-from doctor_derma.evaluation.bootstrap import chunk_sizes, lesion_weights
+from command import run, show
+from doctor_derma.evaluation.bootstrap import percentile_interval, resampled
 from doctor_derma.evaluation.cost import count_size
 from doctor_derma.evaluation.metrics import weighted_auc
 from doctor_derma.models.networks import LesionNetwork, create_network
-from doctor_derma.terminal import terminal
 
 ATTENTIONS = {"none": "", "SE": "se_", "ECA": "eca_"}
 BACKBONE = "efficientnet_lite0"
 FOLDS = 5
 SIZE = (144, 192)
+METRICS = ("balanced accuracy", "macro AUC")
 RESAMPLES = 1000
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", type=Path, default=Path("champion"))
-    folder = parser.parse_args().folder
+def main(folder: Path = Path("champion")) -> None:
     table = pd.read_csv(folder / "images.csv", keep_default_na=False)
     classes = sorted(table["class"].unique())
     known = (table["split"] != "test").to_numpy()
     labels = np.array([classes.index(name) for name in table["class"]])[known]
     lesions = table["lesion"].to_numpy(dtype=str)[known]
-    weights = np.concatenate(
-        [
-            np.ones((1, len(labels))),
-            *lesion_weights(lesions, chunk_sizes(RESAMPLES, len(labels)), seed=0),
-        ]
-    )
-    scores = {
-        name: measure(out_of_fold(folder, prefix, len(table), len(classes))[known], labels, weights)
-        for name, prefix in ATTENTIONS.items()
-    }
-    shown = Table(title=f"{BACKBONE}, {len(labels):,} out-of-fold images, {FOLDS} folds")
-    for column in ("attention", "balanced accuracy", "macro AUC", "parameters", "MACs", "images/s"):
-        shown.add_column(column)
+    measures = [
+        partial(measure, out_of_fold(folder, prefix, len(table), len(classes))[known], labels)
+        for prefix in ATTENTIONS.values()
+    ]
+    found = resampled(lesions, measures, RESAMPLES, seed=0)
+    scores = dict(zip(ATTENTIONS, found, strict=True))
+    rows = []
     for name, prefix in ATTENTIONS.items():
         network = create_network(f"{prefix}{BACKBONE}", len(classes)).eval()
         parameters, operations = count_size(f"{prefix}{BACKBONE}", len(classes), *SIZE)
-        balanced, auc = scores[name]
-        shown.add_row(
-            name,
-            interval(balanced),
-            interval(auc),
-            f"{parameters:,}",
-            f"{operations / 1e6:.0f} M",
-            f"{speed(network):.0f}",
+        reached = (percentile_interval(scores[name][k]) for k in METRICS)
+        costs = f"{parameters:,}", f"{operations / 1e6:.0f} M", f"{speed(network):.0f}"
+        rows.append((name, *reached, *costs))
+    title = f"{BACKBONE}, {len(labels):,} out-of-fold images, {FOLDS} folds"
+    show(title, ("attention", *METRICS, "parameters", "MACs", "images/s"), rows)
+    changes = [
+        (
+            f"{name} - {base}",
+            *(percentile_interval(scores[name][k] - scores[base][k]).signed for k in METRICS),
         )
-    terminal().print(shown)
-    for name, base in (("SE", "none"), ("ECA", "none"), ("SE", "ECA")):
-        balanced, auc = (scores[name][k] - scores[base][k] for k in (0, 1))
-        terminal().print(
-            f"{name} - {base}: balanced accuracy {interval(balanced)}, AUC {interval(auc)}"
-        )
+        for name, base in (("SE", "none"), ("ECA", "none"), ("SE", "ECA"))
+    ]
+    show("Differences", ("", *METRICS), changes)
 
 
 def out_of_fold(folder: Path, prefix: str, images: int, classes: int) -> np.ndarray:
@@ -83,22 +73,15 @@ def out_of_fold(folder: Path, prefix: str, images: int, classes: int) -> np.ndar
     return logits
 
 
-def measure(
-    logits: np.ndarray, labels: np.ndarray, weights: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return balanced accuracy and macro AUC under each row of weights; the first are all one."""
+def measure(logits: np.ndarray, labels: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
+    """Return each of ``METRICS`` under each row of weights."""
     right = logits.argmax(1) == labels
     members = [labels == k for k in range(logits.shape[1])]
     recalls = [weights[:, of & right].sum(1) / weights[:, of].sum(1) for of in members]
     probabilities = softmax(logits, axis=1)
     aucs = [weighted_auc(of, probabilities[:, k], weights) for k, of in enumerate(members)]
-    return np.mean(recalls, axis=0), np.mean(aucs, axis=0)
-
-
-def interval(values: np.ndarray) -> str:
-    """Write the first value with the 95% interval of the others."""
-    low, high = np.quantile(values[1:], (0.025, 0.975))
-    return f"{values[0]:.3f} ({low:.3f} to {high:.3f})"
+    values = np.mean(recalls, axis=0), np.mean(aucs, axis=0)
+    return dict(zip(METRICS, values, strict=True))
 
 
 def speed(network: LesionNetwork, batches: int = 8) -> float:
@@ -114,4 +97,4 @@ def speed(network: LesionNetwork, batches: int = 8) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

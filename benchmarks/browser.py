@@ -1,13 +1,12 @@
 """The browser edition beside Python: the same pictures, the differences, sizes and times.
 
-python benchmarks/browser.py SITE BUNDLE [--pictures FOLDER] [--count N] [--rounds N]
-
 SITE is what ``derma web SITE --model BUNDLE`` has written. Pictures are drawn ones in many formats
 and as many real ones of FOLDER. Times are of Chromium over loopback: the first answer from a cold
 cache, from the call of the page to the answer on it, and the next ones, of a picture of 600x450.
+
+Takes about 2 minutes; needs Chromium, playwright and the site of the bundle.
 """
 
-import argparse
 import base64
 import functools
 import os
@@ -21,13 +20,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
-from rich.console import Console
-from rich.table import Table
+from typer import Option
 
+from command import run, show
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.inference.prediction import Prediction
 from doctor_derma.terminal import with_progress
@@ -108,19 +107,15 @@ def compare(page: Page, classifier: Classifier, folder: Path | None, count: int)
             sys.exit(f"{name}: {outcome['problem']}")
         [expected] = classifier.predict([content])
         rows.setdefault(group, []).append((name, differences(outcome["answer"], expected)))
-    table = Table(title="Browser and Python: the largest difference, or how many differ")
-    for title in ("pictures", "n", "probability", "of", "map", "label", "set", "abstention"):
-        table.add_column(title)
-    table.add_column("warnings")
+    words = ("label", "set", "abstention", "warnings")
+    table = []
     for group, found in rows.items():
         worst, most = max(found, key=lambda row: row[1]["probability"])
-        words = ("label", "set", "abstention", "warnings")
-        table.add_row(
-            *(group, str(len(found)), f"{most['probability']:.5f}", worst),
-            f"{max(each['map'] for _, each in found):.4f}",
-            *(f"{sum(each[word] for _, each in found):.0f}" for word in words),
-        )
-    Console(width=110).print(table)
+        furthest = f"{max(each['map'] for _, each in found):.4f}"
+        differ = (f"{sum(each[word] for _, each in found):.0f}" for word in words)
+        table.append((group, len(found), f"{most['probability']:.5f}", worst, furthest, *differ))
+    title = "Browser and Python: the largest difference, or how many differ"
+    show(title, ("pictures", "n", "probability", "of", "map", *words), table)
 
 
 def measure(playwright: Any, program: str, address: str, rounds: int, picture: Path) -> None:
@@ -142,31 +137,30 @@ def measure(playwright: Any, program: str, address: str, rounds: int, picture: P
           f"{max(later):.0f})")  # fmt: skip
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("site", type=Path)
-    parser.add_argument("bundle", type=Path)
-    parser.add_argument("--pictures", type=Path, help="folder of real pictures")
-    parser.add_argument("--count", type=int, default=110, help="real pictures to take")
-    parser.add_argument("--rounds", type=int, default=5, help="browsers to time")
-    given = parser.parse_args()
+def main(
+    site: Path,
+    bundle: Path,
+    pictures: Annotated[Path | None, Option(help="folder of real pictures")] = None,
+    count: Annotated[int, Option(help="real pictures to take")] = 110,
+    rounds: Annotated[int, Option(help="browsers to time")] = 5,
+) -> None:
     program = os.environ.get("DERMA_CHROMIUM") or shutil.which("chromium")
-    size = sum(path.stat().st_size for path in given.site.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in site.rglob("*") if path.is_file())
     print(f"Site: {size / 1e6:.2f} MB; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
-    picture = given.site.resolve().parent / "browser-benchmark.jpg"
-    with hosting(given.site) as address, sync_playwright() as playwright:
+    picture = site.resolve().parent / "browser-benchmark.jpg"
+    with hosting(site) as address, sync_playwright() as playwright:
         picture.write_bytes(saved("JPEG", quality=90)(lesion("nv", 0, (600, 450))))
         try:
-            measure(playwright, program, address, given.rounds, picture)
+            measure(playwright, program, address, rounds, picture)
         finally:
             picture.unlink()
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page()
         page.goto(address)
-        classifier = Classifier.load(given.bundle, threads=1)
-        compare(page, classifier, given.pictures, given.count)
+        classifier = Classifier.load(bundle, threads=1)
+        compare(page, classifier, pictures, count)
         browser.close()
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,13 +1,11 @@
 """Bulk prediction on this machine: images/s against one process, memory, and what follows.
 
-    python benchmarks/bulk_prediction.py throughput   # about 3 minutes
-    python benchmarks/bulk_prediction.py memory       # about 10 minutes
-
 Each measurement runs in a process of its own. Pictures are drawn by the project, the same each
 time; the copies of a picture have other names and are decoded each.
+
+Takes about 3 minutes (throughput) or 10 (memory); needs Linux and Ray.
 """
 
-import argparse
 import io
 import json
 import os
@@ -19,9 +17,15 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from typer import Option
+
+from command import run
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+CHAMPION = REPOSITORY / "deployment/models/champion"
+COUNTS = [10_000, 200_000]
 HUNDRED_MILLION = 100_000_000
 # An assumption, not a measurement: what a cloud asks for a virtual processor and an hour.
 PRICE = 0.04
@@ -189,13 +193,18 @@ def table(headings: list[str], rows: list[list[str]]) -> None:
     print()
 
 
-def throughput(folder: Path, bundle: Path, count: int, rounds: int) -> None:
-    write_files(folder / "pictures", count)
+def throughput(bundle: Path = CHAMPION, images: int = 2800, rounds: int = 2) -> None:
+    """Images/s of one process and of Ray, about 3 minutes."""
     found: dict[str, list[dict[str, Any]]] = {way: [] for way in WAYS}
-    for number in range(rounds):
-        for way in WAYS:
-            out = folder / f"{way}-{number}"
-            found[way].append(measure(way, folder / "pictures", bundle, out))
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        write_files(folder / "pictures", images)
+        for number in range(rounds):
+            for way in WAYS:
+                out = folder / f"{way}-{number}"
+                found[way].append(measure(way, folder / "pictures", bundle, out))
+        parts = (folder / "ray_timed-0" / "predictions").iterdir()
+        written = sum(part.stat().st_size for part in parts)
     speeds = {
         way: statistics.median(run["images"] / run["seconds"] for run in runs)
         for way, runs in found.items()
@@ -210,7 +219,7 @@ def throughput(folder: Path, bundle: Path, count: int, rounds: int) -> None:
         ("Ray, with starting Ray too", whole, found["ray_timed"]),
     ]
     print(
-        f"{count:,} JPEGs of 600x450, {bundle}, {os.cpu_count()} processors, median of {rounds}\n"
+        f"{images:,} JPEGs of 600x450, {bundle}, {os.cpu_count()} processors, median of {rounds}\n"
     )
     rows = [
         [
@@ -225,16 +234,14 @@ def throughput(folder: Path, bundle: Path, count: int, rounds: int) -> None:
     ]
     headings = ["way", "images/s", "of one processor", "of as shipped", "processor ms an image"]
     table([*headings, "peak PSS, MB"], rows)
-    project(steady, found["ray_timed"], folder / "ray_timed-0")
+    project(steady, written / found["ray_timed"][0]["images"])
 
 
-def project(steady: float, runs: list[dict[str, Any]], out: Path) -> None:
+def project(steady: float, row_bytes: float) -> None:
     """Say what 100 million pictures take, at the speed that was measured."""
     cores = len(os.sched_getaffinity(0))
     each = steady / cores
     core_hours = HUNDRED_MILLION / each / 3600
-    written = sum(part.stat().st_size for part in (out / "predictions").iterdir())
-    row_bytes = written / runs[0]["images"]
     print(f"images/s of a core: {steady:.1f} / {cores} = {each:.1f}")
     print(f"core-hours: 100,000,000 / {each:.1f} / 3,600 = {core_hours:,.0f}")
     print(f"cost at {PRICE} a core-hour (assumed): {core_hours * PRICE:,.0f}")
@@ -248,12 +255,21 @@ def project(steady: float, runs: list[dict[str, Any]], out: Path) -> None:
     )
 
 
-def memory(folder: Path, bundle: Path, counts: list[int]) -> None:
-    write_cheap_bundle(folder / "bundle", bundle)
+def memory(
+    bundle: Path = CHAMPION,
+    counts: Annotated[list[int], Option(help="of pictures; once for each run")] = COUNTS,
+) -> None:
+    """Memory of Ray's processes for few pictures and for many, about 10 minutes."""
+    runs = []
+    with tempfile.TemporaryDirectory() as scratch:
+        cheap = Path(scratch) / "bundle"
+        write_cheap_bundle(cheap, bundle)
+        for count in counts:
+            shards = Path(scratch) / f"shards-{count}"
+            write_shards(shards, count)
+            runs.append(measure("ray", shards, cheap, Path(scratch) / f"{count}"))
     rows = []
-    for count in counts:
-        write_shards(folder / f"shards-{count}", count)
-        found = measure("ray", folder / f"shards-{count}", folder / "bundle", folder / f"{count}")
+    for count, found in zip(counts, runs, strict=True):
         rows.append(
             [
                 f"{count:,}",
@@ -266,37 +282,14 @@ def memory(folder: Path, bundle: Path, counts: list[int]) -> None:
             ]
         )
     print("tar shards of 200x150, a network of 128x128 that is nearly free; all processes\n")
-    headings = [
-        "images",
-        "seconds",
-        "images/s",
-        "peak PSS, MB",
-        "of it shared",
-        "driver's processor s",
-        "quarters 3, 4, MB",
-    ]
-    table(headings, rows)
+    headings = ["images", "seconds", "images/s", "peak PSS, MB", "of it shared"]
+    table([*headings, "driver's processor s", "quarters 3, 4, MB"], rows)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("what", choices=["throughput", "memory", "way"])
-    parser.add_argument("way", nargs="*")
-    parser.add_argument("--bundle", type=Path, default=REPOSITORY / "deployment/models/champion")
-    parser.add_argument("--images", type=int, default=2800)
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--counts", type=int, nargs="*", default=[10_000, 200_000])
-    given = parser.parse_args()
-    if given.what == "way":
-        way, source, bundle, out = given.way
-        print(json.dumps((WAYS | LARGE)[way](Path(source), Path(bundle), Path(out))))
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        if given.what == "throughput":
-            throughput(Path(scratch), given.bundle, given.images, given.rounds)
-        else:
-            memory(Path(scratch), given.bundle, given.counts)
+def way(name: str, source: Path, bundle: Path, out: Path) -> None:
+    """One measurement, as the others start it in a process of its own."""
+    print(json.dumps((WAYS | LARGE)[name](source, bundle, out)))
 
 
 if __name__ == "__main__":
-    main()
+    run(throughput, memory, way)

@@ -1,31 +1,29 @@
 """How many wrong labels does `derma data check` find, where it is known which are wrong?
 
-    python benchmarks/label_errors.py FOLDER ROOT        # of the HAM10000 archive; a scratch root
-
 Imports the archive, gives 3% of the images of training and validation another class at random,
 trains five folds on that, cheaply, and prints which share of these images is in the first 3% and
 6% of the list: of the whole list of `derma data check`, and of the label errors alone. Call it
 again to go on where it was stopped.
+
+Takes about 20 minutes; needs the HAM10000 archive.
 """
 
-import argparse
-import subprocess
-import sys
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
-from rich.table import Table
+from typer import Argument, Option
 
+from command import run, show
 from doctor_derma.commands.data_check import FOLDER, check_data
 from doctor_derma.data.corrections import apply_corrections, planned_corrections
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.data.problems import Problem
 from doctor_derma.evaluation.data_check import CSV_FILE
-from doctor_derma.terminal import terminal
 from doctor_derma.workspace import Workspace
+from minutes_to_accuracy import RECIPE, derma
 
-RECIPE = Path(__file__).parents[1] / "code/configs/finetune.yaml"
 FLAGS = {
     "model": "eca_efficientnet_lite0",
     "folds": 5,
@@ -43,26 +41,24 @@ FLAGS = {
 SHARES = (0.03, 0.06)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folder", type=Path, help="of the HAM10000 archive")
-    parser.add_argument("root", type=Path, help="scratch root, in which all is kept")
-    parser.add_argument("--share", type=float, default=0.03, help="of the labels to be changed")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--name", default="folds64", help="of the runs")
-    for flag, value in FLAGS.items():
-        parser.add_argument(f"--{flag}", default=value)
-    chosen = parser.parse_args()
-    workspace = Workspace(chosen.root.resolve())
+def main(
+    folder: Annotated[Path, Argument(help="of the HAM10000 archive")],
+    root: Annotated[Path, Argument(help="scratch root, in which all is kept")],
+    flags: Annotated[list[str] | None, Argument(help="more of derma train, after --")] = None,
+    share: Annotated[float, Option(help="of the labels to be changed")] = 0.03,
+    seed: int = 0,
+    name: Annotated[str, Option(help="of the runs")] = "folds64",
+) -> None:
+    workspace = Workspace(root.resolve())
     flipped = workspace.root / "flipped.csv"
     if not (workspace.data / "manifest.csv").is_file():
-        derma(workspace, "data", "import", "ham10000", str(chosen.folder))
+        derma(workspace.root, "data", "import", "ham10000", str(folder))
     if not flipped.is_file():
-        flip(read_dataset(workspace.data), chosen.share, chosen.seed, flipped)
-    flags = [f"--{flag}={getattr(chosen, flag.replace('-', '_'))}" for flag in FLAGS]
-    derma(workspace, "train", "--config", str(RECIPE), "--name", chosen.name, *flags)
-    check_data(workspace, chosen.name, pictures=12)
-    report(workspace, chosen.name, pd.read_csv(flipped))
+        flip(read_dataset(workspace.data), share, seed, flipped)
+    recipe = [f"--{flag}={value}" for flag, value in FLAGS.items()] + (flags or [])
+    derma(workspace.root, "train", "--config", str(RECIPE), "--name", name, *recipe)
+    check_data(workspace, name, pictures=12)
+    report(workspace, name, pd.read_csv(flipped))
 
 
 def flip(dataset: Dataset, share: float, seed: int, file: Path) -> None:
@@ -94,30 +90,18 @@ def report(workspace: Workspace, name: str, flipped: pd.DataFrame) -> None:
     true = flipped.set_index("image")["true"]
     with_label = listed["problem"].str.split("; ").map(lambda all: Problem.LABEL in all)
     lists = {"the whole list": listed, "label errors alone": listed[with_label]}
-    found = Table(title=f"{len(flipped)} of {images:,} labels changed")
-    columns = ("list", "its length", "first", "found", "true class suggested", "by chance")
-    for column in columns:
-        found.add_column(column, justify="right")
+    found = []
     for title, rows in lists.items():
         for share in SHARES:
             first = rows.head(round(share * images))
             caught = first[first["image"].isin(true.index)]
             right = caught["suggested"] == "relabel:" + caught["image"].map(true)
-            found.add_row(
-                title,
-                f"{len(rows):,}",
-                f"{share:.0%}: {len(first):,}",
-                f"{len(caught)} ({len(caught) / len(true):.1%})",
-                f"{right.mean():.1%}",
-                f"{share:.1%}",
-            )
-    terminal().print(found)
-
-
-def derma(workspace: Workspace, *arguments: str) -> None:
-    command = [sys.executable, "-m", "doctor_derma", "--root", str(workspace.root), *arguments]
-    subprocess.run(command, check=True)
+            counts = f"{len(rows):,}", f"{share:.0%}: {len(first):,}"
+            part = f"{len(caught)} ({len(caught) / len(true):.1%})"
+            found.append((title, *counts, part, f"{right.mean():.1%}", f"{share:.1%}"))
+    headings = "list", "its length", "first", "found", "true class suggested", "by chance"
+    show(f"{len(flipped)} of {images:,} labels changed", headings, found)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,29 +1,30 @@
 """Age, sex and site beside the picture: what they add on held-out folds and on left-out sources.
 
-    python benchmarks/patient_data.py        # goes on where it was stopped
-
 Eight picture networks, five without a fold and three without a source, learn from a few draws of
 augmentation. Their first stages stay as ImageNet left them, so what those make of every draw is
 computed once for all. The record is a linear term beside the logits, fitted to out-of-fold logits:
 for a fold to those of the other folds, for a source to those of the other sources. Nothing here
-looks at the test split.
+looks at the test split. Called again, it goes on where it was stopped.
+
+Takes about 45 minutes; needs imported data.
 """
 
-import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 import pandas as pd
 import torch
-from rich.table import Table
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import PredefinedSplit, cross_val_predict
+from typer import Option
 
+from command import run, show
 from doctor_derma.atomic import replacing_file
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.decisions import MELANOMA
@@ -109,18 +110,24 @@ def ask(
 
 
 def out_of_part_logits(
-    part: Part, views: np.ndarray, labels: np.ndarray, chosen: argparse.Namespace
+    part: Part,
+    views: np.ndarray,
+    labels: np.ndarray,
+    folder: Path,
+    freeze: int,
+    draws: int,
+    images: int,
 ) -> np.ndarray:
     """Return a network's logits of the pictures that it is judged by, (n, classes).
 
     A network that was trained before is not trained again.
     """
-    path = chosen.folder / f"{part.name}.npy"
+    path = folder / f"{part.name}.npy"
     if not path.is_file():
         torch.manual_seed(0)
-        tail, counts = split_network(chosen.freeze)[1], class_counts(labels[part.train])
-        shown = shown_views(labels, part.train, chosen.draws)
-        network = train_stages(tail, views, labels, shown, counts, chosen.images)
+        tail, counts = split_network(freeze)[1], class_counts(labels[part.train])
+        shown = shown_views(labels, part.train, draws)
+        network = train_stages(tail, views, labels, shown, counts, images)
         judged = np.stack([np.zeros_like(part.judged), part.judged], axis=1)
         found = network_logits(network, views, judged, path.with_suffix(".onnx"))
         with replacing_file(path) as scratch, scratch.open("wb") as file:
@@ -172,28 +179,28 @@ def source_from_record(dataset: Dataset, folds: list[Part]) -> float:
     return float(balanced_accuracy_score(table["source"], called))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--folder", type=Path, default=Path("champion/patient_data"))
-    parser.add_argument("--freeze", type=int, default=3, help="stages that stay as they are")
-    parser.add_argument("--draws", type=int, default=2, help="of augmentation, of every picture")
-    parser.add_argument("--images", type=int, default=10_000, help="shown to each network")
-    chosen = parser.parse_args()
-    chosen.folder /= f"freeze{chosen.freeze}-draws{chosen.draws}-images{chosen.images}"
-    chosen.folder.mkdir(parents=True, exist_ok=True)
+def main(
+    folder: Path = Path("champion/patient_data"),
+    freeze: Annotated[int, Option(help="stages that stay as they are")] = 3,
+    draws: Annotated[int, Option(help="of augmentation, of every picture")] = 2,
+    images: Annotated[int, Option(help="shown to each network")] = 10_000,
+) -> None:
+    folder /= f"freeze{freeze}-draws{draws}-images{images}"
+    folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     dataset = read_dataset(Workspace.find().data)
     labels, table = np.array(dataset.targets(dataset.table)), dataset.table
-    views = frozen_views(dataset, chosen.freeze, chosen.draws, chosen.folder)
+    views = frozen_views(dataset, freeze, draws, folder)
+    budget = views, labels, folder, freeze, draws, images
     parts, said = list(all_parts(dataset)), []
     out_of_fold = np.full((len(labels), len(dataset.classes)), np.nan)
     for part in parts[:FOLDS]:
-        out_of_fold[part.judged] = out_of_part_logits(part, views, labels, chosen)
+        out_of_fold[part.judged] = out_of_part_logits(part, *budget)
     for at, part in enumerate(parts):
         logits, learnt = out_of_fold.copy(), np.isfinite(out_of_fold[:, 0])
         if at >= FOLDS:
             # A lesion may have pictures of two sources: neither network nor term has seen them.
-            logits[part.judged] = out_of_part_logits(part, views, labels, chosen)
+            logits[part.judged] = out_of_part_logits(part, *budget)
             learnt[:] = False
             learnt[part.train] = True
         learnt[part.judged] = False
@@ -206,14 +213,14 @@ def main() -> None:
         answers = np.concatenate(said[of], axis=1)
         measure = partial(metrics_of, labels[rows], answers, dataset.classes)
         found = bootstrap(lesions, measure, RESAMPLES)
-        shown = Table("from", *METRICS, title=f"{name}: {len(rows):,} pictures")
+        shown = []
         for kind in dict.fromkeys(key.partition("/")[0] for key in found):
             values = (found[f"{kind}/{metric}"] for metric in METRICS)
-            shown.add_row(kind, *(v.signed if " - " in kind else str(v) for v in values))
-        terminal().print(shown)
+            shown.append((kind, *(v.signed if " - " in kind else v for v in values)))
+        show(f"{name}: {len(rows):,} pictures", ("from", *METRICS), shown)
     guessed = source_from_record(dataset, parts[:FOLDS])
     terminal().print(f"Source from the record alone: balanced accuracy {guessed:.3f} of 4 sources")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -2,16 +2,17 @@
 
 Calibration and thresholds are fitted on four fifths of the lesions of the validation split and
 judged on the fifth, five times.
-python benchmarks/prediction_sets.py RUN
+
+Takes about a minute; needs a run that was trained.
 """
 
-import argparse
+from typing import Annotated
 
 import numpy as np
-from rich.console import Console
-from rich.table import Table
 from sklearn.model_selection import GroupKFold
+from typer import Argument
 
+from command import run, show
 from doctor_derma.data.cache import pixel_cache
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.decisions import MELANOMA
@@ -30,23 +31,19 @@ FOLDS = 5
 KINDS = {"marginal": conformal_threshold, "class-conditional": class_thresholds}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("run", help="name of a run")
+def main(name: Annotated[str, Argument(help="of a run")]) -> None:
     workspace = Workspace.find()
-    run = open_run(workspace.runs, parser.parse_args().run)
-    config = run.config
+    trained = open_run(workspace.runs, name)
+    config = trained.config
     dataset = read_dataset(workspace.data)
-    rows = np.flatnonzero(dataset.table["split"] == "val")
-    validation = dataset.table.iloc[rows]
+    places = np.flatnonzero(dataset.table["split"] == "val")
+    validation = dataset.table.iloc[places]
     labels = np.array(dataset.targets(validation))
     counts = np.bincount(dataset.targets(dataset.split("train")), minlength=len(dataset.classes))
-    network = load_network(run)
+    network = load_network(trained)
     network.tta = config.tta
-    logits = network_outputs(network, pixel_cache(dataset, *config.image_size), rows)[0]
-    table = Table(title=f"Prediction sets of {run.name}, target 95%: {len(labels)} images")
-    for heading in ("sets", "all images", "melanoma", "worst class", "classes", "one class only"):
-        table.add_column(heading)
+    logits = network_outputs(network, pixel_cache(dataset, *config.image_size), places)[0]
+    rows = []
     for kind, fit in KINDS.items():
         sets = np.empty(logits.shape, dtype=bool)
         for fitted, judged in GroupKFold(FOLDS).split(logits, groups=validation["lesion"]):
@@ -67,16 +64,13 @@ def main() -> None:
         covered = {dataset.classes[k]: inside[labels == k].mean() for k in np.unique(labels)}
         worst = min(covered, key=covered.__getitem__)
         sizes = sets.sum(axis=1)
-        table.add_row(
-            kind,
-            f"{inside.mean():.3f}",
-            f"{covered.get(MELANOMA, np.nan):.3f}",
-            f"{covered[worst]:.3f} ({worst})",
-            f"{sizes.mean():.2f}",
-            f"{(sizes == 1).mean():.3f}",
-        )
-    Console().print(table)
+        shares = f"{inside.mean():.3f}", f"{covered.get(MELANOMA, np.nan):.3f}"
+        least, single = f"{covered[worst]:.3f} ({worst})", f"{(sizes == 1).mean():.3f}"
+        rows.append((kind, *shares, least, f"{sizes.mean():.2f}", single))
+    headings = "sets", "all images", "melanoma", "worst class", "classes", "one class only"
+    title = f"Prediction sets of {trained.name}, target 95%: {len(labels)} images"
+    show(title, headings, rows)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,13 +1,12 @@
 """How many replicas of the server a rate of requests needs, and what they cost.
 
-    python benchmarks/replicas.py
-
 A simulation, from what ``benchmarks/serving/run.py`` measured of one server on one machine:
 replicas behind a load balancer, with the server's own queue and batches. Prices are arguments;
 docs/scaling/serving.md has the table, and says where the defaults are from.
+
+Takes a few minutes; needs nothing.
 """
 
-import argparse
 import json
 import random
 from collections import deque
@@ -17,10 +16,12 @@ from heapq import heappop, heappush
 from itertools import cycle
 from math import ceil
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import numpy as np
+from typer import Option
 
+from command import run
 from doctor_derma.errors import DermaError
 from doctor_derma.server.settings import Settings
 
@@ -502,33 +503,28 @@ def table(sizes: Sequence[Size], prices: Prices) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    add: Callable[..., Any] = parser.add_argument
-    add("--measured", type=Path, default=MEASURED, help="results of the serving benchmark")
-    add("--rates", default="10,1000,100000", help="requests a second, with commas between")
-    add("--p99", type=float, default=250, help="milliseconds that 99 in 100 answers keep")
-    add("--refused", type=float, default=0.001, help="share that may be answered with 503")
-    add("--cell", type=float, default=1000, help="requests a second of one balancer, at most")
-    add("--requests", type=int, default=100_000, help="of each simulation")
-    add("--speed", type=float, default=1.0, help="of the machines, against the measured one")
-    prices = Prices()
-    add("--node-hour", type=float, default=prices.node_hour, help="dollars of a node")
-    add("--node-replicas", type=int, default=prices.node_replicas, help="that fit on a node")
-    add("--cluster-hour", type=float, default=prices.cluster_hour, help="of the control plane")
-    given = parser.parse_args()
-    options = {name: getattr(given, name) for name in ("cell", "refused", "requests", "speed")}
-    try:
-        times = fit(read_measured(given.measured))
-        sizes = [
-            size(times, float(rate), policy, p99=given.p99 / 1000, **options)
-            for rate in given.rates.split(",")
-            for policy in POLICIES
-        ]
-    except DermaError as error:
-        raise SystemExit(str(error)) from None
-    print(table(sizes, Prices(given.node_hour, given.node_replicas, given.cluster_hour)))
+def main(
+    measured: Annotated[Path, Option(help="results of the serving benchmark")] = MEASURED,
+    rates: Annotated[str, Option(help="requests a second, separated by commas")] = "10,1000,100000",
+    p99: Annotated[float, Option(help="milliseconds that 99 in 100 answers keep")] = 250,
+    refused: Annotated[float, Option(help="share that may be answered with 503")] = 0.001,
+    cell: Annotated[float, Option(help="requests a second of one balancer, at most")] = 1000,
+    requests: Annotated[int, Option(help="of each simulation")] = 100_000,
+    speed: Annotated[float, Option(help="of the machines, against the measured one")] = 1.0,
+    node_hour: Annotated[float, Option(help="dollars of a node")] = Prices.node_hour,
+    node_replicas: Annotated[int, Option(help="that fit on a node")] = Prices.node_replicas,
+    cluster_hour: Annotated[float, Option(help="of the control plane")] = Prices.cluster_hour,
+) -> None:
+    times = fit(read_measured(measured))
+    asked = {"cell": cell, "p99": p99 / 1000, "refused": refused}
+    asked |= {"requests": requests, "speed": speed}
+    sizes = [
+        size(times, float(rate), policy, **asked)
+        for rate in rates.split(",")
+        for policy in POLICIES
+    ]
+    print(table(sizes, Prices(node_hour, node_replicas, cluster_hour)))
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -8,27 +8,27 @@ moving average, in turn and several times in one process:
 - plain: torchvision's ``ImageFolder`` and ``DataLoader`` with two workers and the usual
   transforms of the same kinds (rotation, flip, crop, colour, erasing).
 
-Run it on an idle machine, after importing data: python benchmarks/training_throughput.py
+Takes about 4 minutes; needs imported data and an idle machine.
 """
 
-import argparse
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Annotated
 
 import lightning
 import torch
-from rich.console import Console
-from rich.table import Table
 from timm.utils.model_ema import ModelEmaV3
 from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
+from typer import Option
 
+from command import run, show
 from doctor_derma.data.manifest import Dataset, read_dataset
 from doctor_derma.models.networks import create_network
 from doctor_derma.models.preprocessing import IMAGENET_MEAN, IMAGENET_STD
@@ -135,37 +135,34 @@ def endless(loader: Iterable[Batch]) -> Iterator[Batch]:
         yield from loader
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Workspace.find().data)
-    parser.add_argument("--model", default="eca_resnet18")
-    parser.add_argument("--size", type=read_size, default=Size(112, 112))
-    parser.add_argument("--steps", type=int, default=25)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args()
-    sizes = dict.fromkeys(("image_size", "train_size", "start_size"), given.size)
-    config = TrainConfig(model=given.model, **sizes)
-    dataset = read_dataset(given.data)
+def main(
+    data: Path | None = None,
+    model: str = "eca_resnet18",
+    size: Annotated[Size, Option(parser=read_size)] = "112",
+    steps: int = 25,
+    rounds: int = 3,
+) -> None:
+    sizes = dict.fromkeys(("image_size", "train_size", "start_size"), size)
+    config = TrainConfig(model=model, **sizes)
+    dataset = read_dataset(data or Workspace.find().data)
     loops: dict[str, Callable[[Dataset, TrainConfig, int], float]] = {
         "ceiling": ceiling,
         "ours": ours,
         "plain": plain,
     }
     speeds: dict[str, list[float]] = {name: [] for name in loops}
-    for _ in range(given.rounds):
+    for _ in range(rounds):
         for name, loop in loops.items():
-            speeds[name].append(loop(dataset, config, given.steps))
-
-    table = Table(title=f"{given.model}, {given.size} px, {trainer_precision(config)}")
-    for heading in ("loop", "images/s (median)", "lowest to highest", "ratio to the ceiling"):
-        table.add_column(heading)
+            speeds[name].append(loop(dataset, config, steps))
+    rows = []
     top = statistics.median(speeds["ceiling"])
     for name, found in speeds.items():
         middle = statistics.median(found)
         spread = f"{min(found):.1f} to {max(found):.1f}"
-        table.add_row(name, f"{middle:.1f}", spread, f"{middle / top:.3f}")
-    Console().print(table)
+        rows.append((name, f"{middle:.1f}", spread, f"{middle / top:.3f}"))
+    headings = "loop", "images/s (median)", "lowest to highest", "ratio to the ceiling"
+    show(f"{model}, {size} px, {trainer_precision(config)}", headings, rows)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -121,11 +121,13 @@ def train_tiny(root: Path, name: str, **changes: Any) -> Project:
     return Project(workspace, run)
 
 
-def draw_nothing(patch: pytest.MonkeyPatch) -> None:
-    """Make the plots of reports empty files: drawing them is most of the work of an evaluation."""
-    from doctor_derma.evaluation import report
-
-    patch.setattr(report, "save_png", lambda figure, path: path.touch())
+@contextmanager
+def without_foreign() -> Iterator[pytest.MonkeyPatch]:
+    """Leave those variables out of the environment; give what can change more of it meanwhile."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in FOREIGN:
+            patch.delenv(name, raising=False)
+        yield patch
 
 
 def own_environment(**variables: str) -> dict[str, str]:

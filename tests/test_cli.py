@@ -16,18 +16,17 @@ from doctor_derma.bundle import read_card, read_info
 from doctor_derma.commands import app as entry
 from doctor_derma.workspace import Workspace
 from project import (
-    FOREIGN,
     SMALLEST,
     Project,
     RunDerma,
     copy_data,
     derma,
-    draw_nothing,
     flags,
     largest_file,
     own_environment,
     shallow,
     train_tiny,
+    without_foreign,
 )
 from tiny_bundle import write_bundle
 
@@ -35,9 +34,7 @@ from tiny_bundle import write_bundle
 @pytest.fixture(scope="module")
 def trained(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A root with a finished run of a network that is soon exported again."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in FOREIGN:
-            patch.delenv(name, raising=False)
+    with without_foreign():
         root = copy_data(lesions, tmp_path_factory.mktemp("trained"))
         return train_tiny(root, "tiny", model=shallow())
 
@@ -296,12 +293,12 @@ def test_a_run_that_is_not_there_names_those_that_are(
     assert "tine: no such run; the runs are tiny" in error
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_rules_and_costs_from_export_to_evaluation(
     run_derma: RunDerma, trained: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = tmp_path / "images"
     monkeypatch.setattr(Workspace, "evaluation_images", property(lambda self: images))
-    draw_nothing(monkeypatch)
     root = trained.workspace.root
     costs = tmp_path / "costs.yaml"
     costs.write_text("costs: {mel: {nv: 20}}\n")

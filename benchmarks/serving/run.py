@@ -5,11 +5,10 @@ The same model, pictures and machine for all; the load comes from processes of i
 - ceiling: ONNX Runtime and Pillow in one process, without HTTP.
 - ours: ``derma serve`` on loopback.
 - peers: BentoML, LitServe, ``mlflow models serve``, Flask with torch, each as its own
-  documentation has it, see ``peers/``. They need an environment of their own:
+  documentation has it, see ``peers/``. They need an environment of their own, for --peers:
   python -m venv PEERS && PEERS/bin/pip install -r benchmarks/serving/peers/requirements.txt
 
-Needs Linux and wrk. Run it on an idle machine:
-python benchmarks/serving/run.py --peers PEERS/bin/python
+Takes about an hour, or 5 minutes with --quick; needs Linux, wrk and an idle machine.
 """
 
 import argparse
@@ -27,12 +26,10 @@ from typing import Any
 
 import onnxruntime
 from rich.console import Console
-from serving_bench.answers import expected_labels
 from serving_bench.closed_loop import find_wrk
 from serving_bench.contenders import HERE, contenders
-from serving_bench.measuring import measure_server, module, throughput
-from serving_bench.pictures import draw_pictures
-from serving_bench.plan import QUICK, Plan
+from serving_bench.measuring import QUICK, Plan, measure_server, module, throughput
+from serving_bench.pictures import draw_pictures, expected_labels
 from serving_bench.plot import draw
 from serving_bench.serving import missing
 from serving_bench.table import blocks, markdown, show

@@ -23,6 +23,8 @@ OUTPUT_NAMES = PROBABILITIES, ACTIVATION_MAPS, OOD_SCORE = (
 )
 Precision = Literal["fp32", "fp16", "int8"]
 SetKind = Literal["marginal", "class-conditional"]
+# What is positive, where a picture is called one of two.
+Question = Literal["malignant", "melanoma"]
 
 
 class _Strict(BaseModel):
@@ -192,7 +194,7 @@ class OperatingPoint(_Strict):
     for. ``review_rate`` is the share of all images that were called one of ``classes``.
     """
 
-    question: Literal["malignant", "melanoma"]
+    question: Question
     classes: tuple[str, ...]
     target: str
     threshold: float | None = Field(default=None, ge=0, le=1)

@@ -1,4 +1,4 @@
-"""The one exception that a person can mend, and what pydantic found wrong, for its message."""
+"""The one exception that a person can mend, and what other errors say, for its message."""
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +12,25 @@ class DermaError(Exception):
     The message is one sentence that names the file or setting, says what is wrong
     and what to do. The command line prints it without a traceback and exits with 2.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says; the kind of error where it says nothing.
+
+    >>> first_line(ValueError("no number\\nof any kind")), first_line(TimeoutError())
+    ('no number', 'TimeoutError')
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def kind_and_line(error: BaseException) -> str:
+    """Return the kind of an error and the first line of what it says, of which 200 characters.
+
+    >>> kind_and_line(ValueError("no number\\nof any kind")), kind_and_line(TimeoutError())
+    ('ValueError: no number', 'TimeoutError')
+    """
+    kind, line = type(error).__name__, first_line(error)[:200]
+    return kind if line == kind else f"{kind}: {line}"
 
 
 class Mistake(NamedTuple):

@@ -14,7 +14,7 @@ from urllib.request import getproxies
 
 import httpx
 
-from doctor_derma.errors import DermaError
+from doctor_derma.errors import DermaError, first_line
 
 
 def proxy_of(url: httpx.URL) -> httpx.Proxy | None:
@@ -34,7 +34,7 @@ def proxy_of(url: httpx.URL) -> httpx.Proxy | None:
         httpx.HTTPTransport(proxy=proxy).close()
     except (ValueError, ImportError, httpx.InvalidURL) as error:
         variable = _variable(kind)
-        reason = str(error).splitlines()[0].rstrip(".")
+        reason = first_line(error).rstrip(".")
         raise DermaError(
             f"{variable}: '{address}' is no proxy that can be used ({reason}); write it as "
             f"http://host:port, or name {url.host} in NO_PROXY"

@@ -5,9 +5,8 @@ from collections.abc import Callable
 
 import pytest
 from serving_bench.connection import parse_head
-from serving_bench.open_loop import OpenLoop
-from serving_bench.schedule import arrivals
-from serving_bench.waiting_clients import waiting_clients
+from serving_bench.load import waiting_clients
+from serving_bench.open_loop import OpenLoop, arrivals
 
 REQUEST = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from serving_bench.percentiles import in_milliseconds, percentile
-from serving_bench.watching import growth
+from serving_bench.serving import growth
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_a_tree_ends_even_where_a_child_will_not() -> None:
     assert bystander.poll() is None
     bystander.kill()
     bystander.wait()
-    parent.wait()
+    parent.communicate()  # Closes the pipe, too.
 
 
 def test_a_later_process_of_the_same_number_is_another() -> None:

@@ -1,10 +1,8 @@
 """The simulation of replicas: queueing theory, what was measured, the sizes and the table."""
 
-import importlib.util
 import itertools
 import json
 import math
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import replicas
 from doctor_derma.errors import DermaError
 from doctor_derma.server.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPT = ROOT / "benchmarks" / "replicas.py"
-spec = importlib.util.spec_from_file_location("replicas", SCRIPT)
-assert spec
-assert spec.loader
-replicas = sys.modules["replicas"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(replicas)
-
 Fleet, Service, Times, poisson = (
     replicas.Fleet,
     replicas.Service,
@@ -263,21 +255,9 @@ def test_a_file_without_our_server_is_named(tmp_path: Path, text: str) -> None:
         replicas.read_measured(path)
 
 
-def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
-    monkeypatch.setattr(sys, "argv", ["replicas.py", *map(str, arguments)])
-    replicas.main()
-
-
-def test_the_command_prints_the_table_of_the_guide(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run_command(monkeypatch, "--rates", "10")
+def test_the_command_prints_the_table_of_the_guide(capsys: pytest.CaptureFixture[str]) -> None:
+    replicas.main(rates="10")
     printed = capsys.readouterr().out.splitlines()
     guide = (ROOT / "docs" / "scaling" / "serving.md").read_text().splitlines()
     assert len(printed) == 2 + 4
     assert [line for line in printed if line not in guide] == []
-
-
-def test_the_command_says_what_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(SystemExit, match=r"none\.json: can't be read"):
-        run_command(monkeypatch, "--measured", tmp_path / "none.json")

@@ -10,7 +10,7 @@ from doctor_derma.bundle import BundleInfo, read_info, write_info
 from doctor_derma.data.manifest import read_dataset
 from doctor_derma.export.patient import patients_of
 from doctor_derma.inference.patient import add_patients
-from project import Project, RunDerma, copy_data, draw_nothing
+from project import Project, RunDerma, copy_data
 from tiny_bundle import PATIENT, write_bundle
 
 
@@ -33,10 +33,10 @@ def knowing(tiny_run: Project, tmp_path: Path) -> tuple[Path, BundleInfo]:
     return root, changed
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_evaluation_weighs_what_the_manifest_knows(
-    knowing: tuple[Path, BundleInfo], run_derma: RunDerma, monkeypatch: pytest.MonkeyPatch
+    knowing: tuple[Path, BundleInfo], run_derma: RunDerma
 ) -> None:
-    draw_nothing(monkeypatch)
     root, info = knowing
     common = ("--root", root, "evaluate", "champion", "--no-gallery")
     assert run_derma(*common)[0] == 0

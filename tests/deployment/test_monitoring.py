@@ -1,6 +1,5 @@
 """Dashboard and rules against the figures that the server gives, and the stack that shows them."""
 
-import io
 import json
 import re
 import shutil
@@ -11,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 from fastapi.testclient import TestClient
-from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from doctor_derma.server.app import create_app
+from server.fake_engine import encoded
 from tiny_bundle import GREEN, RED
 
 DEPLOYMENT = Path(__file__).resolve().parents[2] / "deployment"
@@ -47,12 +46,6 @@ def samples(bundle: Path) -> dict[str, set[str]]:
             for sample in family.samples:
                 found.setdefault(sample.name, set()).update(sample.labels.values())
     return found
-
-
-def encoded(colour: tuple[int, int, int]) -> bytes:
-    stream = io.BytesIO()
-    Image.new("RGB", (40, 30), colour).save(stream, "PNG")
-    return stream.getvalue()
 
 
 @pytest.mark.parametrize("query", sorted(set(QUERIES)))

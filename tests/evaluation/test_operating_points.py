@@ -10,6 +10,7 @@ from doctor_derma.evaluation.operating_points import (
     asked,
     expected_cost,
     measure_calls,
+    measure_questions,
     measure_thresholds,
     plot_operating_points,
     threshold_for_review_rate,
@@ -98,6 +99,18 @@ def test_net_benefit_by_hand() -> None:
     assert at["of_all"] == pytest.approx(4 / 10 - 6 / 10 / 3)
     assert (at["sensitivity"], at["specificity"]) == pytest.approx((1, 0.5))
     assert at["net_benefit_low"] <= at["net_benefit"] <= at["net_benefit_high"]
+
+
+def test_the_other_question_is_measured_where_it_can_be_asked() -> None:
+    pictures = ten_pictures()
+    frame = measure_questions(pictures, "melanoma", resamples=5)
+    assert list(frame["question"].unique()) == ["malignant", "melanoma"]
+    # Of the malignant pictures alone only which are melanomas.
+    malignant = pictures.take(np.arange(4))
+    frame = measure_questions(malignant, "melanoma", resamples=5)
+    assert list(frame["question"].unique()) == ["melanoma"]
+    with pytest.raises(DermaError, match="malignant against benign can't be asked"):
+        measure_questions(malignant, "malignant", resamples=5)
 
 
 def test_expected_cost_by_hand() -> None:

@@ -189,7 +189,7 @@ def test_comparison_leaves_every_file(fake: Predictions, tmp_path: Path) -> None
     assert list(summary["models"]) == ["eca_resnet18", "se_resnet18"]
     assert len(summary["differences"]) == 5
     assert summary["differences"][0]["p_value"] == comparison.differences[0].p_value
-    rows = list(csv.DictReader((folder / "predictions.csv").open()))
+    rows = list(csv.DictReader((folder / "predictions.csv").read_text().splitlines()))
     assert len(rows) == 120
     assert rows[0]["se_resnet18.label"] == other.classes[other.predicted[0]]
     links = Links((folder / "report.html").read_text())

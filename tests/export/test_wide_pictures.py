@@ -16,16 +16,14 @@ from doctor_derma.export.exporting import export_run
 from doctor_derma.export.quantization import export_quantized
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.training.runs import open_run
-from project import FOREIGN, Project, copy_data, train_tiny
+from project import Project, copy_data, train_tiny, without_foreign
 
 SIZES = {"image_size": "48x64", "train_size": "48x64", "start_size": "36x48"}
 
 
 @pytest.fixture(scope="module")
 def wide(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name in FOREIGN:
-            patch.delenv(name, raising=False)
+    with without_foreign():
         root = copy_data(lesions, tmp_path_factory.mktemp("wide"))
         yield train_tiny(root, "wide", **SIZES)
 

@@ -352,10 +352,17 @@ def test_fitting_keeps_relative_positions(size: tuple[int, int], side: int) -> N
     assert fit_pixels(corners(), 16, 24).tobytes() == np.asarray(corners()).tobytes()
 
 
-def test_decoding_leaves_no_file_open(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
-    path = tmp_path / "picture.png"
-    path.write_bytes(save(corners()))
-    open_image(path)
+@pytest.mark.parametrize("share", [1, 0.5, 0.4])
+@pytest.mark.parametrize("form", ["GIF", "MPO", "PNG", "TIFF", "WEBP"])
+def test_decoding_leaves_no_file_open(
+    form: str, share: float, tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    two_frames = save(corners(), form, save_all=True, append_images=[corners().rotate(180)])
+    path = tmp_path / "picture"
+    path.write_bytes(two_frames[: int(share * len(two_frames))])
+    refused = contextlib.suppress(UnreadableImage) if share < 1 else contextlib.nullcontext()
+    with refused:
+        open_image(path)
     gc.collect()
     assert [w for w in recwarn.list if issubclass(w.category, ResourceWarning)] == []
 

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import mlflow
@@ -44,7 +45,7 @@ def half_made(workspace: Workspace, made: Path) -> Path:
     """Leave a database as two processes that made it at once did."""
     path = workspace.tracking_database
     path.write_bytes(made.read_bytes())
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("DELETE FROM experiments")
         connection.execute("CREATE TABLE _alembic_tmp_latest_metrics (step INTEGER)")
         connection.execute("UPDATE alembic_version SET version_num = '451aebb31d03'")
@@ -179,7 +180,7 @@ def test_runs_in_a_half_made_database_are_not_moved_away_lightly(
     workspace: Workspace, made: Path
 ) -> None:
     path = half_made(workspace, made)
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("INSERT INTO runs (run_uuid) VALUES ('a')")
     os.utime(path, (time.time() - 3600,) * 2)
     with pytest.raises(DermaError, match="it holds 1 runs; copy it, then run 'mlflow db upgrade "):

@@ -15,7 +15,7 @@ from doctor_derma.tracking import tracker
 from doctor_derma.tracking.tracker import Tracker
 from doctor_derma.training.runs import open_run
 from doctor_derma.workspace import Workspace
-from project import Project, draw_nothing, new_run, shallow, train_tiny
+from project import Project, new_run, shallow, train_tiny
 
 WARNING = "Tracking can't be reached"
 
@@ -119,6 +119,7 @@ def test_a_run_that_never_began_leaves_no_folder(
     new_run(root, "vit")
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_evaluation_is_written_all_the_same(
     tiny_run: Project,
     closed_port: int,
@@ -128,7 +129,6 @@ def test_an_evaluation_is_written_all_the_same(
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{closed_port}")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
-    draw_nothing(monkeypatch)
     monkeypatch.setattr(Workspace, "evaluation_images", property(lambda self: tmp_path / "images"))
     predictions, figures, folder = evaluate_model(tiny_run.workspace, "tiny", "test")
     assert (folder / "report.html").is_file()

@@ -21,7 +21,7 @@ from doctor_derma.training.folds import parts_of
 from doctor_derma.training.loop import train
 from doctor_derma.training.runs import Run, RunIsBusy, locked, open_run
 from doctor_derma.workspace import Workspace
-from project import FOREIGN, copy_data, import_lesions, new_run, recipe, shallow
+from project import copy_data, import_lesions, new_run, recipe, shallow, without_foreign
 
 FOLDS = {"model": shallow(), "folds": 2, "epochs": 1}
 
@@ -43,9 +43,7 @@ class CountedFit:
 @pytest.fixture(scope="module")
 def folded(lesions: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workspace]:
     """Two folds, stopped at the second and gone on with."""
-    with pytest.MonkeyPatch.context() as patch:
-        for name in FOREIGN:
-            patch.delenv(name, raising=False)
+    with without_foreign():
         workspace = Workspace(copy_data(lesions, tmp_path_factory.mktemp("folded")))
         with pytest.raises(KeyboardInterrupt):
             train_leaving_out(workspace, recipe(**FOLDS), "cv", CountedFit("cv-fold1"))

@@ -1,25 +1,57 @@
-"""All that is measured of one server."""
+"""All that is measured of one server, how long and how much."""
 
 import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from doctor_derma.bundle import read_info
 from doctor_derma.errors import DermaError
-from serving_bench.answers import check_answers
 from serving_bench.closed_loop import closed_loop
 from serving_bench.contenders import CODE, HERE, Contender
-from serving_bench.plan import CLIENTS, LOADS, OVERLOAD, Plan
-from serving_bench.serving import Served, served
-from serving_bench.watching import growth, watching
+from serving_bench.pictures import check_answers
+from serving_bench.serving import Served, growth, served, watching
 
+CLIENTS = (1, 8, 32)
+# Shares of a server's own highest throughput at which latency is measured.
+LOADS = (0.5, 0.8)
+OVERLOAD = 10
 SOAK_CLIENTS = 8
 # Requests between two looks at how many have been answered.
 SOAK_STEP_SECONDS = 10.0
 Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One benchmark.
+
+    Attributes
+    ----------
+    pictures : number of different pictures that are sent
+    seconds : of each measurement
+    ceiling_seconds : of each way of running the network without HTTP
+    soak : requests that our server answers while its memory is watched
+    peer_soak : the same for peers
+    deadline : seconds after which a client gives an answer up
+    connections : that the open loop may hold
+    """
+
+    pictures: int = 42
+    seconds: float = 20.0
+    ceiling_seconds: float = 5.0
+    soak: int = 100_000
+    peer_soak: int = 5_000
+    deadline: float = 2.0
+    connections: int = 512
+
+
+QUICK = Plan(
+    pictures=21, seconds=2.0, ceiling_seconds=1.0, soak=300, peer_soak=150, connections=256
+)
 
 
 def module(name: str, *arguments: object, stderr: int | None = subprocess.DEVNULL) -> Any:

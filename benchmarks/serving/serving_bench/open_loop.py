@@ -7,13 +7,12 @@ is charged for everyone who would have waited (no coordinated omission).
 import asyncio
 import time
 from collections import Counter, OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import cycle
 from typing import Any
 
 from serving_bench.connection import BROKEN, Connection, Reply
 from serving_bench.percentiles import in_milliseconds
-from serving_bench.schedule import arrivals
 
 SWEEP_SECONDS = 0.02
 # 503, or 429 for an address with too many requests under way, as those of this process are.
@@ -147,6 +146,14 @@ class OpenLoop:
                     connection.abort()
                     self.outcomes["given up"] += 1
                     self._free(connection, reusable=False)
+
+
+def arrivals(rate: float, seconds: float) -> Iterator[float]:
+    """Yield the seconds after the start at which requests are due, ``1 / rate`` apart."""
+    index = 0
+    while (due := index / rate) < seconds:
+        yield due
+        index += 1
 
 
 def outcome(reply: Reply) -> str:

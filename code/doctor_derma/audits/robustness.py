@@ -182,13 +182,11 @@ def _measure(
 def _groups() -> Iterator[tuple[str, str, slice]]:
     """Name each value's corruption and severity, and the versions that it is the mean of."""
     yield CLEAN, "0", slice(0, 1)
-    first = 1
-    for name in CORRUPTIONS:
-        after = first + len(SEVERITIES)
-        for position, severity in zip(range(first, after), SEVERITIES, strict=True):
+    for number, name in enumerate(CORRUPTIONS):
+        first = 1 + number * len(SEVERITIES)
+        for position, severity in enumerate(SEVERITIES, first):
             yield name, str(severity), slice(position, position + 1)
-        yield name, MEAN, slice(first, after)
-        first = after
+        yield name, MEAN, slice(first, first + len(SEVERITIES))
     yield ALL, MEAN, slice(1, None)
 
 

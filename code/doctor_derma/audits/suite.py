@@ -25,12 +25,11 @@ from doctor_derma.audits.groups import interval_of
 from doctor_derma.data.manifest import Dataset
 from doctor_derma.data.masks import read_mask
 from doctor_derma.evaluation.plots.curves import plot_reliability
-from doctor_derma.evaluation.plots.style import save_png
 from doctor_derma.evaluation.predictions import Predictions
-from doctor_derma.evaluation.report import write_json
+from doctor_derma.evaluation.report import save_plots, write_json
 from doctor_derma.evaluation.tables import Table
 from doctor_derma.inference.classifier import Classifier
-from doctor_derma.terminal import terminal, with_progress
+from doctor_derma.terminal import terminal
 
 TABLES_FILE = "tables.txt"
 PROVENANCE_FILE = "provenance.json"
@@ -154,8 +153,7 @@ def write_audit(audit: Audit, provenance: Mapping[str, Any], folder: Path) -> No
     with replacing_own_folder(folder, TABLES_FILE) as scratch:
         for name, frame in audit.frames.items():
             frame.to_csv(scratch / f"{name}.csv", index=False, float_format="%.6g")
-        for name, figure in with_progress(list(audit.figures.items()), "Drawing plots"):
-            save_png(figure, scratch / f"{name}.png")
+        save_plots(audit.figures, scratch)
         write_json(dict(provenance), scratch / PROVENANCE_FILE)
         (scratch / TABLES_FILE).write_text("\n".join(map(_as_text, audit.tables)))
 

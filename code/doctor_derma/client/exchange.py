@@ -124,7 +124,7 @@ def query_of(rule: Rule | None, patient: Patient) -> str:
     return "?" + urlencode({name: of for name, of in asked.items() if of is not None})
 
 
-def predict_one(picture: bytes, retries: Retries, query: str = "") -> Exchange[Prediction]:
+def predict_one(picture: bytes, retries: Retries, query: str) -> Exchange[Prediction]:
     """Classify a picture; ``query`` is that of ``query_of``."""
     body = yield from fetch(PREDICT + query, retries, {"image": [picture]})
     return read_prediction(read_as(Answer, body))
@@ -146,7 +146,8 @@ def predict_many(
         else:
             results[index] = encoded
     backoff, wait = Backoff(retries), 0.0
-    while asked := [index for index in pictures if _missing(results.get(index))]:
+    asked = list(pictures)
+    while asked:
         sent = {"images": [pictures[index] for index in asked]}
         reply = yield Request(BATCH + query, backoff.remaining(wait), sent, wait)
         failure = _failure(reply)
@@ -157,7 +158,8 @@ def predict_many(
                 failure = problem_error(item.problem)
         if failure and not _passes(failure):
             raise failure
-        if not any(_missing(results.get(index)) for index in asked):
+        asked = [index for index in asked if _missing(results.get(index))]
+        if not asked:
             break
         again = backoff.wait(read_retry_after(reply.retry_after))
         if again is not None:

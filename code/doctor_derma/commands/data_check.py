@@ -121,58 +121,15 @@ def find_judges(
 ) -> tuple[str, list[tuple["Classifier", "np.ndarray"]]]:
     """Return a model's name, and its networks, each with the images that it has not seen.
 
-    Those are the test split, and the images that a run was validated with or left out; of a model
-    that was trained on all but the test split, those that its twins left out. Raises as
-    ``check_data``.
+    Those are as in ``load_judges``; of a model that was trained on all but the test split, its
+    twins judge what they left out. Raises as ``check_data``.
     """
-    import numpy as np
-
-    from doctor_derma.bundle import INFO_FILE, read_info
+    from doctor_derma.bundle import read_info
     from doctor_derma.commands.models import find_bundle
-    from doctor_derma.export.unseen import recipe_of
-    from doctor_derma.inference.classifier import Classifier
-    from doctor_derma.training.folds import parts_of
+    from doctor_derma.export.out_of_fold import fold_bundles
+    from doctor_derma.export.unseen import load_judges, with_twins
 
-    if family := _fold_bundles(workspace, reference):
-        folders, name = family, reference
-    else:
-        folders = [find_bundle(workspace, reference)]
-        info = read_info(folders[0])
-        name = info.name
-        # Those of the shipped model are not here.
-        bundles = [workspace.runs / twin / "bundle" for twin in info.twins]
-        folders += [bundle for bundle in bundles if (bundle / INFO_FILE).is_file()]
-    test = np.flatnonzero(dataset.table["split"] == "test")
-    judges = []
-    for folder in folders:
-        classifier = Classifier.load(folder)
-        info = classifier.info
-        if info.data.fingerprint != dataset.fingerprint:
-            raise DermaError(
-                f"{folder}: trained on other data than {dataset.folder} holds, so which images it "
-                "has not seen isn't known; train on these with: derma train --folds 5"
-            )
-        config = recipe_of(info, folder)
-        parts = parts_of(dataset, config)
-        unseen = [] if config.refit else [parts.val, parts.judged]
-        judges.append((classifier, np.unique(np.concatenate([test, *unseen]))))
-    return name, judges
-
-
-def _fold_bundles(workspace: Workspace, reference: str) -> list[Path]:
-    """Return the bundles of a family of fold runs; none where the name is not one of a family."""
-    from doctor_derma.export.out_of_fold import fold_family
-    from doctor_derma.training.runs import INFO_FILE
-
-    is_run, is_family = (
-        (workspace.runs / name / INFO_FILE).is_file() for name in (reference, f"{reference}-fold0")
-    )
-    if is_run or not is_family:
-        return []
-    family, missing = fold_family(workspace.runs, reference)
-    if missing:
-        raise DermaError(
-            f"{reference}: {', '.join(missing)} did not come to an end; the command that trains "
-            f"the folds goes on with them, or name one that did: derma data check {reference}-fold0"
-        )
-    return [run.bundle for run in family]
+    if family := fold_bundles(workspace.runs, reference):
+        return reference, load_judges(family, dataset)
+    bundle = find_bundle(workspace, reference)
+    return read_info(bundle).name, load_judges(with_twins(workspace.runs, bundle), dataset)

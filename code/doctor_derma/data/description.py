@@ -164,7 +164,8 @@ def _draw_counts(axis: Axes, dataset: Dataset) -> None:
     axis.set(title="Images by class and split", ylabel="images (log scale)", yscale="log")
     axis.set_ylim(1, 3 * counts.to_numpy().max())
     axis.set_xticks(positions, dataset.classes)
-    axis.legend(frameon=False)
+    # Named, as matplotlib warns of this default where to find a place takes over a second.
+    axis.legend(loc="best", frameon=False)
 
 
 def _draw_ages(axis: Axes, dataset: Dataset) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from doctor_derma.cpus import usable_cpus
-from doctor_derma.errors import DermaError
+from doctor_derma.errors import DermaError, first_line
 
 ADDRESS_VARIABLE = "RAY_ADDRESS"
 # Blocks of decoded pictures pass through it, a few at a time.
@@ -100,10 +100,9 @@ def _join(address: str) -> None:
     try:
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (ConnectionError, RuntimeError, ValueError, RayError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise DermaError(
-            f"{address}: this Ray cluster can't be joined ({reason}); give host:port of its head, "
-            "with the same versions of Ray and Python as here"
+            f"{address}: this Ray cluster can't be joined ({first_line(error)}); give host:port of "
+            "its head, with the same versions of Ray and Python as here"
         ) from error
 
 

@@ -140,6 +140,21 @@ def measure_thresholds(
     return pd.DataFrame(rows)
 
 
+def measure_questions(
+    predictions: Predictions, question: str, resamples: int = RESAMPLES
+) -> pd.DataFrame:
+    """Measure the thresholds of a question, and of every other one that can be asked.
+
+    Returns the rows of ``measure_thresholds``. Raises as ``asked``, of ``question`` alone.
+    """
+    frames = [
+        measure_thresholds(predictions, one, resamples)
+        for one in QUESTIONS
+        if one == question or can_be_asked(one, predictions)
+    ]
+    return pd.concat(frames)
+
+
 def expected_cost(share: np.ndarray, sensitivity: float, specificity: float) -> np.ndarray:
     """Return the normalised expected cost at probability costs ``share`` of a point [2]_.
 

@@ -219,10 +219,7 @@ def write_report(
     """
     write_json(summary, folder / METRICS_FILE)
     cards = {name: gallery.make_cards(models, rows) for name, rows in galleries.items() if rows}
-    plots = {folder / f"{name}.png": CAPTIONS[name] for name in figures}
-    drawn = list(zip(plots, figures.values(), strict=True))
-    for path, figure in with_progress(drawn, "Drawing plots"):
-        save_png(figure, path)
+    save_plots(figures, folder)
     gallery.save_galleries(cards, folder)
     write_page(
         folder / REPORT_FILE,
@@ -231,7 +228,7 @@ def write_report(
         subtitle=subtitle,
         notice=NOTICE,
         tables=tables,
-        plots=plots,
+        plots={folder / f"{name}.png": CAPTIONS[name] for name in figures},
         galleries={gallery.TITLES[name]: of for name, of in cards.items()},
         gallery_caption=gallery.MAP_CAPTION,
         provenance=provenance,
@@ -253,6 +250,12 @@ def write_page(path: Path, template: str, **values: Any) -> None:
     environment.filters |= {"png": _png_uri, "jpeg": _jpeg_uri}
     text = environment.get_template(template).render(**values)
     path.write_text(text, encoding="utf-8")
+
+
+def save_plots(figures: Mapping[str, Figure], folder: Path) -> None:
+    """Save each figure as a PNG; the keys are file names without their suffix."""
+    for name, figure in with_progress(list(figures.items()), "Drawing plots"):
+        save_png(figure, folder / f"{name}.png")
 
 
 def write_json(summary: dict[str, Any], path: Path) -> None:

@@ -104,7 +104,6 @@ def write_graph(graph: ServingGraph, height: int, width: int, path: Path) -> Non
         verbose=False,
     )
     assert program is not None
-    program.optimize()
     for node in program.model.graph:
         # It names files of this machine, which are nobody else's business.
         node.metadata_props.pop("pkg.torch.onnx.stack_trace", None)

@@ -106,6 +106,22 @@ def fold_family(folder: Path, name: str) -> tuple[list[Run], list[str]]:
     return runs, missing
 
 
+def fold_bundles(folder: Path, name: str) -> list[Path]:
+    """Return the bundles of a family of fold runs; none where a name is not that of a family.
+
+    Raises `DermaError` when a fold of the family did not come to its end.
+    """
+    if _has_run(folder, name) or not _has_run(folder, f"{name}-fold0"):
+        return []
+    family, missing = fold_family(folder, name)
+    if missing:
+        raise DermaError(
+            f"{name}: {', '.join(missing)} did not come to an end; the command that trains "
+            f"the folds goes on with them, or name one that did: derma data check {name}-fold0"
+        )
+    return [run.bundle for run in family]
+
+
 def _has_run(folder: Path, name: str) -> bool:
     return (folder / name / INFO_FILE).is_file()
 

@@ -188,27 +188,23 @@ def _bytes_of(source: Encoded) -> bytes:
     return source if isinstance(source, bytes) else Path(source).read_bytes()
 
 
-def _open(source: Encoded, side: int | None) -> ImageFile.ImageFile:
+def _open(source: Encoded) -> ImageFile.ImageFile:
     file = io.BytesIO(source) if isinstance(source, bytes) else Path(source)
     try:
-        image = Image.open(file, formats=DECODERS)
+        return Image.open(file, formats=DECODERS)
     except UnidentifiedImageError:
         # Pillow looks for a resolution in damaged EXIF data of a JPEG, and may give up the picture.
         if not (encoded := _bytes_of(source)).startswith(_JPEG_START):
             raise
         repaired = io.BytesIO(_JPEG_START + _JFIF_HEADER + encoded[len(_JPEG_START) :])
-        image = Image.open(repaired, formats=("JPEG",))
-    # What is over the limit keeps its size, to be refused for it.
-    if side and image.width * image.height <= MAX_PIXELS:
-        image.draft(None, (side, side))
-    return image
+        return Image.open(repaired, formats=("JPEG",))
 
 
 def _read(source: Encoded | Image.Image, side: int | None) -> Image.Image:
     """Decode the pixels, at 8 bits a channel."""
     if isinstance(source, Image.Image):
         _check_size(*source.size)
-        return _load(source, source, side)
+        return _load(source, source)
     head = _first_bytes(source)
     if not head:
         if isinstance(source, bytes) or Path(source).is_file():
@@ -232,11 +228,14 @@ def _read(source: Encoded | Image.Image, side: int | None) -> Image.Image:
     # Bytes come from strangers, who may mean to keep the decoder busy.
     if isinstance(source, bytes) and (excess := look_through(source).excess):
         raise UnreadableImage(excess)
-    image = _open(source, side)
-    _check_size(*image.size)
-    if side and can_shrink(image.format) and bytes_to_decode(image) > LARGE_BYTES:
-        return load_shrunk(source, str(image.format), side)
-    return _load(image, source, side)
+    # Pillow would leave the file open where it can't decode it, or where there are further frames.
+    with _open(source) as image:
+        _check_size(*image.size)
+        if side:
+            image.draft(None, (side, side))
+            if can_shrink(image.format) and bytes_to_decode(image) > LARGE_BYTES:
+                return load_shrunk(source, str(image.format), side)
+        return _load(image, source)
 
 
 def _read_eager(encoded: bytes, kind: str, side: int | None) -> Image.Image:
@@ -254,7 +253,7 @@ def _read_eager(encoded: bytes, kind: str, side: int | None) -> Image.Image:
         # Each level is half the size, down to what a network looks at.
         halvings = max(min(image.size) // side, 1).bit_length() - 1
         image.reduce = min(halvings, structure.levels)
-    return _load(image, encoded, side)
+    return _load(image, encoded)
 
 
 def _is_raw(source: Encoded) -> bool:
@@ -268,18 +267,20 @@ def _check_size(width: int, height: int) -> None:
         raise UnreadableImage(reason, "large")
 
 
-def _load(image: Image.Image, source: Encoded | Image.Image, side: int | None) -> Image.Image:
+def _load(image: Image.Image, source: Encoded | Image.Image) -> Image.Image:
     raw = raw_mode(image)
     image.load()
     if image.mode in DEEP_GREY:
         return grey_to_8_bits(image, raw)
     if ";16" not in raw or (bits := bits_in_use(image)) == 16:
         return image
-    # All is in the low bytes, which Pillow skipped.
-    if isinstance(source, Image.Image) or not read_low_bytes(again := _open(source, side)):
-        raise UnreadableImage(f"{bits} bits in a file of 16, black to most programs: save it in 8")
-    again.load()
-    return join_bytes(image, again, bits)
+    if not isinstance(source, Image.Image):
+        # All is in the low bytes, which Pillow skipped.
+        with _open(source) as again:
+            if read_low_bytes(again):
+                again.load()
+                return join_bytes(image, again, bits)
+    raise UnreadableImage(f"{bits} bits in a file of 16, black to most programs: save it in 8")
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -9,7 +9,7 @@ import onnxruntime as ort
 
 from doctor_derma.bundle import INFO_FILE, INPUT_NAME, OUTPUT_NAMES, BundleInfo
 from doctor_derma.cpus import usable_cpus
-from doctor_derma.errors import DermaError
+from doctor_derma.errors import DermaError, first_line
 from doctor_derma.inference.providers import check_providers, prepare_providers
 
 
@@ -48,7 +48,7 @@ def open_graph(
         session = ort.InferenceSession(path, options, providers=list(providers), enable_fallback=0)
     except Exception as error:
         raise DermaError(
-            f"{path}: ONNX Runtime can't load this graph ({_first_line(error)}); "
+            f"{path}: ONNX Runtime can't load this graph ({first_line(error)}); "
             "export the run again"
         ) from error
     check_providers(session, providers)
@@ -58,7 +58,7 @@ def open_graph(
             outputs = session.run(list(OUTPUT_NAMES), {INPUT_NAME: black})
         except Exception as error:
             raise DermaError(
-                f"{path}: ONNX Runtime can't run this graph ({_first_line(error)}); "
+                f"{path}: ONNX Runtime can't run this graph ({first_line(error)}); "
                 "export the run again"
             ) from error
         wrong = _wrong_outputs(info, *outputs)
@@ -115,7 +115,3 @@ def _wrong_outputs(
     if not abs(float(probabilities.sum()) - 1) < 1e-3:
         return "its probabilities don't sum to 1"
     return None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

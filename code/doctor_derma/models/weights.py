@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from doctor_derma.bundle import file_sha256
-from doctor_derma.errors import DermaError
+from doctor_derma.errors import DermaError, first_line
 
 # Packages of the extra ``train`` that carry the weights of a backbone, under Apache 2.0 (their
 # LICENSE files; the packages' metadata name none).
@@ -116,7 +116,7 @@ def _read(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
-        reason = str(error).split(". ")[0].splitlines()[0]
+        reason = first_line(error).split(". ")[0]
         raise DermaError(f"{path}: these weights can't be read ({reason})") from error
     if isinstance(found, dict) and isinstance(found.get("state_dict"), dict):
         found = found["state_dict"]

@@ -120,6 +120,8 @@ def _uvicorn_config(app: FastAPI | Callable[[], FastAPI], settings: Settings) ->
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise DermaError(f"port: {port} is out of range; choose 1 to 65535")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family)
@@ -127,8 +129,6 @@ def _listen(host: str, port: int) -> socket.socket:
         other = f"can't listen there ({error.strerror or error}); choose another host"
         reason = _CANNOT_LISTEN.get(error.errno or 0, other)
         raise DermaError(f"{host}:{port}: {reason}") from error
-    except OverflowError as error:
-        raise DermaError(f"port: {port} is out of range; choose 1 to 65535") from error
     # Of its connections, too: Nagle's algorithm (RFC 896) and delayed acknowledgements would hold
     # back the end of an answer for 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

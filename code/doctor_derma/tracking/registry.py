@@ -12,7 +12,7 @@ from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema, Tens
 
 from doctor_derma._version import __version__
 from doctor_derma.bundle import read_info
-from doctor_derma.errors import DermaError
+from doctor_derma.errors import DermaError, first_line
 from doctor_derma.tracking.store import locked, open_store
 from doctor_derma.workspace import Workspace
 
@@ -79,7 +79,7 @@ def fetch_champion(workspace: Workspace, data_name: str) -> Path:
     except DermaError as error:
         raise DermaError(f"{error}; a run can be promoted without MLflow, by its name") from error
     except Exception as error:  # MLflow raises its own, its HTTP library's and SQLAlchemy's
-        reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+        reason = first_line(error)[:200]
         raise DermaError(
             f"{mlflow.get_tracking_uri()}: no champion of '{name}' ({reason}); "
             "train one with 'derma train', or name the run to promote"

@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import mlflow
 
-from doctor_derma.errors import DermaError
+from doctor_derma.errors import DermaError, kind_and_line
 from doctor_derma.terminal import terminal
 from doctor_derma.tracking.registry import register_bundle
 from doctor_derma.tracking.store import open_store
@@ -38,10 +38,8 @@ class Guard:
             self.reachable = False
             with suppress(Exception):  # A run left open would be tried again when Python ends.
                 mlflow.end_run("FAILED")
-            reason = str(error)
-            if not isinstance(error, DermaError):  # Only the beginning of what is not ours.
-                kind = type(error).__name__
-                reason = f"{kind}: {(reason.strip() or kind).splitlines()[0][:200]}"
+            # Only the beginning of what is not ours.
+            reason = str(error) if isinstance(error, DermaError) else kind_and_line(error)
             terminal(error=True, soft_wrap=True).print(
                 f"Tracking can't be reached, the run goes on without it "
                 f"(metrics stay in the run's folder): {reason}",

@@ -105,7 +105,8 @@ def plot_curves(metrics_file: Path, path: Path, title: str) -> None:
             axes.plot(measured["epoch"] + 1, measured[column], marker=".", label=label)
         axes.set(title=panel, xlabel="epoch", ylabel=unit)
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        # Named, as matplotlib warns of this default where to find a place takes over a second.
+        axes.legend(loc="best", frameon=False)
     with replacing_file(path) as scratch:
         figure.savefig(scratch)
 

@@ -101,7 +101,7 @@ def write_site(folder: Path, bundle: Path, runtime: Path) -> Site:
 
 def _write_page(site: Path, bundle: Path) -> None:
     static, local = site / "static", site / "local"
-    shutil.copytree(STATIC, static)
+    shutil.copytree(STATIC, static, ignore=shutil.ignore_patterns("index.html"))
     shutil.copyfile(OWN / ENGINE, static / ENGINE)
     for side in ICON_SIDES:
         _write_icon(static / f"icon-{side}.png", side)
@@ -109,8 +109,7 @@ def _write_page(site: Path, bundle: Path) -> None:
     for script in sorted(OWN.glob("*.js")):
         if script.name not in (ENGINE, SERVICE_WORKER):
             shutil.copyfile(script, local / script.name)
-    page = (static / "index.html").read_text()
-    (static / "index.html").unlink()
+    page = (STATIC / "index.html").read_text()
     page = _DIFFERENCE.sub(lambda found: _TEXTS[found[1]], page)
     (site / "index.html").write_text(page.replace('href="card"', 'href="card.html"'))
     card = card_html(read_card(bundle))

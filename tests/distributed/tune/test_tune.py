@@ -23,7 +23,7 @@ from doctor_derma.training.config import load_config
 from doctor_derma.training.loop import train
 from doctor_derma.training.runs import create_run, open_run
 from doctor_derma.workspace import Workspace
-from project import FOREIGN, RECIPE, copy_data
+from project import RECIPE, copy_data, without_foreign
 
 EPOCHS = 3
 POPULATION_EPOCHS = 4
@@ -53,9 +53,7 @@ def tuned(ray_here: None, root: Path, tmp_path_factory: pytest.TempPathFactory) 
         "reduction": 2,
         "parallel": 1,
     }
-    with pytest.MonkeyPatch.context() as patch:
-        for name in FOREIGN:
-            patch.delenv(name, raising=False)
+    with without_foreign():
         asked = sweep(tmp_path_factory.mktemp("yaml"), **changes)
         return tune(Workspace(root), asked, "swept", None)
 

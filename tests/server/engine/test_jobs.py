@@ -14,7 +14,7 @@ from doctor_derma.images.decoding import decode
 from doctor_derma.inference.classifier import Classifier
 from doctor_derma.server.engine.batching import Classified, Failed, Job, Outcome, work
 from doctor_derma.server.engine.decoding import Unread, where_to_decode
-from images.made import heic, with_size
+from images.made import heic, png_chunk, with_size
 from tiny_bundle import BLUE, GREEN, RED, SIZE
 
 
@@ -157,9 +157,7 @@ def pixels_said(data: bytes, width: int, height: int) -> bytes:
 
 def with_text(png: bytes, length: int) -> bytes:
     """Put compressed text behind a PNG's header, of so many bytes when it is unpacked."""
-    data = b"zTXt" + b"k\0\0" + zlib.compress(bytes(length), 9)
-    chunk = struct.pack(">I", len(data) - 4) + data + struct.pack(">I", zlib.crc32(data))
-    return png[:33] + chunk + png[33:]
+    return png[:33] + png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(length), 9)) + png[33:]
 
 
 PROGRESSIVE = encoded((3000, 2400), "JPEG", progressive=True)

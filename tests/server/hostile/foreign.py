@@ -7,7 +7,8 @@ import random
 import time
 import zipfile
 
-from server.hostile.pictures import base_files, noise, save
+from images.made import save
+from server.hostile.pictures import base_files, noise
 
 MAGIC = {
     "jpeg": b"\xff\xd8\xff\xe0\x00\x10JFIF\0",

@@ -3,8 +3,8 @@
 import struct
 import zlib
 
-from images.made import png_chunk
-from server.hostile.pictures import base_files, noise, save
+from images.made import png_chunk, save
+from server.hostile.pictures import base_files, noise
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 HUGE = (0, 1, 10_001, 65_535, 2**31 - 1, 2**32 - 1)

@@ -2,7 +2,8 @@
 
 from PIL import Image
 
-from server.hostile.pictures import noise, save
+from images.made import save
+from server.hostile.pictures import noise
 
 ORIENTATION = 0x0112
 

@@ -1,10 +1,9 @@
 """Small pictures to start from."""
 
-import io
-from typing import Any
-
 import numpy as np
 from PIL import Image
+
+from images.made import save
 
 
 def noise(mode: str, width: int, height: int, seed: int) -> Image.Image:
@@ -20,13 +19,6 @@ def noise(mode: str, width: int, height: int, seed: int) -> Image.Image:
         return Image.fromarray(values[..., 0].astype(kind) * 257)
     channels = [Image.fromarray(values[..., band]) for band in range(bands)]
     return Image.merge(mode, channels)
-
-
-def save(image: Image.Image, format: str, **settings: Any) -> bytes:
-    """Return a picture as a file."""
-    stream = io.BytesIO()
-    image.save(stream, format, **settings)
-    return stream.getvalue()
 
 
 def base_files(seed: int) -> dict[str, bytes]:

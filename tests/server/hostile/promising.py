@@ -6,9 +6,9 @@ from itertools import repeat
 import numpy as np
 from PIL import Image
 
-from images.made import heic, jpeg_2000_head, with_size
+from images.made import heic, jpeg_2000_head, save, with_size
 from images.test_dicom import DEFLATED, JPEG, dicom
-from server.hostile.pictures import noise, save
+from server.hostile.pictures import noise
 
 
 def promising_files(seed: int) -> dict[str, bytes]:

@@ -57,11 +57,11 @@ def recognise(folder: Path) -> list[Labels]:
     return found or [labels for labels in [_fitting(usual_layout(), heads)] if labels]
 
 
-def recognise_table(table: Path, layout: Layout | None = None) -> Labels | None:
+def recognise_table(table: Path) -> Labels | None:
     """Return the layout of one table, with what tables beside it add; None where it has none."""
-    heads = {table: _columns(table)} | _heads_of(sorted(table.parent.iterdir()))
-    layouts = [layout] if layout else [*presets().values(), usual_layout()]
-    found = (_fitting(one, heads, only=table) for one in layouts)
+    heads = _heads_beside(table)
+    layouts = [*presets().values(), usual_layout()]
+    found = (_fitting(layout, heads, only=table) for layout in layouts)
     return next((labels for labels in found if labels), None)
 
 
@@ -72,9 +72,10 @@ def require_layout(table: Path, layout: Layout, named: Iterable[str] = ()) -> La
     ----------
     named : columns that have to be there, beside those of image and label
     """
-    found = recognise_table(table, layout)
+    heads = _heads_beside(table)
+    found = _fitting(layout, heads, only=table)
     tables = (*found.tables, *found.joined) if found else (table,)
-    columns = set().union(*map(_columns, tables))
+    columns = set().union(*(heads[path] for path in tables))
     there = f"(found {', '.join(sorted(columns))})"
     if not found:
         lacking = layout.label or ", ".join(layout.classes)
@@ -87,6 +88,13 @@ def require_layout(table: Path, layout: Layout, named: Iterable[str] = ()) -> La
     if missing := [column for column in named if columns.isdisjoint(_names(column))]:
         raise DermaError(f"{table}: column '{missing[0]}' is missing {there}")
     return found
+
+
+def _heads_beside(table: Path) -> dict[Path, set[str]]:
+    """Return the columns of a table, which has to be one, and of those in its folder."""
+    heads = {table: _columns(table)}
+    others = (path for path in sorted(table.parent.iterdir()) if path != table)
+    return heads | _heads_of(others)
 
 
 def _heads_of(paths: Iterable[Path]) -> dict[Path, set[str]]:

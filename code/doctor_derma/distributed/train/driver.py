@@ -10,11 +10,11 @@ from ray.util.queue import Empty, Queue
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from doctor_derma.data.manifest import Dataset
-from doctor_derma.distributed.train.group import RESTARTS, Outcome, first_line, fit_workers
+from doctor_derma.distributed.train.group import RESTARTS, Outcome, fit_workers
 from doctor_derma.distributed.train.messages import Job, View
 from doctor_derma.distributed.train.progress import Listener
 from doctor_derma.distributed.train.worker import identity
-from doctor_derma.errors import DermaError
+from doctor_derma.errors import DermaError, kind_and_line
 from doctor_derma.training.epochs import OnEpoch
 from doctor_derma.training.runs import Run, RunIsStopped
 
@@ -84,7 +84,8 @@ def drive(
         outcome = _train_and_listen(run, dataset, workers, resources, on_epoch)
     except RayError as error:
         raise RunIsStopped(
-            f"{run.folder}: the cluster was lost ({first_line(error)}); start it again and {advice}"
+            f"{run.folder}: the cluster was lost ({kind_and_line(error)}); start it again and "
+            f"{advice}"
         ) from error
     if outcome.mistake:
         raise DermaError(outcome.mistake)

@@ -20,6 +20,7 @@ from ray.train import (
 from ray.util.queue import Queue
 
 from doctor_derma.distributed.train.messages import Job, WorkersFailed
+from doctor_derma.errors import kind_and_line
 
 RESTARTS = 3
 # What Ray says of its types is still that of the first Ray Train.
@@ -61,7 +62,7 @@ def fit_workers(job: Job, workers: int, resources: dict[str, float]) -> Outcome:
             reasons = failures(error.worker_failures).values()
             return Outcome(failure="; ".join(sorted(set(reasons))))
         except TrainingFailedError as error:
-            return Outcome(failure=first_line(error))
+            return Outcome(failure=kind_and_line(error))
 
 
 def _train_worker(settings: dict[str, Any]) -> str | None:
@@ -89,10 +90,4 @@ def failures(errors: Mapping[int, Exception]) -> dict[int, str]:
     """
     causes = {rank: getattr(error, "health_check_failure", error) for rank, error in errors.items()}
     died = {rank: error for rank, error in causes.items() if isinstance(error, RayActorError)}
-    return {rank: first_line(error) for rank, error in (died or causes).items()}
-
-
-def first_line(error: BaseException) -> str:
-    """Return the kind of an error and the first line of what it says."""
-    lines = str(error).strip().splitlines() or [""]
-    return f"{type(error).__name__}: {lines[0][:200]}".removesuffix(": ")
+    return {rank: kind_and_line(error) for rank, error in (died or causes).items()}

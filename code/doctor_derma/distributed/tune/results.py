@@ -211,7 +211,8 @@ def _plot(order: list[TrialRecord], sweep: Sweep, title: str) -> Figure:
     for axes in (courses, bests):
         axes.grid(alpha=0.3)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.legend(frameon=False)
+        # Named, as matplotlib warns of this default where to find a place takes over a second.
+        axes.legend(loc="best", frameon=False)
     return figure
 
 
