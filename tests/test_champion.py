@@ -78,21 +78,21 @@ def test_a_batch_of_a_student_is_of_one_fold() -> None:
     assert set.union(*shown) == {0, 1, 2, 3}
 
 
-def sure_of(name: int) -> nn.Module:
+def sure_of(label: int) -> nn.Module:
     """Return a network that gives one class a logit of 3, whatever it sees."""
     network = nn.Sequential(nn.Flatten(), nn.LazyLinear(2))
     network(torch.zeros(1, 3, *packed.SIZE))
     with torch.no_grad():
         network[1].weight.zero_()
-        network[1].bias.copy_(3.0 * nn.functional.one_hot(torch.tensor(name), 2))
+        network[1].bias.copy_(3.0 * nn.functional.one_hot(torch.tensor(label), 2))
     return network
 
 
 def test_a_student_is_taught_by_those_that_have_not_seen_the_fold(
     images: "packed.PackedImages", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Whoever has not seen an even fold says one class, and of an odd one the other.
-    networks = {fold: [sure_of(fold % 2)] for fold in range(packed.FOLDS)}
+    # One network says the same class everywhere, the other one another class for odd folds.
+    networks = {fold: [sure_of(fold % 2), sure_of(0)] for fold in range(packed.FOLDS)}
     monkeypatch.setattr(training, "fold_networks", lambda *_: networks)
     job, counts = replace(JOB, batch=4, teachers=True), torch.tensor([30.0, 10.0])
     random = np.random.default_rng(0)
@@ -105,11 +105,41 @@ def test_a_student_is_taught_by_those_that_have_not_seen_the_fold(
     for _ in range(6):
         chosen = next(batches)
         [said] = set(images.folds[chosen] % 2)
-        soft = torch.softmax(3.0 * nn.functional.one_hot(torch.tensor(said), 2) + shares.log(), 0)
+        logits = 1.5 * nn.functional.one_hot(torch.tensor([said, 0]), 2).sum(0)
+        soft = torch.softmax(logits + shares.log(), 0)
         hard = nn.functional.one_hot(torch.from_numpy(images.labels[chosen]), 2)
         drawn, targets = draw()
         assert drawn.shape == (4, 3, *packed.SIZE)
         assert torch.allclose(targets, 0.7 * soft + 0.3 * hard, atol=1e-6)
+
+
+def test_teachers_of_a_fold_are_the_networks_trained_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "load_network", lambda model, path, _: Loaded(model, path.name))
+    teachers = training.fold_networks(tmp_path, 2, CPU)
+    found = {(one.model, one.name, f"fold:{fold}") for fold, of in teachers.items() for one in of}
+    assert found == {(job.model, job.name, job.left_out) for job in jobs.fold_jobs()}
+
+
+class Loaded(nn.Identity):
+    def __init__(self, model: str, name: str) -> None:
+        super().__init__()
+        self.model, self.name = model, name
+
+
+@pytest.mark.slow
+def test_a_job_goes_on_from_another_and_its_first_stages_stay(tmp_path: Path) -> None:
+    before, other = (training.create_network(packed.BACKBONE, 2) for _ in range(2))
+    training.save_file(before.state_dict(), tmp_path / "before.safetensors")
+    training.save_file(other.backbone.state_dict(), tmp_path / "imagenet.safetensors")
+    job = replace(JOB, model=packed.BACKBONE, start="before", frozen=True)
+    network = training.first_network(job, tmp_path, 2)
+    weights = before.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+    learnt = [weight.requires_grad for weight in network.parameters()]
+    assert not learnt[0]
+    assert learnt[-1]
 
 
 def fit_line(checkpoint: Path, steps: int, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
@@ -146,6 +176,8 @@ def test_a_stopped_training_goes_on_as_if_it_had_not_been(
 def test_a_job_is_trained_once_and_keeps_what_it_says_of_unseen_images(
     images: "packed.PackedImages", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_STEPS", 1)
+
     def fresh(*_: object) -> nn.Module:
         return training.create_network(JOB.model, 2)
 

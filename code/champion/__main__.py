@@ -7,7 +7,7 @@
     python code/champion refine       # the student goes on with strong augmentation
     python code/champion ship         # what lies halfway, as bundles; `make champion` does all this
 
-    python code/champion halfway      # how robust what is between is, and what it costs
+    python code/champion halfway      # share of the last steps: robustness against accuracy
     python code/champion int8         # the shipped bundle in 8 bits, thresholds kept
     python code/champion all          # search, folds and student on a GPU, in --seconds
 
@@ -24,7 +24,6 @@ import torch
 from jobs import fold_jobs, refine_jobs, search_jobs, student_jobs
 from judging import compare_shares, summarise
 from packed import pack
-from shipping import quantize_shipped, ship
 from timed import train_everything
 from training import train_side_by_side
 
@@ -54,10 +53,14 @@ def main() -> None:
         case "pack":
             pack(folder, chosen.root)
         case "ship":
+            from shipping import ship  # It needs onnx, which a machine that only trains may lack.
+
             ship(folder, chosen.root, chosen.name)
         case "halfway":
             print(compare_shares(folder).round(3).to_string(index=False))
         case "int8":
+            from shipping import quantize_shipped
+
             quantize_shipped(chosen.root)
         case "all":
             train_everything(folder, chosen.workers, chosen.seconds, chosen.results)

@@ -14,7 +14,7 @@ STRONG = TrainConfig(
 RECIPES = {"mild": MILD, "strong": STRONG}
 ATTENTIONS = ("", "se_", "eca_")
 SOURCES = ("rosendahl", "vidir_modern", "vidir_molemax")
-STUDENT_FOLDS = 2  # So many students are trained without a fold, to say how sure students are.
+STUDENT_FOLDS = 2  # How many students also leave a fold out, to say how sure students are.
 
 
 @dataclass(frozen=True)

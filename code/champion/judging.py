@@ -1,4 +1,4 @@
-"""How good the networks of jobs are, by images that they were kept from; never the test split's."""
+"""How good networks are on images that they were not trained on; never on the test split."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def summarise(folder: Path, jobs: list[Job]) -> pd.DataFrame:
 def judge(
     logits: np.ndarray, truth: np.ndarray, classes: list[str], least: int = 1
 ) -> dict[str, float]:
-    """Measure logits (n, classes) by what is true, over classes with so many images or more."""
+    """Measure logits (n, classes) against the truth, over classes with ``least`` images or more."""
     counted = [k for k in range(len(classes)) if (truth == k).sum() >= least]
     recalls = recall_score(truth, logits.argmax(1), labels=counted, average=None)
     aucs = [
@@ -65,7 +65,7 @@ def judge(
 
 
 def between(start: dict[str, Tensor], end: dict[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Go a share of the way from some weights to others, counts of batches excepted.
+    """Go a share of the way from some weights to others; counts of batches are the last ones.
 
     The last steps make a network robust and cost it some of what it knew; in the middle most of
     both is left (M. Wortsman et al.: Robust fine-tuning of zero-shot models. CVPR 2022,
@@ -85,7 +85,7 @@ def weights_between(folder: Path, job: Job, share: float) -> dict[str, Tensor]:
 
 @torch.inference_mode()
 def compare_shares(folder: Path) -> pd.DataFrame:
-    """Judge the twin on fold 0, which it has not seen, and on strong augmentation of that."""
+    """Judge the twin on fold 0, which it has not seen: as it is, and strongly augmented."""
     images = PackedImages(folder, torch.device("cpu"))
     rows = np.flatnonzero(images.folds == 0)
     pieces = images.pixels[torch.from_numpy(rows)].split(BATCH)

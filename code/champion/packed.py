@@ -45,7 +45,7 @@ class PackedImages:
         self.folds[rows] = assign_folds(list(known["class"]), list(known["lesion"]), FOLDS, seed=0)
 
     def known(self, left_out: str) -> np.ndarray:
-        """Say of each image whether a network may learn from it: never from the test split's.
+        """Say of each image whether a network may learn from it; never those of the test split.
 
         ``left_out`` names what the network never sees: ``fold:2`` or ``source:rosendahl``, empty
         for nothing.
@@ -76,7 +76,7 @@ def pack(folder: Path, root: Path) -> None:
     """Put the encoded images, their table and ImageNet's weights into one folder.
 
     The weights are in half precision: a network starts with them to three digits, and the folder
-    stays small enough for a thin line.
+    stays small enough for a slow connection.
     """
     from doctor_derma.data.manifest import read_dataset
 

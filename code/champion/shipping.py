@@ -1,4 +1,4 @@
-"""Runs and bundles of what the last jobs have trained: in fp32, and in 8 bits."""
+"""From the refined networks to runs and bundles, in fp32 and in 8 bits."""
 
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ SHIPPED_SHARE = 0.5  # Of the last steps: the best mean of both balanced accurac
 
 
 def ship(folder: Path, root: Path, name: str) -> None:
-    """Make runs of the last two networks, and a bundle of the first: in fp32, and in int8."""
+    """Make runs and bundles of the shipped network, which is in int8 as well, and of its twin."""
     workspace = Workspace.find() if root == Path() else Workspace(root)
     dataset = read_dataset(workspace.data)
     last, twin = refine_jobs()
@@ -75,8 +75,8 @@ def ship(folder: Path, root: Path, name: str) -> None:
 def quantize_shipped(root: Path) -> None:
     """Write the shipped bundle in 8 bits, with all that was fitted to the fp32 network.
 
-    For where the runs are gone: ``ship`` fits to what the quantized twin says of images that it has
-    not seen. The bundle so has no metrics until it was evaluated.
+    For when the runs are gone. ``ship`` is better: it fits to what the quantized twin says of
+    images that it has not seen. The bundle has no metrics until it is evaluated.
     """
     workspace = Workspace.find() if root == Path() else Workspace(root)
     dataset, source = read_dataset(workspace.data), workspace.champion

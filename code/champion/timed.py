@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from jobs import Job, fold_jobs, search_jobs, student_jobs
 from judging import summarise
+from packed import decoded_pixels
 from training import train_side_by_side
 
 
@@ -19,6 +20,7 @@ def train_everything(folder: Path, workers: int, seconds: float, results: Path |
     came of it is put into ``results``.
     """
     deadline = time.monotonic() + seconds
+    decoded_pixels(folder)  # Before the first stage, whose rate it would lower.
 
     def stage(name: str, jobs: list[Job]) -> tuple[pd.DataFrame, float]:
         began = time.monotonic()
@@ -45,7 +47,7 @@ def train_everything(folder: Path, workers: int, seconds: float, results: Path |
 
 
 def collect(folder: Path, results: Path) -> None:
-    """Put what came of the jobs where it is small enough to be sent: weights in half precision."""
+    """Copy results to where they are sent from, with most weights in half precision."""
     results.mkdir(parents=True, exist_ok=True)
     logits = {path.stem: np.load(path) for path in sorted(folder.glob("*.npz"))}
     np.savez_compressed(

@@ -2,6 +2,7 @@
 
 import math
 import multiprocessing
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -35,7 +36,7 @@ Draw = Callable[[], tuple[Tensor, Tensor]]
 
 
 def train_side_by_side(jobs: list[Job], folder: Path, workers: int) -> None:
-    """Train jobs in processes of one thread each, so many at once, and say when each is done."""
+    """Train jobs in up to ``workers`` processes of one thread each, and say when each is done."""
     decoded_pixels(folder)  # Decoded once, not by every process.
     began = time.monotonic()
     context = multiprocessing.get_context("spawn")
@@ -53,6 +54,8 @@ def train_side_by_side(jobs: list[Job], folder: Path, workers: int) -> None:
 
 
 def _set_up() -> None:
+    # An interrupted process would report that, and go on with the next job.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     torch.set_num_threads(1)
     torch.backends.cudnn.benchmark = True
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -85,7 +88,7 @@ def train_job(job: Job, folder: Path) -> str:
     with replacing_file(done) as scratch:
         np.savez(scratch, logits=logits, trained_on=known, seconds=seconds)
     checkpoint.unlink(missing_ok=True)
-    return f"{job.name}: {seconds:.0f} s"
+    return f"{job.name}: {seconds:.0f} s, {job.images / max(seconds, 1e-9):.0f} images/s"
 
 
 def first_network(job: Job, folder: Path, classes: int) -> LesionNetwork:
@@ -110,10 +113,11 @@ def draws_of(
 ) -> Draw:
     """Return what gives a job its next images, augmented, and their targets.
 
-    Without teachers the images are mixed in pairs. With them, targets are for the greater part what
-    the networks that have not seen an image say of the very view that the student sees.
+    Without teachers, images are mixed in pairs. With them, 70% of a target is what the networks
+    that have not seen the image say of the very view that the student sees.
     """
     device = images.pixels.device
+    counts = counts.to(device)
     labels = torch.from_numpy(images.labels).to(device)
     rows = np.flatnonzero(images.known(job.left_out))
     batches = row_batches(job, rows, images.labels, images.folds, random)
@@ -127,7 +131,7 @@ def draws_of(
         drawn = drawn.contiguous(memory_format=torch.channels_last)
         if not teachers:
             return mixup(drawn, labels[where])
-        soft = soft_labels(teachers[int(images.folds[chosen[0]])], drawn, counts.to(device))
+        soft = soft_labels(teachers[int(images.folds[chosen[0]])], drawn, counts)
         return drawn, torch.lerp(nn.functional.one_hot(labels[where]).float(), soft, TEACHERS_SHARE)
 
     return draw
@@ -180,7 +184,7 @@ def load_network(model: str, path: Path, classes: int) -> LesionNetwork:
 def soft_labels(networks: list[LesionNetwork], images: Tensor, counts: Tensor) -> Tensor:
     """Return what networks say of images, at the classes' shares in training: (n, classes).
 
-    Logits of this loss are without these shares, which the loss of the student adds again.
+    The loss keeps the classes' shares out of the logits and adds them again for the student.
     """
     with _autocast(images.device):
         logits = torch.stack([network(images).float() for network in networks]).mean(0)
@@ -196,7 +200,7 @@ def fit(
     Parameters
     ----------
     counts : training images of each class, float32
-    checkpoint : what a training that was stopped goes on from; written on a processor alone
+    checkpoint : file that a stopped training goes on from; written on CPUs only
     """
     device = next(network.parameters()).device
     counts = counts.to(device)
@@ -228,7 +232,8 @@ def fit(
         ema.update(network, step)
         if device.type == "cpu" and (step + 1) % CHECKPOINT_STEPS == 0:
             shown = (step + 1 - first) * job.batch / (time.monotonic() - began)
-            print(f"{job.name}: {step + 1}/{steps}, {shown:.1f} images/s", flush=True)
+            said = f"loss {loss.item():.3f}, {shown:.1f} images/s"
+            print(f"{job.name}: {step + 1}/{steps}, {said}", flush=True)
             with replacing_file(checkpoint) as scratch:
                 saved = {"step": step + 1, "parts": [part.state_dict() for part in parts]}
                 torch.save(saved, scratch)
