@@ -32,11 +32,13 @@ LEAST_IMAGES = 21  # Of a class that is counted.
 def main(name: str) -> None:
     workspace = Workspace.find()
     dataset = read_dataset(workspace.data)
-    folders = sorted(workspace.runs.glob(f"{name}-without-*"))
+    folders = [of for of in workspace.runs.glob(f"{name}-without-*") if (of / "bundle").is_dir()]
     if not folders:
-        raise DermaError(f"{name}: no run leaves a source out; the module says how to train them")
+        raise DermaError(
+            f"{name}: no finished run leaves a source out; this script's first lines train them"
+        )
     rows = []
-    for folder in with_progress(folders, "Predicting"):
+    for folder in with_progress(sorted(folders), "Predicting"):
         trained = open_run(workspace.runs, folder.name)
         parts = parts_of(dataset, trained.config)
         classifier = Classifier.load(trained.bundle)
