@@ -38,7 +38,7 @@ def summarise(folder: Path, jobs: list[Job]) -> pd.DataFrame:
         scores = {
             "images": int(judged.sum()),
             **judge(logits[0], truth, classes, LEAST_IMAGES),
-            "two_views": judge(logits.mean(0), truth, classes, LEAST_IMAGES)["balanced_accuracy"],
+            "two_views": _mean_recall(logits.mean(0), truth, _counted(truth, LEAST_IMAGES)),
         }
         rows.append({"job": job.name, **scores, "seconds": float(found["seconds"])})
     return pd.DataFrame(rows)
@@ -48,8 +48,7 @@ def judge(
     logits: np.ndarray, truth: np.ndarray, classes: list[str], least: int = 1
 ) -> dict[str, float]:
     """Measure logits (n, classes) against the truth, over classes with ``least`` images or more."""
-    counted = [k for k in range(len(classes)) if (truth == k).sum() >= least]
-    recalls = recall_score(truth, logits.argmax(1), labels=counted, average=None)
+    counted = _counted(truth, least)
     aucs = [
         roc_auc_score(truth == k, logits[:, k] - np.log(np.exp(np.delete(logits, k, 1)).sum(1)))
         for k in counted
@@ -58,10 +57,18 @@ def judge(
     pair = np.isin(truth, [mel, nv])
     difference = logits[pair, mel] - logits[pair, nv]
     return {
-        "balanced_accuracy": float(np.mean(recalls)),
+        "balanced_accuracy": _mean_recall(logits, truth, counted),
         "macro_auc": float(np.mean(aucs)),
         "mel_nv_auc": float(roc_auc_score(truth[pair] == mel, difference)),
     }
+
+
+def _counted(truth: np.ndarray, least: int) -> np.ndarray:
+    return np.flatnonzero(np.bincount(truth) >= least)
+
+
+def _mean_recall(logits: np.ndarray, truth: np.ndarray, counted: np.ndarray) -> float:
+    return float(np.mean(recall_score(truth, logits.argmax(1), labels=counted, average=None)))
 
 
 def between(start: dict[str, Tensor], end: dict[str, Tensor], share: float) -> dict[str, Tensor]:

@@ -38,7 +38,7 @@ class PackedImages:
         self.table = pd.read_csv(folder / "images.csv", keep_default_na=False)
         self.classes = sorted(self.table["class"].unique())
         self.labels = np.array([self.classes.index(name) for name in self.table["class"]])
-        self.pixels = torch.from_numpy(decoded_pixels(folder)).to(device)
+        self.pixels = torch.from_numpy(np.load(decode_once(folder))).to(device)
         self.folds = np.full(len(self.labels), -1)
         rows = np.flatnonzero(self.table["split"] != "test")
         known = self.table.iloc[rows]
@@ -59,8 +59,8 @@ class PackedImages:
         return kept
 
 
-def decoded_pixels(folder: Path) -> np.ndarray:
-    """Decode the packed images once, into ``pixels.npy``."""
+def decode_once(folder: Path) -> Path:
+    """Decode the packed images into ``pixels.npy``, unless that is there."""
     path = folder / "pixels.npy"
     if not path.is_file():
         with zipfile.ZipFile(folder / "images.zip") as archive:
@@ -69,7 +69,7 @@ def decoded_pixels(folder: Path) -> np.ndarray:
             found = list(pool.map(lambda one: decode(one, *SIZE).pixels, encoded))
         with replacing_file(path) as scratch:
             np.save(scratch, np.stack(found))
-    return np.load(path)
+    return path
 
 
 def pack(folder: Path, root: Path) -> None:

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from jobs import Job, fold_jobs, search_jobs, student_jobs
 from judging import summarise
-from packed import decoded_pixels
+from packed import decode_once
 from training import train_side_by_side
 
 
@@ -20,7 +20,7 @@ def train_everything(folder: Path, workers: int, seconds: float, results: Path |
     came of it is put into ``results``.
     """
     deadline = time.monotonic() + seconds
-    decoded_pixels(folder)  # Before the first stage, whose rate it would lower.
+    decode_once(folder)  # Before the first stage, whose rate it would lower.
 
     def stage(name: str, jobs: list[Job]) -> tuple[pd.DataFrame, float]:
         began = time.monotonic()

@@ -23,7 +23,7 @@ from doctor_derma.models.preprocessing import scale_pixels
 from doctor_derma.training.augmentation import augment
 from doctor_derma.training.module import class_loss
 from jobs import ATTENTIONS, RECIPES, Job, fold_name
-from packed import ASPECT_RATIO, BACKBONE, FOLDS, SIZE, PackedImages, decoded_pixels
+from packed import ASPECT_RATIO, BACKBONE, FOLDS, SIZE, PackedImages, decode_once
 
 CLASS_CAP = 1800
 MIXUP = 0.2
@@ -37,7 +37,7 @@ Draw = Callable[[], tuple[Tensor, Tensor]]
 
 def train_side_by_side(jobs: list[Job], folder: Path, workers: int) -> None:
     """Train jobs in up to ``workers`` processes of one thread each, and say when each is done."""
-    decoded_pixels(folder)  # Decoded once, not by every process.
+    decode_once(folder)  # Not by every process.
     began = time.monotonic()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, context, initializer=_set_up) as pool:
@@ -73,13 +73,14 @@ def train_job(job: Job, folder: Path) -> str:
         return f"{job.name}: done before"
     images = _packed(folder)
     known = images.known(job.left_out)
-    counts = torch.from_numpy(np.bincount(images.labels[known], minlength=len(images.classes)))
+    counts = np.bincount(images.labels[known], minlength=len(images.classes))
+    counts = torch.from_numpy(counts).float().to(images.pixels.device)
     torch.manual_seed(job.seed)
     network = first_network(job, folder, len(counts)).to(images.pixels.device)
     random = np.random.default_rng([job.seed, steps_done(checkpoint)])
-    draw = draws_of(job, images, folder, counts.float(), random)
+    draw = draws_of(job, images, folder, counts, random)
     began = time.monotonic()
-    averaged = fit(network, draw, counts.float(), checkpoint, job)
+    averaged = fit(network, draw, counts, checkpoint, job)
     seconds = time.monotonic() - began
     weights = {name: value.contiguous() for name, value in averaged.state_dict().items()}
     with replacing_file(folder / f"{job.name}.safetensors") as scratch:
@@ -117,7 +118,6 @@ def draws_of(
     that have not seen the image say of the very view that the student sees.
     """
     device = images.pixels.device
-    counts = counts.to(device)
     labels = torch.from_numpy(images.labels).to(device)
     rows = np.flatnonzero(images.known(job.left_out))
     batches = row_batches(job, rows, images.labels, images.folds, random)
@@ -199,11 +199,10 @@ def fit(
 
     Parameters
     ----------
-    counts : training images of each class, float32
+    counts : training images of each class, float32, on the network's device
     checkpoint : file that a stopped training goes on from; written on CPUs only
     """
-    device = next(network.parameters()).device
-    counts = counts.to(device)
+    device = counts.device
     ema = ModelEmaV3(network, decay=job.ema_decay, use_warmup=True)
     learnt = [weight for weight in network.parameters() if weight.requires_grad]
     groups = [
@@ -212,9 +211,10 @@ def fit(
     ]
     optimizer = torch.optim.AdamW(groups, lr=job.learning_rate, fused=True)
     parts = (network, ema, optimizer)
-    steps, first = math.ceil(job.images / job.batch), steps_done(checkpoint)
-    if first:
+    steps, first = math.ceil(job.images / job.batch), 0
+    if checkpoint.is_file():
         state = torch.load(checkpoint, map_location=device, weights_only=True)
+        first = state["step"]
         for part, value in zip(parts, state["parts"], strict=True):
             part.load_state_dict(value)
     began = time.monotonic()

@@ -1,5 +1,6 @@
 """A rule is chosen on ten pictures that can be counted by hand, and the model decides by it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,7 @@ from doctor_derma.bundle import BundleInfo, read_info
 from doctor_derma.errors import DermaError
 from doctor_derma.evaluation.predictions import Predictions
 from doctor_derma.export.chosen_rule import choose_rule
-
-SCORES = np.array([0.9, 0.8, 0.6, 0.3, 0.7, 0.5, 0.4, 0.2, 0.1, 0.05])
+from evaluation.test_operating_points import SCORES, ten_pictures
 
 
 @pytest.fixture
@@ -22,12 +22,9 @@ def info(bundle: Path) -> BundleInfo:
 @pytest.fixture
 def ten() -> Predictions:
     """Four melanomas, by their probabilities, and six nevi."""
-    return Predictions(
-        name="tiny",
+    return replace(
+        ten_pictures(),
         classes=("mel", "nv", "vasc"),
-        images=np.arange(10).astype(str),
-        lesions=np.arange(10).astype(str),
-        paths=np.full(10, ""),
         labels=np.array([0] * 4 + [1] * 6),
         probabilities=np.stack([SCORES, 1 - SCORES, np.zeros(10)], axis=1),
     )
